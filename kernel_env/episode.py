@@ -1,0 +1,522 @@
+"""One agent, one task, one live kernel: `act(action) -> Step` is all there is to it.
+
+    async with open_episode("adult-income") as episode:
+        step = await episode.act(ExecuteCode(code="1 + 1"))
+        print(episode.observation.text)
+
+The episode's state is its list of steps. What looks like state here are the box and
+the kernel that the next cell will run in, and the clock.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from kernel_env import codec, trajectory
+from kernel_env.action import (
+    Action,
+    ExecuteCode,
+    GetHistory,
+    RequestInfo,
+    Reset,
+    ValidateCode,
+)
+from kernel_env.budget import Budget, Spent
+from kernel_env.errors import SandboxError, SubmissionError, UsageError
+from kernel_env.grading import leaderboard, reward
+from kernel_env.grading.grade import Grade
+from kernel_env.grading.process import Grader, Marking, Scores
+from kernel_env.kernel.launch import PROGRAM, PROGRAM_FOLDER
+from kernel_env.kernel.scratch import NOTE, try_out
+from kernel_env.kernel.session import Kernel, open_kernel
+from kernel_env.observation import Feedback, Observation, history, observe, opening
+from kernel_env.sandbox.base import DATA, FileStat, Sandbox, Spec
+from kernel_env.sandbox.choose import choose
+from kernel_env.step import (
+    Cell,
+    Checked,
+    Graded,
+    Outcome,
+    Progress,
+    Ran,
+    Refused,
+    Restarted,
+    Step,
+    Told,
+)
+from kernel_env.tasks import Task, catalog
+from kernel_env.tasks.info import info
+from kernel_env.tasks.prepare import Prepared, prepare
+from kernel_env.trajectory import JOURNAL, NOTEBOOK, Ending, Header, Journal, Status, write_notebook
+
+MB = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """Everything that is decided before an episode begins."""
+
+    task: Task
+    prepared: Prepared
+    budget: Budget
+    reward: reward.Reward
+    feedback: Feedback
+    make_sandbox: Callable[[], Sandbox]
+    folder: Path
+    """Where the journal, the notebook and the submissions go."""
+
+
+class Episode:
+    """An agent's work on one task, from a fresh kernel to the end of its budget."""
+
+    def __init__(self, rules: Rules, journal: Journal, grader: Grader) -> None:
+        self.rules = rules
+        self.steps = journal
+        self.progress = Progress(higher_is_better=rules.task.higher_is_better)
+        self.latest: Step | None = None
+        self._grader = grader
+        self._box: Sandbox | None = None
+        self._kernel: Kernel | None = None
+        self._box_stack = AsyncExitStack()
+        self._kernel_stack = AsyncExitStack()
+        self._submission: FileStat | None = None
+        self._graded_sha256 = ""
+        self._began = time.monotonic()
+        self._acting = asyncio.Lock()
+
+    # ── what is known ─────────────────────────────────────────────────────────────────────
+
+    @property
+    def folder(self) -> Path:
+        """Where the journal and the notebook are."""
+        return self.rules.folder
+
+    @property
+    def notebook(self) -> Path:
+        """The trajectory as a notebook, complete once the episode has ended."""
+        return self.folder / NOTEBOOK
+
+    @property
+    def observation(self) -> Observation:
+        """What the agent sees now."""
+        if self.latest is None:
+            return opening(self._info("overview"), self.rules.budget)
+        return observe(self.latest, self.progress, self.rules.budget)
+
+    @property
+    def over(self) -> str | None:
+        """Which limit of the budget is reached, in words; None while the episode goes on."""
+        clock = replace(self.progress.spent, seconds=time.monotonic() - self._began)
+        return self.rules.budget.exhausted(clock)
+
+    # ── the only method that changes an episode ───────────────────────────────────────────
+
+    async def act(
+        self,
+        action: Action | Mapping[str, Any] | str,
+        *,
+        thought: str = "",
+        tokens: int = 0,
+        money: float = 0.0,
+    ) -> Step:
+        """Do one thing and remember it.
+
+        Args:
+            action: an action or its JSON form.
+            thought: what the agent said before it acted; it goes into the record.
+            tokens: what the agent used to decide on this action.
+            money: the same in US dollars.
+
+        Raises:
+            ActionError: it is no action; nothing has happened.
+            UsageError: the budget is used up.
+            SandboxError, KernelError: the machine failed; earlier steps are safe.
+            TaskError: the task's metric failed.
+        """
+        action = codec.parse_action(action)
+        async with self._acting:
+            if over := self.over:
+                raise UsageError(f"the episode is over: {over}")
+            started = datetime.now(UTC).isoformat(timespec="milliseconds")
+            outcome = await self._outcome(action)
+            earned, why = self._reward(outcome)
+            spent = self.progress.spent
+            step = Step(
+                index=len(self.steps),
+                action=action,
+                outcome=outcome,
+                thought=thought.encode(errors="replace").decode(),
+                reward=earned,
+                reward_reason=why,
+                started=started,
+                spent=Spent(
+                    steps=spent.steps + 1,
+                    seconds=round(time.monotonic() - self._began, 3),
+                    output_bytes=spent.output_bytes + output_bytes(outcome),
+                    tokens=spent.tokens + tokens,
+                    money=spent.money + money,
+                ),
+            )
+            self.steps.append(step)
+            self.progress, self.latest = self.progress.after(step), step
+            return step
+
+    async def _outcome(self, action: Action) -> Outcome:
+        match action:
+            case ExecuteCode(code=code):
+                cell = await self._run(code)
+                return Ran(cell=cell, submission=await self._grade_if_changed())
+            case ValidateCode(code=code):
+                box, _ = await self._ready()
+                cell = await try_out(
+                    code, box, self.rules.make_sandbox, env=self._env, timeout_s=self._cell_seconds
+                )
+                return Checked(cell=cell, note=NOTE)
+            case RequestInfo(info_type=what):
+                return Told(text=self._info(what))
+            case GetHistory(last=last):
+                return Told(text=history(self.steps[-last:]))
+            case Reset():
+                await self._restart(empty=True)
+                self._submission = None
+                return Restarted()
+
+    # ── the box and the kernel ────────────────────────────────────────────────────────────
+
+    async def _run(self, code: str) -> Cell:
+        """Run a cell, in a fresh kernel if the last one was lost, and say so."""
+        lost = self._kernel.dead if self._kernel and not self._told_dead else None
+        _, kernel = await self._ready()
+        cell = await kernel.run(code, timeout_s=self._cell_seconds)
+        if lost and not cell.state_lost:
+            cell = replace(cell, state_lost=f"{lost}, before this cell; it ran in a fresh kernel")
+        self._told_dead = cell.state_lost is not None and kernel.dead is not None
+        if kernel.dead and await self._box_is_gone():
+            cell = replace(cell, state_lost=f"{cell.state_lost}; the files in /workspace are gone too")
+        return cell
+
+    _told_dead = False
+
+    async def _box_is_gone(self) -> bool:
+        assert self._box is not None
+        try:
+            await self._box.stat(self.rules.task.submission_path)
+        except SandboxError:
+            return True
+        return False
+
+    async def _ready(self) -> tuple[Sandbox, Kernel]:
+        """The live box and kernel; replaced when they died."""
+        if self._box is None or (self._kernel and self._kernel.dead and await self._box_is_gone()):
+            await self._close_kernel()
+            await self._box_stack.aclose()
+            self._box = await self._box_stack.enter_async_context(self.rules.make_sandbox())
+            self._submission = None
+        if self._kernel is None:
+            self._kernel = await self._kernel_stack.enter_async_context(
+                open_kernel(self._box, env=self._env)
+            )
+        elif self._kernel.dead:
+            await self._restart(empty=False)
+        assert self._kernel is not None
+        return self._box, self._kernel
+
+    async def _restart(self, *, empty: bool) -> None:
+        """A fresh kernel in the same box, after the end of everything that ran in it."""
+        await self._close_kernel()
+        if self._box is not None:
+            try:
+                await self._box.sweep(empty=empty)
+            except SandboxError:  # the box is gone, so a new one is needed
+                await self._box_stack.aclose()
+                self._box = None
+        await self._ready()
+
+    async def _close_kernel(self) -> None:
+        self._kernel = None
+        await self._kernel_stack.aclose()
+
+    @property
+    def _env(self) -> dict[str, str]:
+        assert self._box is not None
+        return {
+            "DATA_PATH": str(self._box.where(DATA)),
+            "OUTPUT_PATH": str(self._box.where(self.rules.task.submission_path)),
+        }
+
+    @property
+    def _cell_seconds(self) -> float:
+        left = self.rules.budget.seconds - (time.monotonic() - self._began)
+        return max(0.1, min(self.rules.budget.cell_seconds, left))
+
+    def _info(self, what: Any) -> str:
+        box, rules = self._box, self.rules
+        where = box.where if box else lambda path: path
+        output = where(rules.task.submission_path)
+        return info(rules.task, rules.prepared.public, where(DATA), output, what)
+
+    # ── grading ───────────────────────────────────────────────────────────────────────────
+
+    async def _grade_if_changed(self) -> Graded | Refused | None:
+        """Grade what the cell left if it is not what was there before."""
+        assert self._box is not None
+        path, limit = self.rules.task.submission_path, self.rules.task.file.submission.limit_mb
+        try:
+            found = await self._box.stat(path)
+            if found == self._submission or found is None:
+                self._submission = found
+                return None
+            self._submission = found
+            if found.what != "file":
+                return Refused(
+                    reason=f"{path.name} is a {found.what}; write a regular CSV file there"
+                )
+            data = await self._box.read(path, limit_bytes=int(limit * MB))
+        except SandboxError:
+            return None  # the box died with the cell; the cell says so
+        except OSError as error:
+            return Refused(reason=f"{path.name} cannot be read: {error.strerror or error}")
+        sha256 = hashlib.sha256(data).hexdigest()
+        if sha256 == self._graded_sha256:
+            return None
+        splits: Any = ("Public", "Private") if self.rules.feedback == "both" else ("Public",)
+        try:
+            scores = await self._grader.grade(data, self.marking, splits)
+        except SubmissionError as error:
+            return Refused(reason=str(error))
+        self._graded_sha256 = sha256
+        self._keep(len(self.steps), data)
+        return Graded(grade=self._grade(scores), sha256=sha256)
+
+    @property
+    def marking(self) -> Marking:
+        """How submissions of this task are marked."""
+        task = self.rules.task
+        return Marking(
+            answers=self.rules.prepared.answers,
+            form=task.form,
+            metric=None if task.grade_file else task.file.metric.name,
+            grade_file=task.grade_file,
+        )
+
+    def _grade(self, scores: Scores) -> Grade:
+        board, up = self.rules.task.leaderboard, self.rules.task.higher_is_better
+        assert scores.public is not None
+        return Grade(
+            public_score=scores.public,
+            public=leaderboard.place(scores.public, board.public, higher_is_better=up),
+            private_score=scores.private,
+            private=None
+            if scores.private is None
+            else leaderboard.place(scores.private, board.private, higher_is_better=up),
+        )
+
+    def _keep(self, step: int, data: bytes) -> None:
+        path = self._submission_file(step)
+        try:
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(data)
+        except OSError as error:
+            raise SandboxError(f"{path} cannot be written: {error.strerror}") from error
+
+    def _submission_file(self, step: int) -> Path:
+        return self.folder / "submissions" / f"step-{step:04d}.csv"
+
+    def _reward(self, outcome: Outcome) -> tuple[float, str]:
+        if not isinstance(outcome, Ran):
+            return 0.0, f"{outcome.kind} steps are never graded"
+        match outcome.submission:
+            case None:
+                return 0.0, "no new submission"
+            case Refused():
+                return 0.0, "the submission was refused"
+            case Graded(grade=grade):
+                best = self.progress.best.grade if self.progress.best else None
+                earned = self.rules.reward(grade, best, self.rules.task.higher_is_better)
+                return earned, f"{getattr(self.rules.reward, '__name__', 'reward')} of the grade"
+
+    # ── beginning and end ─────────────────────────────────────────────────────────────────
+
+    async def start(self) -> None:
+        """Have the box and the kernel ready; the clock starts then."""
+        await self._ready()
+        self._began = time.monotonic()
+
+    async def finish(self, status: Status, reason: str) -> Ending:
+        """Grade the chosen submission on the private split and write the ending. Only once."""
+        if self.steps.ending is None:
+            best, chosen, grade = self.progress.best, None, None
+            if best is not None:
+                data = self._submission_file(best.step).read_bytes()
+                scores = await self._grader.grade(data, self.marking, ("Public", "Private"))
+                chosen, grade = best.step, self._grade(scores)
+            ending = Ending(
+                status=status,
+                reason=reason,
+                seconds=round(time.monotonic() - self._began, 3),
+                chosen_step=chosen,
+                grade=grade,
+            )
+            self.steps.end(ending)
+        assert self.steps.ending is not None
+        return self.steps.ending
+
+    async def close(self) -> None:
+        """End the kernel and the box."""
+        await self._close_kernel()
+        await self._box_stack.aclose()
+        self._box = None
+
+
+def output_bytes(outcome: Outcome) -> int:
+    """About how many bytes of output a step adds to the record."""
+    from kernel_env.kernel.fold import size_of
+
+    if isinstance(outcome, Ran | Checked):
+        return sum(size_of(o) for o in (*outcome.cell.outputs, *outcome.cell.late))
+    return 0
+
+
+@asynccontextmanager
+async def open_episode(
+    task: str | Task,
+    *,
+    sandbox: str = "auto",
+    out: Path | str = "runs",
+    budget: Mapping[str, float | None] | None = None,
+    reward: str | reward.Reward = "position",  # noqa: F811 - the word a caller expects
+    feedback: Feedback = "public",
+    agent: str = "",
+    model: str = "",
+    seed: int = 0,
+    grader: Grader | None = None,
+) -> AsyncIterator[Episode]:
+    """An episode with a ready kernel; leaving it ends the box and writes the notebook.
+
+    Args:
+        task: a task's name, a task folder, or a `Task`.
+        sandbox: `docker`, `local`, a plug-in's name, or `auto`.
+        out: the episode gets a folder of its own below this one.
+        budget: limits that replace the task's own; see `Budget`.
+        reward: `position`, `raw`, `improvement`, or a function.
+        feedback: `public`, or `both` to tell the agent the private score as well.
+        agent, model, seed: who plays, for the record.
+        grader: a grading process to share; without it the episode starts its own.
+
+    Raises:
+        UsageError, TaskError, SandboxError, KernelError: before anything has begun.
+    """
+    rules, header = await asyncio.to_thread(
+        rules_of, task, sandbox, Path(out), budget or {}, reward, feedback, agent, model, seed
+    )
+    async with AsyncExitStack() as stack:
+        if grader is None:
+            grader = await stack.enter_async_context(Grader())
+        episode = Episode(rules, stack.enter_context(Journal(rules.folder / JOURNAL, header)), grader)
+        stack.push_async_callback(episode.close)
+        warming = asyncio.create_task(grader.warm_up())
+        try:
+            await episode.start()
+            yield episode
+        except (asyncio.CancelledError, KeyboardInterrupt, GeneratorExit):
+            await finish(episode, "interrupted", "the operator stopped the episode")
+            raise
+        except SandboxError as error:
+            await finish(episode, "machine_failed", str(error))
+            raise
+        except Exception as error:
+            await finish(episode, "agent_failed", str(error) or type(error).__name__)
+            raise
+        else:
+            over = episode.over
+            await finish(episode, "budget" if over else "finished", over or "the agent stopped")
+        finally:
+            await asyncio.gather(warming, return_exceptions=True)
+
+
+async def finish(episode: Episode, status: Status, reason: str) -> None:
+    """End the box, then write the ending and the notebook, whatever state things are in."""
+    with contextlib.suppress(SandboxError):
+        await episode.close()
+    try:
+        await episode.finish(status, reason)
+    finally:
+        await asyncio.to_thread(write_notebook, episode.steps.trajectory, episode.notebook)
+
+
+def rules_of(
+    task: str | Task,
+    sandbox: str,
+    out: Path,
+    budget: Mapping[str, float | None],
+    how: str | reward.Reward,
+    feedback: Feedback,
+    agent: str,
+    model: str,
+    seed: int,
+) -> tuple[Rules, Header]:
+    """Check everything that can be wrong before a box is started."""
+    found = catalog.find(task) if isinstance(task, str) else task
+    limits = found.budget.changed(budget)
+    rewards = reward.find(how)
+    if feedback not in ("public", "both"):
+        raise UsageError(f"feedback is {feedback!r}; it must be 'public' or 'both'")
+    name, make = choose(sandbox)
+    prepared = prepare(found)
+    started = datetime.now(UTC)
+    episode = f"{started:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+    folder = out / found.id / episode
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be made: {error.strerror}") from error
+    spec = Spec(
+        image=found.file.image,
+        folders={DATA: prepared.public, PROGRAM: PROGRAM_FOLDER},
+        memory_gb=found.file.limits.memory_gb,
+        workspace_gb=found.file.limits.workspace_gb,
+        cpus=found.file.limits.cpus,
+    )
+    header = Header(
+        episode=episode,
+        task=found.id,
+        task_name=found.file.name,
+        task_version=prepared.public.parent.name,
+        description=found.description,
+        metric=found.metric_title,
+        higher_is_better=found.higher_is_better,
+        leaderboard_kind=found.leaderboard.kind,
+        budget=limits,
+        reward=how if isinstance(how, str) else getattr(how, "__name__", "custom"),
+        feedback=feedback,
+        sandbox=name,
+        isolated=make.isolated,  # type: ignore[attr-defined]
+        image=spec.image,
+        agent=agent,
+        model=model,
+        seed=seed,
+        started=started.isoformat(timespec="seconds"),
+        version=version("kernel-env"),
+    )
+    rules = Rules(
+        task=found,
+        prepared=prepared,
+        budget=limits,
+        reward=rewards,
+        feedback=feedback,
+        make_sandbox=lambda: make(spec),
+        folder=folder,
+    )
+    return rules, header
+
+
+__all__ = ["Episode", "Rules", "open_episode", "trajectory"]

@@ -1,0 +1,1 @@
+"""From a submission's bytes to a grade: read, check, score, place. Nothing here touches a sandbox."""

@@ -1,0 +1,85 @@
+"""A leaderboard: other entries' scores on both splits, and the place of a new score among them.
+
+`leaderboard.csv` has the columns `entry,kind,public_score,private_score,seed,runtime_s`.
+Its `kind` says who the others are, and so what a place may be called: `reference`
+(a fixed population of pipelines), `human` (a competition's teams) or `published`
+(numbers from a paper on the same split).
+"""
+
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+from kernel_env.errors import TaskError
+from kernel_env.grading.grade import Place
+
+BoardKind = Literal["reference", "human", "published"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaderboard:
+    """The scores that a submission is compared with. The order of rows has no meaning."""
+
+    kind: BoardKind
+    public: tuple[float, ...]
+    private: tuple[float, ...]
+
+
+def load(path: Path) -> Leaderboard:
+    """Read `leaderboard.csv`. Raises `TaskError` naming the file, the row and the field."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except FileNotFoundError as error:
+        raise TaskError(f"{path} is missing; a task needs a leaderboard") from error
+    if not rows:
+        raise TaskError(f"{path} has no rows; a leaderboard needs at least one entry")
+    kinds = {row.get("kind") for row in rows}
+    if len(kinds) != 1 or not kinds <= set(get_args(BoardKind)):
+        raise TaskError(
+            f"{path}: the field kind is {sorted(map(str, kinds))};"
+            f" all rows want the same one of {', '.join(get_args(BoardKind))}"
+        )
+    return Leaderboard(
+        kind=cast("BoardKind", rows[0]["kind"]),
+        public=tuple(number(path, n, row, "public_score") for n, row in enumerate(rows, 2)),
+        private=tuple(number(path, n, row, "private_score") for n, row in enumerate(rows, 2)),
+    )
+
+
+def number(path: Path, line: int, row: dict[str, str], field: str) -> float:
+    """A finite score out of a row."""
+    try:
+        value = float(row[field])
+    except (KeyError, TypeError, ValueError):
+        value = math.nan
+    if not math.isfinite(value):
+        found = row.get(field)
+        raise TaskError(f"{path}, line {line}: {field} is {found!r}; it must be a finite number")
+    return value
+
+
+def place(score: float, entries: Sequence[float], *, higher_is_better: bool) -> Place:
+    """Where a score stands. Raises `ValueError` for NaN and for an empty board.
+
+    >>> place(0.9, [0.5, 0.8, 0.9, 0.95], higher_is_better=True)
+    Place(position=0.5, rank=2, entries=4, normalised=0.8888888888888888)
+    """
+    if not math.isfinite(score):
+        raise ValueError(f"a score of {score} has no place")
+    if not entries:
+        raise ValueError("a board without entries has no places")
+    sign = 1 if higher_is_better else -1
+    worse = sum(sign * entry < sign * score for entry in entries)
+    better = sum(sign * entry > sign * score for entry in entries)
+    top, bottom = max(sign * e for e in entries), min(sign * e for e in entries)
+    normalised = (sign * score - bottom) / (top - bottom) if top > bottom else None
+    return Place(
+        position=worse / len(entries),
+        rank=better + 1,
+        entries=len(entries),
+        normalised=normalised,
+    )

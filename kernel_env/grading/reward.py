@@ -1,0 +1,43 @@
+"""What a graded submission is worth to a learner.
+
+A reward is a function of the grade and of the best grade before it. `position`
+is the default; a plug-in is any callable with the same two arguments.
+"""
+
+from collections.abc import Callable
+
+from kernel_env.errors import UnknownName
+from kernel_env.grading.grade import Grade
+
+Reward = Callable[[Grade, Grade | None, bool], float]
+"""(the grade, the best grade before or None, higher_is_better) → the reward."""
+
+
+def position(grade: Grade, best: Grade | None, higher_is_better: bool) -> float:  # noqa: ARG001
+    """Share of the public leaderboard that the score beats, 0 … 1; 0 without a leaderboard."""
+    return grade.public.position if grade.public else 0.0
+
+
+def raw(grade: Grade, best: Grade | None, higher_is_better: bool) -> float:  # noqa: ARG001
+    """The public score itself, in the metric's own units and direction."""
+    return grade.public_score
+
+
+def improvement(grade: Grade, best: Grade | None, higher_is_better: bool) -> float:
+    """By how much the public score is better than the best before; 0 for the first and for worse."""
+    if best is None:
+        return 0.0
+    gain = grade.public_score - best.public_score
+    return max(0.0, gain if higher_is_better else -gain)
+
+
+STOCK: dict[str, Reward] = {"position": position, "raw": raw, "improvement": improvement}
+
+
+def find(reward: str | Reward) -> Reward:
+    """A reward by name, or the callable itself. Raises `UnknownName`."""
+    if callable(reward):
+        return reward
+    if reward not in STOCK:
+        raise UnknownName("reward", reward, STOCK)
+    return STOCK[reward]

@@ -1,0 +1,166 @@
+"""From the bytes a box left behind to a table that can be scored, or a clear word why not.
+
+The bytes are hostile: they are only ever parsed as CSV text. Every refusal says
+what was found, what was wanted, and what the agent should do.
+"""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kernel_env.errors import SubmissionError
+from kernel_env.grading.metric import Wants
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHOWN = 5
+"""Examples given in a refusal."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """What a submission must look like."""
+
+    id_columns: tuple[str, ...]
+    target_columns: tuple[str, ...]
+    wants: Wants = "number"
+
+    @property
+    def columns(self) -> list[str]:
+        """All of them, in order."""
+        return [*self.id_columns, *self.target_columns]
+
+
+def parse(data: bytes, form: Form, ids: "pd.DataFrame") -> "pd.DataFrame":
+    """The targets of a submission, its rows in the order of `ids`.
+
+    Args:
+        data: the file's bytes, CSV in UTF-8 with a header.
+        form: the columns wanted.
+        ids: the id columns of the answers, shape (rows, id columns).
+
+    Returns:
+        The target columns, shape (rows, target columns), index 0 … rows - 1.
+
+    Raises:
+        SubmissionError: for everything that is not such a file.
+    """
+    table = read(data, form)
+    aligned = align(table, form, ids)
+    return targets(aligned, form)
+
+
+def read(data: bytes, form: Form) -> "pd.DataFrame":
+    """The file as text columns, the right ones."""
+    import pandas as pd
+
+    if not data.strip(b"\r\n\t \0"):
+        what = "empty" if not data else f"{len(data):,} bytes of nothing"
+        raise SubmissionError(
+            f"the submission is {what}; write a CSV file with the columns {', '.join(form.columns)}"
+        )
+    if b"\0" in data:
+        raise SubmissionError("the submission has zero bytes in it; write plain CSV text in UTF-8")
+    try:
+        table = pd.read_csv(
+            io.BytesIO(data), dtype=str, keep_default_na=False, encoding="utf-8", low_memory=False
+        )
+    except UnicodeDecodeError as error:
+        raise SubmissionError(
+            f"the submission is not UTF-8 text (byte {error.start}); write it with to_csv"
+        ) from error
+    except (ValueError, pd.errors.ParserError) as error:
+        raise SubmissionError(f"the submission is not a CSV table: {one_line(error)}") from error
+    found = [str(column) for column in table.columns]
+    missing = [column for column in form.columns if column not in found]
+    extra = [column for column in found if column not in form.columns]
+    if missing or extra:
+        raise SubmissionError(
+            f"the submission has the columns {listed(found)}; this task wants {listed(form.columns)}"
+            f" (missing: {listed(missing)}; unexpected: {listed(extra)}). Use the names of"
+            " sample_submission.csv, and index=False in to_csv"
+        )
+    return table[form.columns]
+
+
+def align(table: "pd.DataFrame", form: Form, ids: "pd.DataFrame") -> "pd.DataFrame":
+    """The rows in the order of the answers: every id once, no other."""
+    keys = list(form.id_columns)
+    wanted = ids[keys].astype(str).reset_index(drop=True)
+    given = table[keys].apply(lambda column: column.str.strip())
+    repeated = given[given.duplicated()]
+    if len(repeated):
+        raise SubmissionError(
+            f"{len(repeated):,} ids appear more than once (for example {examples(repeated)});"
+            f" give each of the {len(wanted):,} ids exactly once"
+        )
+    where = given.assign(row=range(len(given)))
+    joined = wanted.merge(where, on=keys, how="left")
+    absent = wanted[joined["row"].isna()]
+    if len(absent) or len(given) != len(wanted):
+        unknown = given.merge(wanted, on=keys, how="left", indicator=True)
+        unknown = unknown.loc[unknown["_merge"] == "left_only", keys]
+        raise SubmissionError(
+            f"the submission has {len(given):,} rows; this task wants {len(wanted):,}:"
+            f" {len(absent):,} ids are missing{example_of(absent)}"
+            f" and {len(unknown):,} are unknown{example_of(unknown)}."
+            " Give exactly the ids of sample_submission.csv"
+        )
+    return table.iloc[joined["row"].astype(int)].reset_index(drop=True)
+
+
+def targets(table: "pd.DataFrame", form: Form) -> "pd.DataFrame":
+    """The target columns as the metric wants them."""
+    import numpy as np
+    import pandas as pd
+
+    result = table[list(form.target_columns)].copy()
+    for name in form.target_columns:
+        text = result[name].str.strip()
+        empty = text.str.lower().isin(["", "nan", "na", "none", "null", "<na>"])
+        if empty.any():
+            raise SubmissionError(
+                f"column {name!r} has {int(empty.sum()):,} missing values (NaN), the first in row"
+                f" {int(empty.idxmax()) + 1} by the order of ids; predict every row"
+            )
+        if form.wants == "label":
+            result[name] = text
+            continue
+        numbers = pd.to_numeric(text, errors="coerce")
+        wrong = ~np.isfinite(numbers.to_numpy(dtype=float))
+        if wrong.any():
+            raise SubmissionError(
+                f"column {name!r} has {int(wrong.sum()):,} values that are no finite number"
+                f" (for example {text[wrong].iloc[0][:40]!r}); this task wants numbers"
+            )
+        if form.wants == "probability" and not numbers.between(0, 1).all():
+            raise SubmissionError(
+                f"column {name!r} goes from {numbers.min():g} to {numbers.max():g};"
+                " this task wants probabilities from 0 to 1"
+            )
+        result[name] = numbers.astype(float)
+    return result
+
+
+def listed(names: Sequence[str]) -> str:
+    """Some names, the rest counted."""
+    shown = ", ".join(name[:40] for name in names[: 2 * SHOWN])
+    more = len(names) - 2 * SHOWN
+    return (shown + (f" and {more} more" if more > 0 else "")) or "none"
+
+
+def examples(rows: "pd.DataFrame") -> str:
+    """A few ids, as the agent wrote them."""
+    return ", ".join("/".join(str(v)[:40] for v in row) for row in rows.head(SHOWN).to_numpy())
+
+
+def example_of(rows: "pd.DataFrame") -> str:
+    """The same in brackets, or nothing when there is none."""
+    return f" (for example {examples(rows)})" if len(rows) else ""
+
+
+def one_line(error: Exception) -> str:
+    """An exception's message without its line breaks."""
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,261 @@
+r"""Fold a cell's messages into its outputs, the way a Jupyter front end does, within a limit.
+
+Text of one stream that follows text of the same stream joins it; `\r` starts a
+line over and `\b` takes a character back; `clear_output` clears; an update of a
+display replaces what it showed. An update of a display that an earlier cell made
+is shown where it happens: finished cells do not change.
+
+Everything that arrives is the agent's word, in whatever shape. `Fold` accepts any
+JSON and yields only valid nbformat outputs.
+"""
+
+import math
+import re
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from kernel_env.step import Output
+
+HEAD_BYTES = 64 * 1024
+TAIL_BYTES = 16 * 1024
+"""Kept of each stream of a cell: its beginning and its end."""
+DISPLAY_BYTES = 4 * 1024 * 1024
+"""Kept of a cell's displays and results together."""
+ERROR_BYTES = 64 * 1024
+"""Kept of each string of an error."""
+MOST_OUTPUTS = 200
+
+RESTART_OF_LINE = re.compile(rb".*\r(?=[^\n])")
+BACKSPACE = re.compile(rb"[^\n]\x08")
+
+
+@dataclass
+class Text:
+    """One stream of a cell: how much may still be kept at its head, and what is at its end."""
+
+    room: int = HEAD_BYTES
+    tail: deque[bytes] = field(default_factory=deque)
+    beyond: int = 0
+    """Bytes that came after the head was full."""
+
+    def add_to_tail(self, data: bytes) -> None:
+        """Keep the end, forget what is before it."""
+        self.beyond += len(data)
+        self.tail.append(data[-TAIL_BYTES:])
+        while sum(map(len, self.tail)) - len(self.tail[0]) >= TAIL_BYTES:
+            self.tail.popleft()
+
+
+class Fold:
+    """The outputs of one cell while its messages come in."""
+
+    def __init__(self) -> None:
+        self._outputs: list[Output] = []
+        self._raw: list[bytearray | None] = []
+        """For each output that is a stream, its text so far."""
+        self._displays: dict[str, list[int]] = {}
+        self._streams: dict[str, Text] = {}
+        self._display_room = DISPLAY_BYTES
+        self._clear_next = False
+        self.dropped_bytes = 0
+
+    def take(self, kind: str, content: Any) -> None:
+        """One message of the iopub channel. Kinds that show nothing are ignored."""
+        if not isinstance(content, dict):
+            return
+        match kind:
+            case "stream":
+                self._stream(text_of(content.get("name")) or "stdout", content.get("text"))
+            case "display_data" | "execute_result":
+                self._display(kind, content)
+            case "update_display_data":
+                self._update(content)
+            case "error":
+                self._add(error_output(content))
+            case "clear_output":
+                self._clear_next = bool(content.get("wait"))
+                if not self._clear_next:
+                    self._clear()
+
+    def outputs(self) -> tuple[Output, ...]:
+        """The outputs as they stand, with what was left out of a stream said in its place."""
+        shown = [dict(output) for output in self._outputs]
+        last: dict[str, int] = {}
+        for place, (output, raw) in enumerate(zip(shown, self._raw, strict=True)):
+            if raw is not None:
+                output["text"] = raw.decode(errors="replace")
+                last[output["name"]] = place
+        for name, text in self._streams.items():
+            tail = b"".join(text.tail)[-TAIL_BYTES:]
+            if name in last and text.beyond:
+                left_out = text.beyond - len(tail)
+                note = f"\n[… {left_out:,} bytes of {name} left out …]\n" if left_out else ""
+                shown[last[name]]["text"] += note + overwritten(tail).decode(errors="replace")
+        return tuple(output for output in shown if output.get("text") != "")
+
+    @property
+    def left_out_bytes(self) -> int:
+        """Bytes that came and were not kept."""
+        beyond = sum(t.beyond - min(TAIL_BYTES, sum(map(len, t.tail))) for t in self._streams.values())
+        return self.dropped_bytes + beyond
+
+    def _clear(self) -> None:
+        self._outputs.clear()
+        self._raw.clear()
+        self._displays.clear()
+        self._streams.clear()
+        self._clear_next = False
+
+    def _add(self, output: Output, raw: bytearray | None = None) -> bool:
+        if self._clear_next:
+            self._clear()
+        if len(self._outputs) >= MOST_OUTPUTS and output["output_type"] != "error":
+            return False
+        self._outputs.append(output)
+        self._raw.append(raw)
+        return True
+
+    def _stream(self, name: str, text: Any) -> None:
+        if not isinstance(text, str) or not text:
+            return
+        if self._clear_next:
+            self._clear()
+        data = text.encode(errors="replace")
+        stream = self._streams.setdefault(name, Text())
+        if stream.beyond:
+            stream.add_to_tail(data)
+            return
+        raw = self._raw[-1] if self._outputs and self._outputs[-1].get("name") == name else None
+        if raw is None:
+            raw = bytearray()
+            if not self._add({"output_type": "stream", "name": name, "text": ""}, raw):
+                stream.add_to_tail(data)
+                return
+        kept = len(raw)
+        line = raw.rfind(b"\n") + 1
+        raw[line:] = overwritten(bytes(raw[line:]) + data)
+        stream.room -= len(raw) - kept
+        if stream.room < 0:
+            stream.add_to_tail(bytes(raw[stream.room :]))
+            del raw[stream.room :]
+            stream.room = 0
+
+    def _display(self, kind: str, content: dict[str, Any]) -> None:
+        output: Output = {
+            "output_type": kind,
+            "metadata": json_of(content.get("metadata")),
+            "data": self._bundle(content.get("data")),
+        }
+        if not isinstance(output["metadata"], dict):
+            output["metadata"] = {}
+        if kind == "execute_result":
+            output["execution_count"] = count_of(content.get("execution_count"))
+        if self._add(output) and (name := display_id(content)):
+            self._displays.setdefault(name, []).append(len(self._outputs) - 1)
+
+    def _update(self, content: dict[str, Any]) -> None:
+        places = self._displays.get(display_id(content) or "")
+        if not places:
+            self._display("display_data", content)
+            return
+        data = self._bundle(content.get("data"))
+        metadata = json_of(content.get("metadata"))
+        for place in places:
+            self._display_room += size_of(self._outputs[place]["data"])
+            self._outputs[place]["data"] = data
+            self._outputs[place]["metadata"] = metadata if isinstance(metadata, dict) else {}
+
+    def _bundle(self, data: Any) -> dict[str, Any]:
+        """A display's representations, or a note in their place when there is no room for them."""
+        data = data if isinstance(data, dict) else {}
+        bundle = {text_of(kind): representation(kind, value) for kind, value in data.items()}
+        size = size_of(bundle)
+        if size <= self._display_room:
+            self._display_room -= size
+            return bundle
+        self.dropped_bytes += size
+        short = str(bundle.get("text/plain", ""))[:2000]
+        return {"text/plain": f"[a display of {size:,} bytes left out: {', '.join(bundle)}]\n{short}"}
+
+
+def overwritten(text: bytes) -> bytes:
+    r"""The text as a terminal would leave it: `\b` and `\r` carried out."""
+    while b"\b" in text and (shorter := BACKSPACE.sub(b"", text)) != text:
+        text = shorter
+    return RESTART_OF_LINE.sub(b"", text) if b"\r" in text else text
+
+
+def error_output(content: dict[str, Any]) -> Output:
+    """An nbformat error output, its strings cut."""
+    traceback = content.get("traceback")
+    lines = [shortened(text_of(line)) for line in traceback] if isinstance(traceback, list) else []
+    return {
+        "output_type": "error",
+        "ename": shortened(text_of(content.get("ename"))) or "Error",
+        "evalue": shortened(text_of(content.get("evalue"))),
+        "traceback": lines[:MOST_OUTPUTS],
+    }
+
+
+def shortened(text: str) -> str:
+    """The beginning and the end of a text that is too long."""
+    half = ERROR_BYTES // 2
+    if len(text) <= ERROR_BYTES:
+        return text
+    return f"{text[:half]}\n[… {len(text) - ERROR_BYTES:,} characters left out …]\n{text[-half:]}"
+
+
+def display_id(content: dict[str, Any]) -> str | None:
+    """The name by which a display can be updated."""
+    transient = content.get("transient")
+    name = transient.get("display_id") if isinstance(transient, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def count_of(value: Any) -> int | None:
+    """An execution count, if it is one."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def text_of(value: Any) -> str:
+    """A string that UTF-8 can write."""
+    text = value if isinstance(value, str) else "" if value is None else str(value)
+    return text.encode(errors="replace").decode()
+
+
+def json_of(value: Any) -> Any:
+    """JSON that every reader accepts: no NaN, no lone surrogates."""
+    match value:
+        case str():
+            return text_of(value)
+        case float() if not math.isfinite(value):
+            return None
+        case dict():
+            return {text_of(key): json_of(item) for key, item in value.items()}
+        case list() | tuple():
+            return [json_of(item) for item in value]
+        case None | bool() | int() | float():
+            return value
+    return text_of(value)
+
+
+def representation(kind: Any, value: Any) -> Any:
+    """One entry of a MIME bundle in nbformat's shape."""
+    if isinstance(kind, str) and (kind == "application/json" or kind.endswith("+json")):
+        return json_of(value)
+    if isinstance(value, list):
+        return "".join(text_of(line) for line in value)
+    return text_of(value)
+
+
+def size_of(value: Any) -> int:
+    """About how many bytes a JSON value takes."""
+    match value:
+        case str():
+            return len(value) if value.isascii() else len(value.encode())
+        case dict():
+            return sum(size_of(key) + size_of(item) for key, item in value.items())
+        case list():
+            return sum(map(size_of, value))
+    return 8

@@ -1,0 +1,82 @@
+"""Be a kernel on sockets that the host bound: `python -m inside.serve '{"key": …, "sockets": …}'`.
+
+The five listening sockets arrive as open descriptors; ZMQ adopts them, so nothing
+in the box binds, owns or can delete them. Beyond a plain ipykernel this kernel
+tells in each reply which variables and files the cell changed.
+"""
+
+import json
+import os
+import sys
+import tempfile
+from typing import Any
+
+import zmq
+from ipykernel import kernelapp
+from ipykernel.heartbeat import Heartbeat
+from ipykernel.ipkernel import IPythonKernel
+from ipykernel.kernelapp import IPKernelApp
+
+from .changes import Changes
+
+CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
+
+
+class Kernel(IPythonKernel):  # type: ignore[misc]
+    """An IPython kernel that says what each cell changed."""
+
+    changes: Changes | None = None
+
+    async def do_execute(self, code: str, silent: bool, *args: Any, **kwargs: Any) -> Any:
+        """Run the cell, then add what changed to the reply."""
+        if self.changes is None:
+            self.changes = Changes(self.shell.user_ns, self.shell.user_ns_hidden, os.getcwd())
+        reply = await super().do_execute(code, silent, *args, **kwargs)
+        if not silent:
+            reply["kernel_env"] = self.changes.tell()
+        return reply
+
+
+def adopting(sockets: dict[int, int]) -> type[IPKernelApp]:
+    """An application whose ports are numbers of descriptors that already listen."""
+
+    class App(IPKernelApp):  # type: ignore[misc]
+        def _try_bind_socket(self, s: Any, port: int) -> int:
+            s.setsockopt(zmq.USE_FD, sockets[port])
+            s.bind(f"ipc://{self.ip}-{port}")
+            return port
+
+    class Beat(Heartbeat):  # type: ignore[misc]
+        def _try_bind_socket(self) -> None:
+            self.socket.setsockopt(zmq.USE_FD, sockets[self.port])
+            self.socket.bind(f"ipc://{self.ip}-{self.port}")
+
+    kernelapp.Heartbeat = Beat
+    return App
+
+
+def main() -> None:
+    """Serve until the host lets go of the box."""
+    given = json.loads(sys.argv[1])
+    os.environ.pop("PYTHONPATH", None)
+    sys.path[:] = [path for path in sys.path if path != given["path"]]
+    ports = {f"{channel}_port": number for number, channel in enumerate(CHANNELS, 1)}
+    connection = {
+        "transport": "ipc",
+        "ip": "kernel",
+        "key": given["key"],
+        "signature_scheme": "hmac-sha256",
+        **ports,
+    }
+    descriptor, path = tempfile.mkstemp(prefix="kernel-", suffix=".json")
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(connection, file)
+    for descriptor in given["sockets"]:
+        os.set_inheritable(descriptor, False)
+    app = adopting(dict(enumerate(given["sockets"], 1))).instance(kernel_class=Kernel)
+    app.initialize(["-f", path, "--HistoryManager.enabled=False"])
+    app.start()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,312 @@
+"""Talk to a kernel: code in, a finished cell out, whatever the code does.
+
+A `Kernel` reads all that its kernel says at all times, so nothing piles up, and
+keeps only what the folds allow. A cell ends in one of four ways: it finishes; its
+time is up and an interrupt frees it; its time is up and nothing frees it; or the
+kernel dies. After the last two the state is lost and the kernel must be replaced.
+"""
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import zmq
+import zmq.asyncio
+from jupyter_client.asynchronous.client import AsyncKernelClient
+from pydantic import TypeAdapter, ValidationError
+from zmq.utils.monitor import recv_monitor_message
+
+from kernel_env.errors import KernelError, SandboxError
+from kernel_env.kernel.fold import Fold, json_of, text_of
+from kernel_env.kernel.launch import Launched, launch
+from kernel_env.sandbox.base import Process, Sandbox
+from kernel_env.step import Cell, FileChange, Variable
+
+READY_S = 60.0
+INTERRUPT_S = 5.0
+"""How long an interrupted cell may take to end before its kernel is given up."""
+MOST_TOLD = 100
+"""Changed variables and files taken from one reply, each."""
+LAST_WORDS_S = 0.1
+"""How long the messages of a kernel that just died are waited for."""
+
+T = TypeVar("T")
+
+
+@dataclass
+class Running:
+    """The cell that is running: what it has shown and whether it is over."""
+
+    message_id: str
+    fold: Fold = field(default_factory=Fold)
+    reply: dict[str, Any] | None = None
+    idle: bool = False
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def look(self) -> None:
+        """A cell is over when it has been answered and everything it showed has arrived."""
+        if self.reply is not None and self.idle:
+            self.over.set()
+
+
+class Kernel:
+    """A kernel that is ready. One cell runs at a time."""
+
+    def __init__(self, client: AsyncKernelClient, process: Process) -> None:
+        self.process = process
+        self.dead: str | None = None
+        """Why the kernel cannot be used any more; None while it can."""
+        self.not_understood = 0
+        """Messages that were no Jupyter messages: dropped and counted."""
+        self._client = client
+        self._running: Running | None = None
+        self._late = Fold()
+        self._death = asyncio.Event()
+        self._answers: dict[str, asyncio.Future[None]] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def run(self, code: str, *, timeout_s: float) -> Cell:
+        """Run one cell to its end, or to the end of its time.
+
+        Raises `KernelError` when the kernel was already dead; a kernel that dies now is a
+        `Cell` with `state_lost`.
+        """
+        if self.dead is not None:
+            raise KernelError(f"the kernel cannot run a cell: {self.dead}")
+        late, self._late = self._late, Fold()
+        started = time.perf_counter()
+        content = {
+            "code": text_of(code),
+            "silent": False,
+            "store_history": True,
+            "user_expressions": {},
+            "allow_stdin": False,
+            "stop_on_error": False,
+        }
+        message = self._client.session.msg("execute_request", content)
+        cell = self._running = Running(message["header"]["msg_id"])
+        try:
+            self._client.shell_channel.send(message)
+            timed_out = not await self._over(cell, timeout_s)
+            if timed_out and self.dead is None:
+                await self.interrupt()
+                if not await self._over(cell, INTERRUPT_S):
+                    self.dead = self.dead or (
+                        f"the cell did not end in {timeout_s:g} s and ignored the interrupt"
+                    )
+        finally:
+            self._running = None
+        return finished(
+            cell,
+            late.outputs() + self._late_so_far(),
+            seconds=time.perf_counter() - started,
+            timed_out=timed_out,
+            state_lost=self.dead,
+        )
+
+    async def interrupt(self) -> None:
+        """Send the running cell a KeyboardInterrupt."""
+        self._client.control_channel.send(self._client.session.msg("interrupt_request", {}))
+
+    def _late_so_far(self) -> tuple[dict[str, Any], ...]:
+        late, self._late = self._late, Fold()
+        return late.outputs()
+
+    async def _over(self, cell: Running, timeout_s: float) -> bool:
+        """Wait for the cell's end or the kernel's; False when neither came in time."""
+        over = asyncio.ensure_future(cell.over.wait())
+        death = asyncio.ensure_future(self._death.wait())
+        try:
+            done, _ = await asyncio.wait(
+                {over, death}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
+            )
+            if death in done and over not in done:
+                await asyncio.wait({over}, timeout=LAST_WORDS_S)
+                done = {death}
+            return bool(done)
+        finally:
+            over.cancel()
+            death.cancel()
+
+    # ── what the kernel says ──────────────────────────────────────────────────────────────
+
+    async def _listen(self, channel: Any, take: Any) -> None:
+        while True:
+            parts = await channel.socket.recv_multipart()
+            try:
+                _, rest = self._client.session.feed_identities(parts)
+                message = self._client.session.deserialize(rest)
+                take(message["msg_type"], message["parent_header"].get("msg_id"), message["content"])
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+                self.not_understood += 1  # forged or broken: the agent's doing, and no harm
+
+    def _iopub(self, kind: str, parent: str | None, content: dict[str, Any]) -> None:
+        cell = self._running
+        if cell is None or parent != cell.message_id or cell.over.is_set():
+            if kind == "iopub_welcome":
+                self._answered(kind)
+            self._late.take(kind, content)
+        elif kind == "status":
+            cell.idle = cell.idle or content["execution_state"] == "idle"
+            cell.look()
+        else:
+            cell.fold.take(kind, content)
+
+    def _shell(self, kind: str, parent: str | None, content: dict[str, Any]) -> None:
+        if kind == "kernel_info_reply":
+            self._answered(kind)
+        elif kind == "execute_reply" and self._running and parent == self._running.message_id:
+            self._running.reply = content
+            self._running.look()
+
+    def _control(self, kind: str, parent: str | None, content: dict[str, Any]) -> None:
+        """Replies to interrupts say nothing that the cell's end does not."""
+
+    def _answered(self, kind: str) -> None:
+        answer = self._answers.get(kind)
+        if answer is not None and not answer.done():
+            answer.set_result(None)
+
+    # ── life and death ────────────────────────────────────────────────────────────────────
+
+    async def _watch_connection(self) -> None:
+        """The kernel's end of the shell connection closes when it dies, however it dies."""
+        monitor = self._client.shell_channel.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        await recv_monitor_message(monitor)
+        try:  # the exit code says more than the broken connection; it comes at once or not at all
+            code = await asyncio.wait_for(self.process.wait(), LAST_WORDS_S)
+            self._died(cause_of_death(code))
+        except TimeoutError:
+            self._died("the kernel closed its connections")
+        except SandboxError as error:
+            self._died(f"the kernel is gone with its sandbox: {error}")
+
+    async def _watch_process(self) -> None:
+        """A child of the kernel may hold its connection open, so its exit is watched as well."""
+        try:
+            self._died(cause_of_death(await self.process.wait()))
+        except SandboxError as error:
+            self._died(f"the kernel is gone with its sandbox: {error}")
+
+    def _died(self, cause: str) -> None:
+        self.dead = self.dead or cause
+        self._death.set()
+
+    async def _start(self) -> None:
+        client = self._client
+        client.start_channels(shell=True, iopub=True, stdin=False, hb=False, control=True)
+        loop = asyncio.get_running_loop()
+        self._answers = {kind: loop.create_future() for kind in ("iopub_welcome", "kernel_info_reply")}
+        watches = (
+            self._listen(client.iopub_channel, self._iopub),
+            self._listen(client.shell_channel, self._shell),
+            self._listen(client.control_channel, self._control),
+            self._watch_connection(),
+            self._watch_process(),
+        )
+        self._tasks = [asyncio.create_task(watch) for watch in watches]
+        client.shell_channel.send(client.session.msg("kernel_info_request", {}))
+        ready = asyncio.gather(*self._answers.values())
+        death = asyncio.ensure_future(self._death.wait())
+        try:
+            await asyncio.wait(
+                {ready, death}, timeout=READY_S, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not ready.done():
+                cause = self.dead or f"it was not ready in {READY_S:g} s"
+                said = self.process.tail().strip().rpartition("\n")[2]
+                raise KernelError(f"the kernel did not start: {cause}" + (f" ({said})" if said else ""))
+        finally:
+            ready.cancel()
+            death.cancel()
+        self._late = Fold()
+
+    async def _stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._client.channels_running:
+            self._client.shell_channel.socket.disable_monitor()
+            self._client.stop_channels()
+        self._client.context.destroy(linger=0)
+
+
+@asynccontextmanager
+async def open_kernel(
+    sandbox: Sandbox, *, env: Mapping[str, str] | None = None
+) -> AsyncIterator[Kernel]:
+    """A fresh kernel in a box, ended on leaving. Raises `KernelError` when it does not start."""
+    launched = await launch(sandbox, env=env)
+    try:
+        async with connected(launched) as kernel:
+            yield kernel
+    finally:
+        launched.forget()
+        try:
+            await launched.process.signal(signal.SIGKILL)
+        except SandboxError:
+            pass  # the box is gone, and the kernel with it
+
+
+@asynccontextmanager
+async def connected(launched: Launched) -> AsyncIterator[Kernel]:
+    """A kernel that was launched, once it is ready."""
+    client = AsyncKernelClient(context=zmq.asyncio.Context())
+    client.load_connection_info(dict(launched.connection_info))
+    kernel = Kernel(client, launched.process)
+    try:
+        await kernel._start()
+        yield kernel
+    finally:
+        await kernel._stop()
+
+
+def cause_of_death(code: int) -> str:
+    """An exit code in words."""
+    if code >= 0:
+        return f"the kernel exited with code {code}"
+    name = signal.Signals(-code).name if -code in signal.valid_signals() else str(-code)
+    hint = ", as the memory limit does" if name == "SIGKILL" else ""
+    return f"the kernel was ended by {name}{hint}"
+
+
+def finished(
+    cell: Running,
+    late: tuple[dict[str, Any], ...],
+    *,
+    seconds: float,
+    timed_out: bool,
+    state_lost: str | None,
+) -> Cell:
+    """The value that a cell leaves behind."""
+    reply = cell.reply or {}
+    told = reply.get("kernel_env")
+    told = told if isinstance(told, dict) else {}
+    count = reply.get("execution_count")
+    return Cell(
+        outputs=cell.fold.outputs(),
+        execution_count=count if isinstance(count, int) else None,
+        seconds=round(seconds, 6),
+        timed_out=timed_out,
+        state_lost=state_lost,
+        dropped_bytes=cell.fold.left_out_bytes,
+        late=late,
+        variables=parsed(VARIABLES, told.get("variables")),
+        files=parsed(FILES, told.get("files")),
+    )
+
+
+VARIABLES = TypeAdapter(tuple[Variable, ...])
+FILES = TypeAdapter(tuple[FileChange, ...])
+
+
+def parsed(adapter: TypeAdapter[tuple[T, ...]], told: Any) -> tuple[T, ...]:
+    """What the kernel told in its own words, if it is what it should be; else nothing."""
+    try:
+        return adapter.validate_python(json_of(told[:MOST_TOLD]))
+    except (ValidationError, TypeError, KeyError):
+        return ()

@@ -1,0 +1,162 @@
+"""The protocol of a sandbox: a box with four verbs, and the names that hold inside it.
+
+A sandbox runs programs and moves bytes; it never learns what a kernel is.
+Paths given to it are the names of the design, `/data` and `/workspace`; `where`
+tells by which path a program inside finds them, which differs only where the
+box has no file system of its own.
+"""
+
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import Protocol, Self
+
+GIB = 1024**3
+
+DATA = PurePosixPath("/data")
+"""The task's public files, read-only."""
+WORKSPACE = PurePosixPath("/workspace")
+"""The agent's folder and working directory, empty at first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """What a box is made of and what it may use, whichever kind of box it is."""
+
+    image: str = "base"
+    folders: Mapping[PurePosixPath, Path] = field(default_factory=dict)
+    """Folders of the host that are seen inside, read-only, under these names."""
+    memory_gb: float = 4.0
+    """For programs; the files in /workspace and /tmp are bounded apart from it."""
+    workspace_gb: float = 2.0
+    """For the files in /workspace, in GiB. Temporary folders get 1 GiB at the most."""
+    cpus: float = 2.0
+    processes: int = 512
+    files: int = 200_000
+    """The number of files and folders in /workspace."""
+    runtime: str | None = None
+    """The engine's OCI runtime, for example `runsc`; None for its default."""
+    gpus: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completed:
+    """A program that has ended."""
+
+    exit_code: int
+    """Negative when a signal ended it."""
+    output: bytes
+    """Standard output and standard error, at most the limit that was asked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileStat:
+    """A file as it stands in the box, links not followed. Equal values mean an unchanged file."""
+
+    mode: int
+    size: int
+    modified_ns: int
+    changed_ns: int
+    inode: int
+
+    @property
+    def what(self) -> str:
+        """The file's kind in a word: `file`, `folder`, `link` or `special file`."""
+        kinds = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "link"}
+        return kinds.get(stat.S_IFMT(self.mode), "special file")
+
+
+class Process(Protocol):
+    """A program in a box."""
+
+    pid: int
+    """Its number inside the box."""
+
+    async def wait(self) -> int:
+        """The exit code once it has ended; negative when a signal did it."""
+
+    async def signal(self, number: int) -> None:
+        """Send a signal to the program and all it started in its session."""
+
+    def tail(self) -> str:
+        """The end of what it wrote to standard output and error, as text."""
+
+
+class Sandbox(Protocol):
+    """A box for untrusted programs. Entering starts it; leaving removes every trace."""
+
+    isolated: bool
+    """Whether the box keeps its programs from the host's files, network and processes."""
+    python: str
+    """The interpreter inside, the one that has the libraries of the box."""
+
+    async def __aenter__(self) -> Self:
+        """Start the box. Raises `SandboxError`."""
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End everything inside and remove the box."""
+
+    def where(self, path: PurePosixPath) -> PurePosixPath:
+        """The path by which programs inside find what the design calls `path`."""
+
+    async def run(
+        self, argv: Sequence[str], *, timeout_s: float, limit_bytes: int = 1 << 20
+    ) -> Completed:
+        """Run a program to its end. Raises `TimeoutError` after killing it, `SandboxError`."""
+
+    async def spawn(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        stdin: int | None = None,
+        stdout: int | None = None,
+        stderr: int | None = None,
+        descriptors: Sequence[int] = (),
+    ) -> Process:
+        """Start a program. `descriptors` of ours become its 3, 4, 5, …; ours stay open.
+
+        It reads nothing unless `stdin` is given. Of what it writes to an output that is not
+        given, the end is kept for `Process.tail`.
+        Raises `SandboxError` when it cannot be started.
+        """
+
+    async def read(self, path: PurePosixPath, *, limit_bytes: int) -> bytes:
+        """A regular file's content.
+
+        Raises `FileNotFoundError`, `IsADirectoryError`, or `OSError` with a clear message for a
+        link, a special file, and a file larger than `limit_bytes`.
+        """
+
+    async def write(self, path: PurePosixPath, data: bytes) -> None:
+        """Make or replace a file; missing folders are made. Raises `OSError`, as for a full disk."""
+
+    async def stat(self, path: PurePosixPath) -> FileStat | None:
+        """What is there, without following links; None when nothing is."""
+
+    async def sweep(self, *, empty: bool) -> None:
+        """End every program in the box; with `empty`, also delete all that they wrote."""
+
+
+def read_descriptor(descriptor: int, path: PurePosixPath, limit_bytes: int) -> bytes:
+    """Read a descriptor that came out of a box, trusting nothing about it."""
+    found = os.fstat(descriptor)
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(f"{path} is a folder, not a file")
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(f"{path} is a special file; only a regular file is read")
+    if found.st_size > limit_bytes:
+        raise OSError(f"{path} has {found.st_size:,} bytes; at most {limit_bytes:,} are read")
+    with os.fdopen(os.dup(descriptor), "rb") as file:
+        data = file.read(limit_bytes + 1)
+    if len(data) > limit_bytes:
+        raise OSError(f"{path} grew beyond {limit_bytes:,} bytes while it was read")
+    return data

@@ -1,0 +1,341 @@
+"""The host's end of `pid1.py`: the verbs that every sandbox of ours shares.
+
+A `Box` knows how to talk to the first process in a box. How that process comes
+to run, in a container or beside us, is what `docker` and `local` differ in.
+"""
+
+import asyncio
+import errno
+import json
+import os
+import signal
+import socket
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path, PurePosixPath
+from typing import Any, Self
+
+from kernel_env.errors import SandboxError
+from kernel_env.sandbox.base import Completed, FileStat, read_descriptor
+
+TAIL_BYTES = 16 * 1024
+ANSWER_S = 30.0
+"""A first process that has not answered by then is not going to."""
+
+
+@dataclass
+class BoxProcess:
+    """A program that the first process of a box started for us."""
+
+    box: "Box"
+    pid: int
+    ended: asyncio.Future[int]
+    kept: deque[bytes] = field(default_factory=deque)
+
+    async def wait(self) -> int:
+        """The exit code; `SandboxError` when the whole box ended first."""
+        return await asyncio.shield(self.ended)
+
+    async def signal(self, number: int) -> None:
+        """To the program's whole session; nothing happens when it has already ended."""
+        await self.box.ask("signal", pid=self.pid, number=number)
+
+    def tail(self) -> str:
+        """The end of what it wrote, as far as it was kept."""
+        return b"".join(self.kept)[-TAIL_BYTES:].decode(errors="replace")
+
+
+class Box:
+    """One connection to a first process, and what is known through it."""
+
+    def __init__(self, doorway: Path) -> None:
+        self.doorway = doorway
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when the box is gone, expected or not."""
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(self.door))
+        self.door.chmod(0o777)  # programs of any user may knock; only the first is let in
+        self._listener.listen(1)
+        self._listener.setblocking(False)
+        self._connection: socket.socket | None = None
+        self._numbers = count(1)
+        self._answers: dict[int, asyncio.Future[tuple[dict[str, Any], list[int]]]] = {}
+        self._running: dict[int, BoxProcess] = {}
+        self._unclaimed: dict[int, int] = {}
+        self._sending = asyncio.Lock()
+        self._buffer = b""
+        self._descriptors: list[int] = []
+
+    @property
+    def door(self) -> Path:
+        """The socket that the first process connects to."""
+        return self.doorway / "door"
+
+    async def meet(self, *, timeout_s: float) -> Self:
+        """Wait for the first process, then shut the door behind it. Raises `TimeoutError`."""
+        loop = asyncio.get_running_loop()
+        connection, _ = await asyncio.wait_for(loop.sock_accept(self._listener), timeout_s)
+        self._listener.close()
+        self.door.unlink()
+        connection.setblocking(False)
+        self._connection = connection
+        loop.add_reader(connection, self._hear)
+        return self
+
+    def close(self) -> None:
+        """Let go: the first process ends everything in the box. May be called again."""
+        self._listener.close()
+        if self._connection is not None:
+            asyncio.get_running_loop().remove_reader(self._connection)
+            self._connection.close()
+            self._connection = None
+        for descriptor in self._descriptors:
+            os.close(descriptor)
+        self._descriptors.clear()
+        gone = SandboxError("the sandbox has ended")
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(gone)
+        for process in self._running.values():
+            if not process.ended.done():
+                process.ended.set_exception(gone)
+                process.ended.exception()  # nobody need be waiting
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+    def _hear(self) -> None:
+        assert self._connection is not None
+        try:
+            data, descriptors, _, _ = socket.recv_fds(
+                self._connection, 1 << 16, 16, socket.MSG_CMSG_CLOEXEC
+            )
+        except BlockingIOError:
+            return
+        except OSError:
+            data, descriptors = b"", []
+        if not data:
+            self.close()
+            return
+        self._descriptors += descriptors
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        for line in lines:
+            self._take(json.loads(line))
+
+    def _take(self, message: dict[str, Any]) -> None:
+        if "exit" in message:
+            pid, code = message["exit"], message["code"]
+            process = self._running.pop(pid, None)
+            if process is None:
+                self._unclaimed[pid] = code  # it ended before the answer to spawn was taken
+            elif not process.ended.done():
+                process.ended.set_result(code)
+            return
+        given, self._descriptors = self._descriptors, []
+        answer = self._answers.pop(message["id"], None)
+        if answer is not None and not answer.done():
+            answer.set_result((message, given))
+        else:
+            for descriptor in given:
+                os.close(descriptor)
+
+    async def ask(
+        self,
+        do: str,
+        *,
+        given: Sequence[int] = (),
+        timeout_s: float = ANSWER_S,
+        **details: Any,
+    ) -> tuple[dict[str, Any], list[int]]:
+        """Send a request with descriptors and take the answer with its own.
+
+        Raises `OSError` as it happened inside, `SandboxError` when the box is gone or silent.
+        """
+        if self._connection is None:
+            raise SandboxError("the sandbox has ended")
+        number = next(self._numbers)
+        request = {"id": number, "do": do, "fds": len(given), **details}
+        data = json.dumps(request).encode() + b"\n"
+        answer: asyncio.Future[tuple[dict[str, Any], list[int]]]
+        answer = self._answers[number] = asyncio.get_running_loop().create_future()
+        try:
+            async with self._sending:
+                sent = socket.send_fds(self._connection, [data], list(given))
+                await asyncio.get_running_loop().sock_sendall(self._connection, data[sent:])
+            message, descriptors = await asyncio.wait_for(answer, timeout_s)
+        except TimeoutError as error:
+            raise SandboxError(f"the sandbox did not answer {do!r} in {timeout_s:g} s") from error
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise SandboxError("the sandbox has ended") from error
+        finally:
+            self._answers.pop(number, None)
+        if "errno" in message:
+            raise OSError(message["errno"], message["error"], details.get("path"))
+        return message, descriptors
+
+    async def spawn(
+        self, argv: Sequence[str], env: Mapping[str, str], descriptors: Sequence[int]
+    ) -> BoxProcess:
+        """Start a program with these descriptors as its 0, 1, 2, …"""
+        try:
+            message, _ = await self.ask(
+                "spawn", given=descriptors, argv=list(argv), env=dict(env)
+            )
+        except OSError as error:
+            raise SandboxError(f"{argv[0]} could not be started: {error.strerror}") from error
+        pid = message["pid"]
+        process = BoxProcess(self, pid, asyncio.get_running_loop().create_future())
+        if pid in self._unclaimed:
+            process.ended.set_result(self._unclaimed.pop(pid))
+        else:
+            self._running[pid] = process
+        return process
+
+
+class Boxed:
+    """The verbs of `Sandbox`, for a class that enters and leaves a `Box`."""
+
+    box: Box
+    environment: Mapping[str, str]
+
+    def where(self, path: PurePosixPath) -> PurePosixPath:
+        """A box with a file system of its own has the design's names."""
+        return path
+
+    async def run(
+        self, argv: Sequence[str], *, timeout_s: float, limit_bytes: int = 1 << 20
+    ) -> Completed:
+        """Run a program to its end."""
+        inside, outside = pipe()
+        kept = bytearray()
+
+        def keep(data: bytes) -> None:
+            kept.extend(data[: limit_bytes - len(kept)])
+
+        with reading(outside, keep) as drained:
+            try:
+                process = await self.spawn(argv, stdout=inside, stderr=inside)
+            finally:
+                os.close(inside)
+            try:
+                code = await asyncio.wait_for(process.wait(), timeout_s)
+            except TimeoutError:
+                await process.signal(signal.SIGKILL)
+                raise
+            await asyncio.wait([drained], timeout=1.0)  # a grandchild may hold the pipe for ever
+        return Completed(exit_code=code, output=bytes(kept))
+
+    async def spawn(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        stdin: int | None = None,
+        stdout: int | None = None,
+        stderr: int | None = None,
+        descriptors: Sequence[int] = (),
+    ) -> BoxProcess:
+        """Start a program."""
+        null = os.open(os.devnull, os.O_RDWR)
+        inside, outside = pipe()
+        try:
+            streams = [null if stdin is None else stdin, stdout or inside, stderr or inside]
+            process = await self.box.spawn(
+                argv, {**self.environment, **(env or {})}, [*streams, *descriptors]
+            )
+        except BaseException:
+            os.close(outside)
+            raise
+        finally:
+            os.close(inside)
+            os.close(null)
+        keep_tail(outside, process.kept, self.box.ended)
+        return process
+
+    async def read(self, path: PurePosixPath, *, limit_bytes: int) -> bytes:
+        """A regular file's content, as bytes with a limit."""
+        try:
+            _, (descriptor,) = await self.box.ask("open", path=str(self.where(path)), write=False)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise OSError(f"{path} is a link; only a regular file is read") from error
+            raise
+        try:
+            return await asyncio.to_thread(read_descriptor, descriptor, path, limit_bytes)
+        finally:
+            os.close(descriptor)
+
+    async def write(self, path: PurePosixPath, data: bytes) -> None:
+        """Make or replace a file."""
+        _, (descriptor,) = await self.box.ask("open", path=str(self.where(path)), write=True)
+
+        def put() -> None:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+
+        await asyncio.to_thread(put)
+
+    async def stat(self, path: PurePosixPath) -> FileStat | None:
+        """What is there; None when nothing is."""
+        try:
+            message, _ = await self.box.ask("stat", path=str(self.where(path)))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        mode, size, modified_ns, changed_ns, inode = message["stat"]
+        return FileStat(
+            mode=mode, size=size, modified_ns=modified_ns, changed_ns=changed_ns, inode=inode
+        )
+
+
+def pipe() -> tuple[int, int]:
+    """A pipe's write end (for the program) and read end (for us, not blocking)."""
+    outside, inside = os.pipe()
+    os.set_blocking(outside, False)
+    return inside, outside
+
+
+class reading:  # noqa: N801 - used as a context manager, like `contextlib.closing`
+    """Feed what arrives on a descriptor to `take`; the value says when the other end closed."""
+
+    def __init__(self, descriptor: int, take: Any) -> None:
+        self.descriptor, self.take = descriptor, take
+        self.drained: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def __enter__(self) -> asyncio.Future[None]:
+        asyncio.get_running_loop().add_reader(self.descriptor, self.hear)
+        return self.drained
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def hear(self) -> None:
+        """Take what is there; stop at the end."""
+        try:
+            data = os.read(self.descriptor, 1 << 16)
+        except BlockingIOError:
+            return
+        if data:
+            self.take(data)
+        else:
+            self.stop()
+
+    def stop(self) -> None:
+        """Close our end. May be called again."""
+        if not self.drained.done():
+            asyncio.get_running_loop().remove_reader(self.descriptor)
+            os.close(self.descriptor)
+            self.drained.set_result(None)
+
+
+def keep_tail(descriptor: int, kept: deque[bytes], ended: asyncio.Future[None]) -> None:
+    """Keep the end of what a program writes until it stops writing or its box ends."""
+
+    def keep(data: bytes) -> None:
+        kept.append(data)
+        while sum(map(len, kept)) - len(kept[0]) >= TAIL_BYTES:
+            kept.popleft()
+
+    reader = reading(descriptor, keep)
+    reader.__enter__()
+    ended.add_done_callback(lambda _: reader.stop())

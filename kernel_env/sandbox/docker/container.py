@@ -1,0 +1,230 @@
+"""A sealed container: no network, nothing writable but its own memory, no privilege, no host variable.
+
+    /data, /opt/…    folders of the host, read-only
+    /workspace       a tmpfs of bounded size: the agent's files
+    /tmp, ~          smaller ones
+    everything else  read-only
+
+Files live in the container's own memory, so a program that writes for ever gets
+"No space left on device" and the host's disk does not fill. The doorway, a folder
+that holds the first process's program and the socket it knocks at, is read-only.
+
+Not protected: the kernel of the host is shared (choose the runtime `runsc` against
+that), programs in one container are not protected from each other, and CPU caches
+are shared like everywhere.
+"""
+
+import asyncio
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ParamSpec, Self, TypeVar
+
+import docker
+import requests
+from docker.errors import APIError, DockerException, NotFound
+from docker.models.containers import Container
+from docker.types import DeviceRequest
+
+from kernel_env.errors import SandboxError
+from kernel_env.sandbox import pid1
+from kernel_env.sandbox.base import GIB, WORKSPACE, Spec
+from kernel_env.sandbox.box import Box, Boxed
+from kernel_env.sandbox.docker import engine, images
+
+USER = 10001
+"""Who programs are in the container; a number no host account is likely to have."""
+HOME = "/home/agent"
+DOORWAY = "/run/kernel_env"
+LABEL = "kernel-env"
+"""Every container and image of ours carries it, and nothing without it is ever removed."""
+TEMPORARY_BYTES = 1 * GIB
+"""For /tmp, the home folder and shared memory together."""
+START_S = 60.0
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class DockerSandbox(Boxed):
+    """Programs run in a container that is sealed off from the host and from the network."""
+
+    isolated = True
+    python = "/opt/venv/bin/python"
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        self.environment = {
+            "PATH": "/opt/venv/bin:/usr/local/bin:/usr/bin:/bin",
+            "HOME": HOME,
+            "LANG": "C.UTF-8",
+            "OMP_WAIT_POLICY": "passive",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        self._folder: Path | None = None
+        self._container: Container | None = None
+
+    async def __aenter__(self) -> Self:
+        try:
+            client = await asyncio.to_thread(engine.connect)
+            image = images.find(self.spec.image)
+            if not await call(images.is_built, client, image):
+                raise SandboxError(
+                    f"the image {self.spec.image!r} is not built; "
+                    f"run: kernel-env images build {self.spec.image}"
+                )
+            self._folder = Path(tempfile.mkdtemp(prefix="kernel-env-"))
+            doorway = self._folder / "door"
+            doorway.mkdir()
+            doorway.chmod(0o755)
+            program = doorway / "pid1.py"
+            program.write_bytes(Path(pid1.__file__).read_bytes())
+            program.chmod(0o644)
+            self.box = Box(doorway)
+            options = self._options(doorway)
+            self._container = await call(
+                client.containers.create, image.tag, self._command(), **options
+            )
+            await call(self._container.start)
+            await self._meet()
+        except OSError as error:
+            await self.__aexit__(None, None, None)
+            raise SandboxError(f"the container did not start: {error}") from error
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if hasattr(self, "box"):
+            self.box.close()
+        if self._container is not None:
+            container, self._container = self._container, None
+            await asyncio.shield(asyncio.to_thread(remove, container))
+        if self._folder is not None:
+            await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+
+    async def sweep(self, *, empty: bool) -> None:
+        """End every program in the container; with `empty`, also delete all that they wrote."""
+        folders = [str(WORKSPACE), HOME, "/tmp", "/dev/shm"]  # noqa: S108 - the container's own
+        await self.box.ask("sweep", empty=folders if empty else [])
+
+    async def _meet(self) -> None:
+        assert self._container is not None
+        meeting = asyncio.ensure_future(self.box.meet(timeout_s=START_S))
+        try:
+            while not (await asyncio.wait({meeting}, timeout=0.5))[0]:
+                try:
+                    await call(self._container.reload)
+                except SandboxError as error:
+                    raise SandboxError(
+                        f"the container of image {self.spec.image!r} ended as soon as it started;"
+                        " it needs /opt/venv/bin/python, 3.11 or newer"
+                    ) from error
+            await meeting
+        except TimeoutError as error:
+            raise SandboxError(f"the container did not answer in {START_S:g} s") from error
+        finally:
+            meeting.cancel()
+
+    def _command(self) -> list[str]:
+        return [self.python, "-I", "-S", f"{DOORWAY}/pid1.py", f"{DOORWAY}/door"]
+
+    def _options(self, doorway: Path) -> dict[str, Any]:
+        spec = self.spec
+        mine = f"uid={USER},gid={USER},mode=0755,nosuid,nodev,exec"
+        workspace = int(spec.workspace_gb * GIB)
+        memory = int(spec.memory_gb * GIB) + workspace + TEMPORARY_BYTES
+        seen = {doorway: DOORWAY, **{host: str(name) for name, host in spec.folders.items()}}
+        return {
+            "name": f"kernel-env-{uuid.uuid4().hex[:12]}",
+            "labels": {LABEL: "sandbox", f"{LABEL}.owner": owner()},
+            "user": f"{USER}:{USER}",
+            "working_dir": str(WORKSPACE),
+            "environment": self.environment,
+            "network_mode": "none",
+            "ipc_mode": "private",
+            "read_only": True,
+            "cap_drop": ["ALL"],
+            "security_opt": ["no-new-privileges"],
+            "pids_limit": spec.processes,
+            "mem_limit": memory,
+            "memswap_limit": memory,
+            "nano_cpus": int(spec.cpus * 1e9),
+            "shm_size": TEMPORARY_BYTES // 4,
+            "tmpfs": {
+                str(WORKSPACE): f"size={workspace},nr_inodes={spec.files},{mine}",
+                "/tmp": f"size={TEMPORARY_BYTES // 2},nr_inodes=100000,{mine}",  # noqa: S108
+                HOME: f"size={TEMPORARY_BYTES // 4},nr_inodes=20000,{mine}",
+            },
+            "volumes": {str(host): {"bind": name, "mode": "ro"} for host, name in seen.items()},
+            "log_config": {"Type": "none", "Config": {}},
+            "auto_remove": True,
+            "runtime": spec.runtime,
+            "device_requests": [DeviceRequest(count=spec.gpus, capabilities=[["gpu"]])]
+            if spec.gpus
+            else None,
+        }
+
+
+async def call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Ask the engine off the event loop; its refusals become one line of `SandboxError`."""
+    try:
+        return await asyncio.to_thread(function, *args, **kwargs)
+    except (DockerException, requests.RequestException) as error:
+        said = getattr(error, "explanation", None) or str(error)
+        raise SandboxError(f"the Docker engine refused: {' '.join(str(said).split())}") from error
+
+
+def remove(container: Container) -> None:
+    """Remove a container and wait until it is gone."""
+    try:
+        container.remove(force=True)
+    except NotFound:
+        return
+    except APIError as error:
+        if error.status_code != 409:  # 409: its own auto-removal is under way
+            raise SandboxError(f"a container could not be removed: {error.explanation}") from error
+    try:
+        container.wait(condition="removed", timeout=30)
+    except (NotFound, APIError):
+        return
+
+
+def owner() -> str:
+    """Which process a container belongs to, so that a stray can be told from one in use."""
+    return f"{os.uname().nodename}:{os.getpid()}"
+
+
+def strays(client: docker.DockerClient) -> list[Container]:
+    """Containers of ours on this machine whose owner is no longer running."""
+    host = os.uname().nodename
+    found: list[Container] = client.containers.list(
+        all=True, filters={"label": f"{LABEL}=sandbox"}, ignore_removed=True
+    )
+
+    def abandoned(container: Container) -> bool:
+        name, _, pid = container.labels.get(f"{LABEL}.owner", ":").rpartition(":")
+        return name == host and pid.isdigit() and not running(int(pid))
+
+    return [container for container in found if abandoned(container)]
+
+
+def running(pid: int) -> bool:
+    """Whether a process of this number exists on this machine."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

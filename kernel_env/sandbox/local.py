@@ -1,0 +1,100 @@
+"""A plain process beside us. It isolates nothing: for trusted code, tutorials, machines without an engine.
+
+What it does give: a clean environment, folders of its own, and an end to
+everything it started. Code in it can read your files, reach the network and
+see the answers of a task.
+"""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import Self
+
+from kernel_env.errors import SandboxError
+from kernel_env.sandbox import pid1
+from kernel_env.sandbox.base import WORKSPACE, Spec
+from kernel_env.sandbox.box import Box, Boxed
+
+
+class LocalSandbox(Boxed):
+    """Programs run as this user on this machine, in folders that are removed afterwards."""
+
+    isolated = False
+    python = sys.executable
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        self._root: Path | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    async def __aenter__(self) -> Self:
+        try:
+            self._root = Path(tempfile.mkdtemp(prefix="kernel-env-"))
+            for name in ("workspace", "home", "tmp", "door"):
+                (self._root / name).mkdir()
+            self.environment = self._environment(self._root)
+            self.box = Box(self._root / "door")
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", pid1.__file__, str(self.box.door)],
+                cwd=self._root / "workspace",
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            await self.box.meet(timeout_s=30)
+        except OSError as error:  # a full disk, a path too long for a socket, a time-out
+            await self.__aexit__(None, None, None)
+            raise SandboxError(f"the local sandbox did not start: {error or 'no answer'}") from error
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if hasattr(self, "box"):
+            self.box.close()
+        if self._process is not None:
+            try:
+                await asyncio.to_thread(self._process.wait, 10)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+        if self._root is not None:
+            await asyncio.to_thread(shutil.rmtree, self._root, ignore_errors=True)
+
+    def where(self, path: PurePosixPath) -> PurePosixPath:
+        """The host's own path: this box has no file system of its own."""
+        assert self._root is not None
+        places = {WORKSPACE: self._root / "workspace", **self.spec.folders}
+        for name, place in places.items():
+            if path.is_relative_to(name):
+                return PurePosixPath(place, path.relative_to(name))
+        return path
+
+    async def sweep(self, *, empty: bool) -> None:
+        """End every program in the box; with `empty`, also delete all that they wrote."""
+        assert self._root is not None
+        folders = [str(self._root / name) for name in ("workspace", "home", "tmp")]
+        await self.box.ask("sweep", empty=folders if empty else [])
+
+    def _environment(self, root: Path) -> dict[str, str]:
+        return {
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), "/usr/bin", "/bin"]),
+            "HOME": str(root / "home"),
+            "TMPDIR": str(root / "tmp"),
+            "LANG": "C.UTF-8",
+            "OMP_WAIT_POLICY": "passive",
+        }

@@ -1,0 +1,5 @@
+"""Tasks: what a task folder holds (`spec`), where they are (`catalog`), how they get ready (`prepare`)."""
+
+from kernel_env.tasks.spec import Task
+
+__all__ = ["Task"]

@@ -1,0 +1,41 @@
+"""Where tasks are: the ones that come with the package, and folders of your own.
+
+The environment variable KERNEL_ENV_TASKS names further folders of task folders,
+separated like PATH. A path is accepted wherever a task's name is.
+"""
+
+import os
+from pathlib import Path
+
+from kernel_env.errors import UnknownName
+from kernel_env.tasks import spec
+from kernel_env.tasks.spec import Task
+
+
+def folders() -> list[Path]:
+    """The folders that are searched, in order."""
+    package = Path(__file__).parents[1]
+    bundled = package / "_tasks"
+    ours = bundled if bundled.is_dir() else package.parent / "tasks"
+    theirs = os.environ.get("KERNEL_ENV_TASKS", "").split(os.pathsep)
+    return [*(Path(folder).expanduser() for folder in theirs if folder), ours]
+
+
+def found() -> dict[str, Path]:
+    """Every task's folder by its name; the first folder searched wins."""
+    tasks: dict[str, Path] = {}
+    for folder in folders():
+        if folder.is_dir():
+            for path in sorted(folder.glob("*/task.toml")):
+                tasks.setdefault(path.parent.name, path.parent)
+    return tasks
+
+
+def find(name: str) -> Task:
+    """The task of this name, or in this folder. Raises `UnknownName` and `TaskError`."""
+    tasks = found()
+    if name in tasks:
+        return spec.load(tasks[name])
+    if os.sep in name or Path(name).is_dir():
+        return spec.load(Path(name).expanduser().resolve())
+    raise UnknownName("task", name, tasks)

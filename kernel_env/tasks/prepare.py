@@ -1,0 +1,158 @@
+"""Make a task ready, once: raw files → what the agent sees and what only the grader sees.
+
+The result lives in a cache folder named by the content it was made from, so a
+changed task is prepared anew and an unchanged one never again. `prepare.py` is the
+task author's code; it runs in a process of its own.
+"""
+
+import csv
+import hashlib
+import json
+import os
+import runpy
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from kernel_env.errors import TaskError
+from kernel_env.tasks.spec import Task
+
+SECONDS = 1800
+"""A prepare function that takes longer is stopped."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A task's data, ready to be used."""
+
+    public: Path
+    """The folder that the agent sees as /data."""
+    answers: Path
+    """CSV: ids, targets and `Usage` (Public or Private). Never enters a box."""
+
+
+def cache() -> Path:
+    """The cache folder; the environment variable KERNEL_ENV_CACHE moves it."""
+    moved = os.environ.get("KERNEL_ENV_CACHE")
+    return Path(moved) if moved else platformdirs.user_cache_path("kernel_env")
+
+
+def prepared_folder(task: Task) -> Path:
+    """Where this very content of the task is, or will be, prepared."""
+    made_from = hashlib.sha256()
+    for name in ("prepare.py", "description.md"):
+        made_from.update((task.folder / name).read_bytes())
+    made_from.update(json.dumps(task.file.raw, sort_keys=True).encode())
+    made_from.update(json.dumps(task.form.columns).encode())
+    return cache() / "tasks" / f"{task.id}-{made_from.hexdigest()[:16]}"
+
+
+def is_prepared(task: Task) -> bool:
+    """Whether the data is there. Costs no more than a look."""
+    return (prepared_folder(task) / "checksums.json").is_file()
+
+
+def prepare(task: Task) -> Prepared:
+    """The task's data, made now if this content has never been prepared.
+
+    Raises `TaskError` when a raw file is not the one that task.toml names, when the prepare
+    function fails, when what it made is not what it should be, or when the cached files changed.
+    """
+    folder = prepared_folder(task)
+    if not is_prepared(task):
+        check_raw(task)
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            making = Path(tempfile.mkdtemp(prefix=f".{task.id}-", dir=folder.parent))
+        except OSError as error:
+            raise TaskError(f"{folder.parent} cannot be written: {error.strerror}") from error
+        try:
+            make(task, making)
+            try:
+                making.rename(folder)
+            except OSError:
+                if not is_prepared(task):  # otherwise another process was quicker
+                    raise
+        except OSError as error:
+            raise TaskError(f"{task.id} cannot be prepared in {making}: {error}") from error
+        finally:
+            shutil.rmtree(making, ignore_errors=True)
+    check_sizes(folder)
+    return Prepared(public=folder / "public", answers=folder / "private" / "answers.csv")
+
+
+def check_raw(task: Task) -> None:
+    """Every raw file is the one that was described."""
+    for name, wanted in task.file.raw.items():
+        path = task.folder / "data" / name
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        if found != wanted:
+            raise TaskError(f"{path} has the sha256 {found}; task.toml wants {wanted}")
+
+
+def make(task: Task, folder: Path) -> None:
+    """Run the prepare function into a folder and look at what it made."""
+    public, private = folder / "public", folder / "private"
+    public.mkdir()
+    private.mkdir(mode=0o700)
+    argv = [sys.executable, "-P", "-m", __name__, task.folder / "prepare.py"]
+    try:
+        done = subprocess.run(
+            [*argv, task.folder / "data", public, private],
+            capture_output=True,
+            timeout=SECONDS,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise TaskError(f"{argv[4]} took longer than {SECONDS} s") from error
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        raise TaskError(f"{argv[4]} failed: {said or f'exit code {done.returncode}'}")
+    shutil.copyfile(task.folder / "description.md", public / "description.md")
+    columns = task.form.columns
+    check_header(task, public / "sample_submission.csv", columns)
+    check_header(task, private / "answers.csv", [*columns, "Usage"])
+    folder.chmod(0o755)
+    for path in (public, *public.rglob("*")):  # read in the container by another user
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    sums = {
+        str(path.relative_to(folder)): {
+            "bytes": path.stat().st_size,
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        }
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    (folder / "checksums.json").write_text(json.dumps(sums, indent=1) + "\n")
+
+
+def check_header(task: Task, path: Path, columns: list[str]) -> None:
+    """A CSV file that the prepare function must have written, with these columns."""
+    who = task.folder / "prepare.py"
+    if not path.is_file():
+        raise TaskError(f"{who} wrote no {path.parent.name}/{path.name}")
+    with path.open(newline="", encoding="utf-8") as file:
+        found = next(csv.reader(file), [])
+    if found != columns:
+        raise TaskError(
+            f"{who} wrote {path.name} with the columns {found}; task.toml wants {columns}"
+        )
+
+
+def check_sizes(folder: Path) -> None:
+    """The cached files are still those that were made, by their sizes; `tasks check` reads them."""
+    for name, made in json.loads((folder / "checksums.json").read_text()).items():
+        path = folder / name
+        if not path.is_file() or path.stat().st_size != made["bytes"]:
+            raise TaskError(f"{path} was changed since it was prepared; remove {folder}")
+
+
+if __name__ == "__main__":
+    prepare_file, *where = sys.argv[1:]
+    runpy.run_path(prepare_file)["prepare"](*map(Path, where))

@@ -1,0 +1,177 @@
+"""A task folder, read and checked once.
+
+    task.toml         what the task is, its metric, its submission, its limits, its raw files
+    description.md    what the agent reads
+    data/             raw files, small enough to be kept with the task
+    prepare.py        prepare(raw, public, private): splits them
+    leaderboard.csv   who a score is compared with
+    solution.ipynb    what a good human might do
+    grade.py          only where no stock metric fits
+    NOTICE            where the data came from and under which licence
+"""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from kernel_env.budget import Budget
+from kernel_env.errors import TaskError, UnknownName
+from kernel_env.grading import leaderboard, metric
+from kernel_env.grading.leaderboard import Leaderboard
+from kernel_env.grading.submission import Form
+
+Line = Annotated[str, StringConstraints(pattern=r"^[^\n]+$")]
+Columns = Annotated[list[Line], Field(min_length=1)]
+Positive = Annotated[float, Field(gt=0)]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+
+
+class Section(BaseModel):
+    """A table of task.toml; a key it does not know is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class MetricSection(Section):
+    """Which metric: a name, or a `grade.py` that says its own direction."""
+
+    name: Line
+    higher_is_better: bool | None = None
+    """Only with `name = "grade.py"`."""
+
+
+class SubmissionSection(Section):
+    """What the agent must hand in."""
+
+    id_columns: Columns
+    target_columns: Columns
+    file: Line = "submission.csv"
+    limit_mb: Positive = 100
+
+
+class LimitsSection(Section):
+    """An episode's default budget and the box it runs in."""
+
+    steps: Annotated[int, Field(gt=0)] = 60
+    seconds: Positive = 3600
+    cell_seconds: Positive = 600
+    memory_gb: Positive = 4
+    workspace_gb: Positive = 2
+    cpus: Positive = 2
+
+
+class TaskFile(Section):
+    """task.toml as a whole."""
+
+    id: Name
+    name: Line
+    summary: Line
+    domain: Line
+    kind: Line
+    image: Name
+    licence: Line
+    source: Line
+    expected_minutes: Positive
+    metric: MetricSection
+    submission: SubmissionSection
+    limits: LimitsSection = LimitsSection()
+    raw: dict[str, Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]] = {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A task whose folder is sound."""
+
+    folder: Path
+    file: TaskFile
+    description: str
+    higher_is_better: bool
+    metric_title: str
+    form: Form
+    leaderboard: Leaderboard
+
+    @property
+    def id(self) -> str:
+        """The folder's name and the task's."""
+        return self.file.id
+
+    @property
+    def budget(self) -> Budget:
+        """An episode's limits unless the caller changes them."""
+        limits = self.file.limits
+        return Budget(
+            steps=limits.steps, seconds=limits.seconds, cell_seconds=limits.cell_seconds
+        )
+
+    @property
+    def submission_path(self) -> PurePosixPath:
+        """Where the agent must leave its submission, by its name in the container."""
+        return PurePosixPath("/workspace") / self.file.submission.file
+
+    @property
+    def grade_file(self) -> Path | None:
+        """The task's own grading code, if no stock metric fits."""
+        return self.folder / "grade.py" if self.file.metric.name == "grade.py" else None
+
+    @property
+    def solution(self) -> Path:
+        """The notebook that a good human might write."""
+        return self.folder / "solution.ipynb"
+
+
+def load(folder: Path) -> Task:
+    """Read a task folder. Raises `TaskError` naming the file and the field that is wrong."""
+    path = folder / "task.toml"
+    try:
+        file = TaskFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise TaskError(f"{path} is missing; a task folder needs it") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise TaskError(f"{path} is not TOML: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise TaskError(f"{path}: the field {field} is wrong: {first['msg'].lower()}") from error
+    if file.id != folder.name:
+        raise TaskError(f"{path}: the field id is {file.id!r}; it must be the folder's name")
+    for name in ("description.md", "prepare.py", "NOTICE"):
+        if not (folder / name).is_file():
+            raise TaskError(f"{folder / name} is missing; a task folder needs it")
+    for name in file.raw:
+        if not (folder / "data" / name).is_file():
+            raise TaskError(f"{folder / 'data' / name} is missing; task.toml names it under [raw]")
+    return Task(
+        folder=folder,
+        file=file,
+        description=(folder / "description.md").read_text(encoding="utf-8"),
+        leaderboard=leaderboard.load(folder / "leaderboard.csv"),
+        **scoring(path, file),
+    )
+
+
+def scoring(path: Path, file: TaskFile) -> dict[str, object]:
+    """What the metric section means, checked."""
+    section, form = file.metric, file.submission
+    columns = {"id_columns": tuple(form.id_columns), "target_columns": tuple(form.target_columns)}
+    if section.name == "grade.py":
+        if section.higher_is_better is None:
+            raise TaskError(f"{path}: the field metric.higher_is_better is missing; grade.py needs it")
+        if not (path.parent / "grade.py").is_file():
+            raise TaskError(f"{path.parent / 'grade.py'} is missing; task.toml names it as metric")
+        return {
+            "higher_is_better": section.higher_is_better,
+            "metric_title": "the task's own metric",
+            "form": Form(**columns),
+        }
+    try:
+        found = metric.find(section.name)
+    except UnknownName as error:
+        raise TaskError(f"{path}: the field metric.name is wrong: {error}") from error
+    return {
+        "higher_is_better": found.higher_is_better,
+        "metric_title": found.title,
+        "form": Form(**columns, wants=found.wants),
+    }

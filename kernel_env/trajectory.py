@@ -1,0 +1,375 @@
+"""The record of an episode: the journal it grows in, and the notebook people read.
+
+The journal is the truth: a line of JSON per step, synced before the agent sees its
+observation. The notebook is rendered from it, whole and atomically, and holds the
+same: `parse_notebook(render(trajectory)) == trajectory`.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self, overload
+
+import nbformat
+from pydantic import TypeAdapter, ValidationError
+
+from kernel_env import codec
+from kernel_env.budget import Budget
+from kernel_env.errors import SandboxError, UsageError
+from kernel_env.grading.grade import Grade
+from kernel_env.observation import place_words, submission_lines
+from kernel_env.step import Checked, Graded, Refused, Restarted, Step, Told
+
+JOURNAL = "journal.jsonl"
+NOTEBOOK = "trajectory.ipynb"
+
+Status = Literal["finished", "budget", "interrupted", "agent_failed", "machine_failed"]
+"""Why an episode ended: the agent stopped, a limit was reached, the operator stopped it, …"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What is known of an episode before its first step."""
+
+    episode: str
+    task: str
+    task_name: str
+    task_version: str
+    """Names the exact content that the data was prepared from."""
+    description: str
+    """The task's own text, markdown."""
+    metric: str
+    higher_is_better: bool
+    leaderboard_kind: str
+    budget: Budget
+    reward: str
+    feedback: str
+    sandbox: str
+    isolated: bool
+    image: str
+    agent: str = ""
+    model: str = ""
+    seed: int = 0
+    started: str = ""
+    """UTC, ISO 8601."""
+    version: str = ""
+    """Of kernel_env."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """How an episode ended."""
+
+    status: Status
+    reason: str
+    seconds: float
+    chosen_step: int | None = None
+    """The step whose submission counts: the best public one."""
+    grade: Grade | None = None
+    """Of the chosen submission, now with its private half."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trajectory:
+    """An episode as a value: how it began, what happened, how it ended."""
+
+    header: Header
+    steps: Sequence[Step]
+    ending: Ending | None = None
+    """None for an episode that is still going on, or whose host was killed."""
+
+
+HEADER = TypeAdapter(Header)
+ENDING = TypeAdapter(Ending)
+
+
+# ── the journal ───────────────────────────────────────────────────────────────────────────
+
+
+class Journal(Sequence[Step]):
+    """Steps on disk, in order. Only their places in the file are kept in memory."""
+
+    def __init__(self, path: Path, header: Header) -> None:
+        """Begin a new journal. Raises `SandboxError` when it cannot be written."""
+        self.path, self.header = path, header
+        self.ending: Ending | None = None
+        self._places: list[int] = []
+        try:
+            self._file = path.open("xb+")
+        except OSError as error:
+            raise SandboxError(f"the journal {path} cannot be made: {error.strerror}") from error
+        self._write(b"header", HEADER.dump_json(header))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    def append(self, step: Step) -> None:
+        """Write a step and wait until it is on the disk. Raises `SandboxError` when it is not."""
+        self._places.append(self._write(b"step", codec.step_json(step)))
+
+    def end(self, ending: Ending) -> None:
+        """Write how the episode ended."""
+        self._write(b"ending", ENDING.dump_json(ending))
+        self.ending = ending
+
+    def _write(self, kind: bytes, value: bytes) -> int:
+        place = self._file.seek(0, os.SEEK_END)
+        try:
+            self._file.write(b'{"%s": %s}\n' % (kind, value))
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise SandboxError(
+                f"the journal {self.path} cannot be written: {error.strerror}"
+            ) from error
+        return place
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> Step: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Step]: ...
+    def __getitem__(self, index: int | slice) -> Step | list[Step]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        self._file.seek(self._places[index])
+        return codec.parse_step(json.loads(self._file.readline())["step"])
+
+    @property
+    def trajectory(self) -> Trajectory:
+        """All of it; the steps are read from the file as they are asked for."""
+        return Trajectory(header=self.header, steps=self, ending=self.ending)
+
+
+def read_journal(path: Path) -> Trajectory:
+    """A journal as a value. A last line that was cut off by a crash was never acknowledged.
+
+    Raises `UsageError` for a file that is no journal.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n")[:-1]
+        first, *rest = [json.loads(line) for line in lines]
+        steps = [codec.parse_step(entry["step"]) for entry in rest if "step" in entry]
+        endings = [ENDING.validate_python(entry["ending"]) for entry in rest if "ending" in entry]
+        return Trajectory(
+            header=HEADER.validate_python(first["header"]),
+            steps=steps,
+            ending=endings[-1] if endings else None,
+        )
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path} is not a journal of an episode: {error}") from error
+
+
+# ── the notebook ──────────────────────────────────────────────────────────────────────────
+
+
+def write_notebook(trajectory: Trajectory, path: Path) -> None:
+    """Render and replace the file in one move. Raises `SandboxError` when it cannot be written."""
+    text = nbformat.writes(render(trajectory))
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=".trajectory-", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink()
+            raise
+    except OSError as error:
+        raise SandboxError(f"the notebook {path} cannot be written: {error.strerror}") from error
+
+
+def render(trajectory: Trajectory) -> nbformat.NotebookNode:
+    """The episode as a notebook of format 4.5 that a person can read from top to bottom."""
+    notebook = nbformat.v4.new_notebook(
+        metadata={
+            "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+            "language_info": {"name": "python"},
+            "kernel_env": {
+                "header": HEADER.dump_python(trajectory.header, mode="json"),
+                "ending": ENDING.dump_python(trajectory.ending, mode="json")
+                if trajectory.ending
+                else None,
+            },
+        }
+    )
+    notebook.cells = [
+        markdown("task", title(trajectory.header)),
+        *(cell for step in trajectory.steps for cell in step_cells(step)),
+    ]
+    if trajectory.ending:
+        notebook.cells.append(markdown("ending", ending_words(trajectory)))
+    return notebook
+
+
+def markdown(name: str, text: str, **metadata: Any) -> nbformat.NotebookNode:
+    """A markdown cell with an id that says what it is."""
+    return nbformat.v4.new_markdown_cell(text, id=name, metadata=metadata)
+
+
+def title(header: Header) -> str:
+    """The first cell: the task and who works on it."""
+    who = " · ".join(
+        part
+        for part in (
+            f"agent `{header.agent}`" if header.agent else "",
+            f"model `{header.model}`" if header.model else "",
+            f"seed {header.seed}",
+            f"sandbox `{header.sandbox}`" + ("" if header.isolated else " (not isolated)"),
+            f"image `{header.image}`",
+            f"started {header.started}",
+        )
+        if part
+    )
+    return f"*{header.task_name} — an episode of kernel_env*\n\n{who}\n\n{header.description}"
+
+
+def step_cells(step: Step) -> Iterator[nbformat.NotebookNode]:
+    """The cells of one step: thought, action with its outputs, and what came of it."""
+    name = f"step-{step.index:04d}"
+    if step.thought:
+        yield markdown(f"{name}-thought", step.thought, kernel_env={"thought_of": step.index})
+    data = codec.step_data(step)
+    data.pop("thought")
+    if step.cell is None:
+        yield markdown(name, action_words(step), kernel_env=data)
+        return
+    source = data["action"].pop("code")
+    outputs = data["outcome"]["cell"].pop("outputs")
+    tags = [step.action.kind] + (["error"] if step.cell.error else [])
+    yield nbformat.v4.new_code_cell(
+        source,
+        id=name,
+        outputs=[nbformat.from_dict(output) for output in outputs],
+        execution_count=step.cell.execution_count,
+        metadata={"kernel_env": data, "tags": tags},
+    )
+    if note := result_words(step):
+        yield markdown(f"{name}-result", note)
+
+
+def action_words(step: Step) -> str:
+    """A step that ran no code, for a reader."""
+    match step.outcome:
+        case Told(text=text):
+            asked = ", ".join(
+                f"{k}={v!r}" for k, v in codec.action_json(step.action).items() if k != "kind"
+            )
+            fence = "`" * max(3, longest_run(text, "`") + 1)
+            return (
+                f"**Step {step.index}: {step.action.kind}({asked})**\n\n"
+                f"<details><summary>{len(text):,} characters</summary>\n\n"
+                f"{fence}\n{text}\n{fence}\n\n</details>"
+            )
+        case Restarted():
+            return f"**Step {step.index}: reset** — a fresh kernel, an empty workspace"
+    return ""
+
+
+def longest_run(text: str, character: str) -> int:
+    """The length of the longest run of one character."""
+    longest = run = 0
+    for c in text:
+        run = run + 1 if c == character else 0
+        longest = max(longest, run)
+    return longest
+
+
+def result_words(step: Step) -> str:
+    """The grade, the reward and anything unusual, for a reader; empty when there is nothing."""
+    lines = []
+    if isinstance(step.outcome, Checked):
+        lines.append("*Tried with `validate_code`: nothing of this cell lasts.* " + step.outcome.note)
+    match step.submission:
+        case Graded():
+            lines.append(f"✅ **{submission_lines(step.submission)[0]}**")
+        case Refused():
+            lines.append(f"⛔ **{submission_lines(step.submission)[0]}**")
+    if step.submission is not None:
+        lines.append(f"Reward {step.reward:.4g}: {step.reward_reason}.")
+    if step.cell and step.cell.timed_out:
+        lines.append(f"⏱ Time was up after {step.cell.seconds:.1f} s.")
+    if step.state_lost:
+        lines.append(f"💥 **State lost:** {step.state_lost}.")
+    if step.cell and step.cell.late:
+        lines.append("Earlier threads or programs printed meanwhile (see the cell's metadata).")
+    return f"**Step {step.index}.** " + "\n\n".join(lines) if lines else ""
+
+
+def ending_words(trajectory: Trajectory) -> str:
+    """The last cell: how it went."""
+    ending = trajectory.ending
+    assert ending is not None
+    lines = [f"## How it ended\n\n{ending.reason} ({ending.status}, {ending.seconds:.0f} s)."]
+    if ending.grade is None:
+        return lines[0] + "\n\nNo submission was graded."
+    grade, kind = ending.grade, trajectory.header.leaderboard_kind
+    rows = [("public", grade.public_score, grade.public)]
+    if grade.private_score is not None:
+        rows.append(("private", grade.private_score, grade.private))
+    table = [f"| board | {trajectory.header.metric} | place among {kind} entries |", "|---|---|---|"]
+    table += [
+        f"| {board} | {score:.6g} | {place_words(place) if place else '–'} |"
+        for board, score, place in rows
+    ]
+    return "\n\n".join([*lines, f"The submission of step {ending.chosen_step} counts.", "\n".join(table)])
+
+
+def parse_notebook(notebook: nbformat.NotebookNode) -> Trajectory:
+    """The trajectory that a notebook of ours holds. Raises `UsageError` for any other notebook."""
+    try:
+        told = notebook.metadata["kernel_env"]
+        steps: list[Step] = []
+        thought = ""
+        for cell in notebook.cells:
+            data = cell.metadata.get("kernel_env")
+            if data is None:
+                continue
+            if "thought_of" in data:
+                thought = cell.source
+                continue
+            steps.append(replace(parse_cell(cell, json.loads(json.dumps(data))), thought=thought))
+            thought = ""
+        return Trajectory(
+            header=HEADER.validate_python(told["header"]),
+            steps=tuple(steps),
+            ending=ENDING.validate_python(told["ending"]) if told["ending"] else None,
+        )
+    except (KeyError, AttributeError, ValidationError) as error:
+        raise UsageError(f"this notebook is no trajectory of kernel_env: {error}") from error
+
+
+def parse_cell(cell: nbformat.NotebookNode, data: dict[str, Any]) -> Step:
+    """One step out of its cell: the metadata, with code and outputs put back."""
+    if cell.cell_type == "code":
+        data["action"]["code"] = cell.source
+        data["outcome"]["cell"]["outputs"] = json.loads(json.dumps(cell.outputs))
+    return codec.parse_step(data)
+
+
+def read_notebook(path: Path) -> nbformat.NotebookNode:
+    """Any notebook from a file. Raises `UsageError` when it is none."""
+    try:
+        return nbformat.read(path, as_version=4)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, AttributeError, nbformat.ValidationError) as error:
+        raise UsageError(f"{path} is not a notebook: {error}") from error
+
