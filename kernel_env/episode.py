@@ -26,6 +26,7 @@ from kernel_env.action import (
     Action,
     ExecuteCode,
     GetHistory,
+    InfoType,
     RequestInfo,
     Reset,
     ValidateCode,
@@ -54,7 +55,7 @@ from kernel_env.step import (
     Told,
 )
 from kernel_env.tasks import Task, catalog
-from kernel_env.tasks.info import info
+from kernel_env.tasks.info import info as about
 from kernel_env.tasks.prepare import Prepared, prepare
 from kernel_env.trajectory import JOURNAL, NOTEBOOK, Ending, Header, Journal, Status, write_notebook
 
@@ -91,6 +92,7 @@ class Episode:
         self._submission: FileStat | None = None
         self._graded_sha256 = ""
         self._began = time.monotonic()
+        self._charged = Spent()
         self._acting = asyncio.Lock()
 
     # ── what is known ─────────────────────────────────────────────────────────────────────
@@ -109,14 +111,24 @@ class Episode:
     def observation(self) -> Observation:
         """What the agent sees now."""
         if self.latest is None:
-            return opening(self._info("overview"), self.rules.budget)
+            return opening(self.info("overview"), self.rules.budget)
         return observe(self.latest, self.progress, self.rules.budget)
 
     @property
     def over(self) -> str | None:
         """Which limit of the budget is reached, in words; None while the episode goes on."""
-        clock = replace(self.progress.spent, seconds=time.monotonic() - self._began)
-        return self.rules.budget.exhausted(clock)
+        return self.rules.budget.exhausted(self.spent)
+
+    @property
+    def spent(self) -> Spent:
+        """What has been used until now, what the agent was charged since its last step included."""
+        done, charged = self.progress.spent, self._charged
+        return replace(
+            done,
+            seconds=round(time.monotonic() - self._began, 3),
+            tokens=done.tokens + charged.tokens,
+            money=done.money + charged.money,
+        )
 
     # ── the only method that changes an episode ───────────────────────────────────────────
 
@@ -125,16 +137,12 @@ class Episode:
         action: Action | Mapping[str, Any] | str,
         *,
         thought: str = "",
-        tokens: int = 0,
-        money: float = 0.0,
     ) -> Step:
         """Do one thing and remember it.
 
         Args:
             action: an action or its JSON form.
             thought: what the agent said before it acted; it goes into the record.
-            tokens: what the agent used to decide on this action.
-            money: the same in US dollars.
 
         Raises:
             ActionError: it is no action; nothing has happened.
@@ -149,7 +157,6 @@ class Episode:
             started = datetime.now(UTC).isoformat(timespec="milliseconds")
             outcome = await self._outcome(action)
             earned, why = self._reward(outcome)
-            spent = self.progress.spent
             step = Step(
                 index=len(self.steps),
                 action=action,
@@ -158,17 +165,23 @@ class Episode:
                 reward=earned,
                 reward_reason=why,
                 started=started,
-                spent=Spent(
+                spent=replace(
+                    spent := self.spent,
                     steps=spent.steps + 1,
-                    seconds=round(time.monotonic() - self._began, 3),
                     output_bytes=spent.output_bytes + output_bytes(outcome),
-                    tokens=spent.tokens + tokens,
-                    money=spent.money + money,
                 ),
             )
             self.steps.append(step)
             self.progress, self.latest = self.progress.after(step), step
+            self._charged = Spent()
             return step
+
+    def charge(self, *, tokens: int, money: float = 0.0) -> None:
+        """Count what the agent used to decide: tokens, and US dollars where the price is known."""
+        charged = self._charged
+        self._charged = replace(
+            charged, tokens=charged.tokens + tokens, money=charged.money + money
+        )
 
     async def _outcome(self, action: Action) -> Outcome:
         match action:
@@ -182,7 +195,7 @@ class Episode:
                 )
                 return Checked(cell=cell, note=NOTE)
             case RequestInfo(info_type=what):
-                return Told(text=self._info(what))
+                return Told(text=self.info(what))
             case GetHistory(last=last):
                 return Told(text=history(self.steps[-last:]))
             case Reset():
@@ -258,11 +271,12 @@ class Episode:
         left = self.rules.budget.seconds - (time.monotonic() - self._began)
         return max(0.1, min(self.rules.budget.cell_seconds, left))
 
-    def _info(self, what: Any) -> str:
+    def info(self, what: InfoType) -> str:
+        """What `request_info` would tell, without taking a step."""
         box, rules = self._box, self.rules
         where = box.where if box else lambda path: path
         output = where(rules.task.submission_path)
-        return info(rules.task, rules.prepared.public, where(DATA), output, what)
+        return about(rules.task, rules.prepared.public, where(DATA), output, what)
 
     # ── grading ───────────────────────────────────────────────────────────────────────────
 
@@ -362,7 +376,7 @@ class Episode:
             ending = Ending(
                 status=status,
                 reason=reason,
-                seconds=round(time.monotonic() - self._began, 3),
+                spent=self.spent,
                 chosen_step=chosen,
                 grade=grade,
             )

@@ -12,13 +12,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, overload
+from typing import Any, BinaryIO, Literal, Self, overload
 
 import nbformat
 from pydantic import TypeAdapter, ValidationError
 
 from kernel_env import codec
-from kernel_env.budget import Budget
+from kernel_env.budget import Budget, Spent
 from kernel_env.errors import SandboxError, UsageError
 from kernel_env.grading.grade import Grade
 from kernel_env.observation import place_words, submission_lines
@@ -66,7 +66,8 @@ class Ending:
 
     status: Status
     reason: str
-    seconds: float
+    spent: Spent
+    """Of the whole episode, with what the agent used after its last step."""
     chosen_step: int | None = None
     """The step whose submission counts: the best public one."""
     grade: Grade | None = None
@@ -99,7 +100,7 @@ class Journal(Sequence[Step]):
         self.ending: Ending | None = None
         self._places: list[int] = []
         try:
-            self._file = path.open("xb+")
+            self._file = path.open("xb")
         except OSError as error:
             raise SandboxError(f"the journal {path} cannot be made: {error.strerror}") from error
         self._write(b"header", HEADER.dump_json(header))
@@ -125,7 +126,7 @@ class Journal(Sequence[Step]):
         self.ending = ending
 
     def _write(self, kind: bytes, value: bytes) -> int:
-        place = self._file.seek(0, os.SEEK_END)
+        place = self._file.tell()
         try:
             self._file.write(b'{"%s": %s}\n' % (kind, value))
             self._file.flush()
@@ -144,10 +145,19 @@ class Journal(Sequence[Step]):
     @overload
     def __getitem__(self, index: slice) -> list[Step]: ...
     def __getitem__(self, index: int | slice) -> Step | list[Step]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        self._file.seek(self._places[index])
-        return codec.parse_step(json.loads(self._file.readline())["step"])
+        with self.path.open("rb") as file:
+            if isinstance(index, slice):
+                return [self._read(file, place) for place in self._places[index]]
+            return self._read(file, self._places[index])
+
+    def __iter__(self) -> Iterator[Step]:
+        with self.path.open("rb") as file:
+            for place in self._places:
+                yield self._read(file, place)
+
+    def _read(self, file: BinaryIO, place: int) -> Step:
+        file.seek(place)
+        return codec.parse_step(json.loads(file.readline())["step"])
 
     @property
     def trajectory(self) -> Trajectory:
@@ -317,7 +327,7 @@ def ending_words(trajectory: Trajectory) -> str:
     """The last cell: how it went."""
     ending = trajectory.ending
     assert ending is not None
-    lines = [f"## How it ended\n\n{ending.reason} ({ending.status}, {ending.seconds:.0f} s)."]
+    lines = [f"## How it ended\n\n{ending.reason} ({ending.status}, {ending.spent.seconds:.0f} s)."]
     if ending.grade is None:
         return lines[0] + "\n\nNo submission was graded."
     grade, kind = ending.grade, trajectory.header.leaderboard_kind

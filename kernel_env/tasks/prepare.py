@@ -17,8 +17,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
-
+from kernel_env import cache
 from kernel_env.errors import TaskError
 from kernel_env.tasks.spec import Task
 
@@ -36,12 +35,6 @@ class Prepared:
     """CSV: ids, targets and `Usage` (Public or Private). Never enters a box."""
 
 
-def cache() -> Path:
-    """The cache folder; the environment variable KERNEL_ENV_CACHE moves it."""
-    moved = os.environ.get("KERNEL_ENV_CACHE")
-    return Path(moved) if moved else platformdirs.user_cache_path("kernel_env")
-
-
 def prepared_folder(task: Task) -> Path:
     """Where this very content of the task is, or will be, prepared."""
     made_from = hashlib.sha256()
@@ -49,7 +42,7 @@ def prepared_folder(task: Task) -> Path:
         made_from.update((task.folder / name).read_bytes())
     made_from.update(json.dumps(task.file.raw, sort_keys=True).encode())
     made_from.update(json.dumps(task.form.columns).encode())
-    return cache() / "tasks" / f"{task.id}-{made_from.hexdigest()[:16]}"
+    return cache.folder() / "tasks" / f"{task.id}-{made_from.hexdigest()[:16]}"
 
 
 def is_prepared(task: Task) -> bool:

@@ -1,6 +1,6 @@
 import subprocess
 import sys
-import threading
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -169,7 +169,8 @@ score = xgboost.XGBClassifier(n_estimators=20, n_jobs=2).fit(X, y).score(X, y)
 assert score > 0.9, score
 pools = {line.split()[-1] for line in open("/proc/self/maps") if "libgomp" in line}
 assert len(pools) == 1, pools
-print(os.getuid(), os.getcwd(), os.environ["OMP_WAIT_POLICY"], pandas.Timestamp.now("Asia/Tokyo").tz)
+print(os.getuid(), os.getcwd(), os.environ["OMP_WAIT_POLICY"])
+print(pandas.Timestamp.now("Asia/Tokyo").tz)
 """
 
     said = client.containers.run(
@@ -226,61 +227,66 @@ print(missing)
     assert said.decode().strip() == "[]"
 
 
+def starting_from(tag: str, folder: Path, command: str) -> images.Image:
+    """An image of one command, whose start is told as if it were a public image."""
+    folder.mkdir()
+    (folder / "requirements.lock").write_text("")
+    (folder / "Dockerfile").write_text(f"ARG BASE=docker.io/{tag}\nFROM ${{BASE}}\nRUN {command}\n")
+    return images.find(folder.name, folder.parent)
+
+
 @pytest.mark.docker
 def test_processes_that_build_the_same_image_wait_for_each_other(
     client: docker.DockerClient, tabular: images.Image, tmp_path: Path
 ) -> None:
-    (tmp_path / "tiny").mkdir()
-    (tmp_path / "tiny" / "requirements.lock").write_text("")
-    (tmp_path / "tiny" / "Dockerfile").write_text(
-        f"ARG BASE={tabular.tag}\nFROM ${{BASE}}\nRUN echo {tmp_path.name} > /workspace/mark\n"
-    )
-    # A tag of ours as a public name: this one image stands alone, whatever else is built.
-    (tmp_path / "tiny" / "Dockerfile").write_text(
-        (tmp_path / "tiny" / "Dockerfile")
-        .read_text()
-        .replace("kernel-env/", "docker.io/kernel-env/")
-    )
-    client.images.get(tabular.tag).tag("docker.io/" + tabular.tag)
-    builder = (
-        "import sys; from pathlib import Path\n"
-        "from kernel_env.sandbox.docker import engine, images\n"
-        "client = engine.connect(); image = images.find('tiny', Path(sys.argv[1]))\n"
-        "images.build(client, image, lambda text, done: print(text))\n"
-        "print(client.images.get(image.tag).id); client.close()\n"
-    )
-    outputs: list[str] = []
+    image = starting_from(tabular.tag, tmp_path / "tiny", f"echo {uuid.uuid4()} > /workspace/mark")
+    program = """
+import sys
+from pathlib import Path
+from kernel_env.sandbox.docker import engine, images
+client, image = engine.connect(), images.find("tiny", Path(sys.argv[1]))
+images.build(client, image, lambda text, done: print(text))
+print(client.images.get(image.tag).id)
+client.close()
+"""
 
-    def run() -> None:
-        argv = [sys.executable, "-c", builder, str(tmp_path)]
-        outputs.append(subprocess.run(argv, capture_output=True, text=True, check=True).stdout)
+    builders = [
+        subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE)
+        for _ in range(3)
+    ]
+    outputs = [builder.communicate()[0].decode() for builder in builders]
+    client.images.remove(image.tag)
 
-    try:
-        threads = [threading.Thread(target=run) for _ in range(3)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-
-        ids = {output.split()[-1] for output in outputs}
-        assert len(ids) == 1
-        assert sum("building: " in output for output in outputs) == 1
-    finally:
-        client.images.remove(images.find("tiny", tmp_path).tag)
+    assert len({output.split()[-1] for output in outputs}) == 1
+    assert sum("building: " in output for output in outputs) == 1
 
 
 @pytest.mark.docker
 def test_a_build_that_fails_says_why_and_leaves_nothing(
     client: docker.DockerClient, tabular: images.Image, tmp_path: Path
 ) -> None:
-    (tmp_path / "broken").mkdir()
-    (tmp_path / "broken" / "requirements.lock").write_text("")
-    (tmp_path / "broken" / "Dockerfile").write_text(
-        f"ARG BASE=docker.io/{tabular.tag}\nFROM ${{BASE}}\nRUN echo 'ERROR: the moon is full'; false\n"
-    )
-    image = images.find("broken", tmp_path)
+    image = starting_from(tabular.tag, tmp_path / "broken", "echo 'ERROR: the moon is full'; false")
 
     with pytest.raises(SandboxError, match=r"'broken' cannot be built: the moon is full$"):
         images.build(client, image, lambda text, done: None)
 
     assert not images.is_built(client, image)
+
+
+@pytest.mark.docker
+def test_a_start_that_is_too_old_is_refused(
+    client: docker.DockerClient, tabular: images.Image, tmp_path: Path
+) -> None:
+    old = r"""printf '#!/bin/sh\necho "[3, 9, null, null]"\n' > /workspace/python3"""
+    fake = starting_from(
+        tabular.tag,
+        tmp_path / "fake",
+        f"{old} && chmod +x /workspace/python3\nENV PATH=/workspace:$PATH",
+    )
+    images.build(client, fake, lambda text, done: None)
+    image = starting_from(fake.tag, tmp_path / "upper", "true")
+
+    with pytest.raises(SandboxError, match=r"has Python 3\.9; the images need 3\.11 or newer"):
+        images.build(client, image, lambda text, done: None)
+
+    client.images.remove(fake.tag)

@@ -7,6 +7,7 @@ DOCKER_HOST or a Docker context, is used when it answers and never replaced.
 """
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -29,6 +30,8 @@ ANSWER_S = 60
 START_S = 60.0
 LOG = Path("/var/log/kernel-env-dockerd.log")
 """What an engine that we started without systemd says."""
+PID = Path("/var/run/docker.pid")
+"""Where a running engine writes its process's number."""
 
 Say = Callable[[str], None]
 
@@ -135,7 +138,7 @@ def _hands_off() -> str | None:
     """Why no engine of ours would be installed or started here; None when one would."""
     if os.environ.get("DOCKER", "").lower() in {"off", "0", "no", "false"}:
         return "DOCKER=off"
-    if address().partition("://")[2].lstrip("/") != "var/run/docker.sock":
+    if address().partition("://")[2].lstrip("/") not in {"var/run/docker.sock", "run/docker.sock"}:
         return "DOCKER_HOST or a Docker context names another one"
     return debian.cannot_install()
 
@@ -156,7 +159,10 @@ def _start(say: Say) -> None:
         say(f"starting the Docker engine: {' '.join(['dockerd', *options])} (log: {LOG})")
         if _started(options):
             return
-    raise SandboxError(f"the Docker engine did not start: {_last_words()}; see {LOG}")
+        words = _last_words()
+        if not re.search("iptables|nftables|bridge", words):
+            break
+    raise SandboxError(f"the Docker engine did not start: {words}; see {LOG}")
 
 
 def _started(options: list[str]) -> bool:
@@ -175,12 +181,23 @@ def _started(options: list[str]) -> bool:
             umask=0o022,
             start_new_session=True,
         )
-    answers = _answers(time.monotonic() + START_S, lambda: engine.poll() is None)
+    # Ours gives up when another got there first: the package's own start script, a second set-up.
+    answers = _answers(
+        time.monotonic() + START_S, lambda: engine.poll() is None or _another_is_starting()
+    )
     if not answers and engine.poll() is None:
         engine.terminate()
         engine.wait()
     engine.returncode = 0  # it outlives us, on purpose; without this Python warns about it
     return answers
+
+
+def _another_is_starting() -> bool:
+    try:
+        os.kill(int(PID.read_text()), 0)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _answers(deadline: float, alive: Callable[[], bool]) -> bool:

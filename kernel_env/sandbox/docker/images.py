@@ -26,10 +26,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import docker
-import platformdirs
 from docker.errors import ImageNotFound
 
 import kernel_env
+from kernel_env import cache
 from kernel_env.errors import SandboxError, UnknownName, UsageError
 from kernel_env.sandbox.docker import debian
 from kernel_env.sandbox.docker.engine import plainly
@@ -265,7 +265,9 @@ def _download(lock: Path, python: Python, wheels: Path, progress: Progress) -> N
         try:
             for line in pip.stdout:
                 said.append(line)
-                if found := re.match(r"(?:Collecting|Processing) (?:\S*/)?([\w.]+)", line):
+                if found := re.match(
+                    r"(?:Collecting|Processing) (?:\S*/)?([\w.-]+?)(?:==|-\d|\s)", line
+                ):
                     seen += 1
                     progress(f"downloading {found[1]}", 0.5 * min(seen / max(total, 1), 1))
         except BaseException:
@@ -317,15 +319,15 @@ def _follow(image: Image, steps: Iterator[Mapping[str, str]], progress: Progress
 @contextmanager
 def _alone(progress: Progress) -> Iterator[Path]:
     """One build at a time on this account, with an empty folder that is gone afterwards."""
-    cache = platformdirs.user_cache_path("kernel-env", appauthor=False)
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "images.lock").open("w") as lock:
+    place = cache.folder()
+    place.mkdir(parents=True, exist_ok=True)
+    with (place / "images.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             progress("waiting for another process that is building images", None)
             fcntl.flock(lock, fcntl.LOCK_EX)
-        scratch = cache / "build"
+        scratch = place / "build"
         try:
             shutil.rmtree(scratch, ignore_errors=True)  # of a build that was killed
             scratch.mkdir()

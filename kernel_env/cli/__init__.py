@@ -1,0 +1,45 @@
+"""The command line: each command in a file of its own, which parses, calls and prints.
+
+Answers go to stdout, talk and progress to stderr. With `--json`, stdout holds JSON
+alone. An error is one line and a non-zero exit.
+"""
+
+import sys
+import warnings
+
+import typer
+
+from kernel_env.cli import bench, doctor, export, images, replay, run, setup, tasks
+from kernel_env.cli.say import fail, note
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Agents do machine-learning engineering on a live Jupyter kernel in a sealed container.",
+)
+app.command("run")(run.run)
+app.command("replay")(replay.replay)
+app.command("export")(export.export)
+app.command("bench")(bench.bench)
+app.add_typer(tasks.app, name="tasks")
+app.add_typer(images.app, name="images")
+app.command("doctor")(doctor.doctor)
+app.command("setup")(setup.setup)
+
+
+def main() -> None:
+    """The entry point of `kernel-env`."""
+    from kernel_env.errors import KernelEnvError, UsageError
+
+    warnings.showwarning = lambda message, *_: note(f"WARNING: {message}")
+    try:
+        app()
+    except KernelEnvError as error:
+        fail(str(error), code=2 if isinstance(error, UsageError) else 1)
+    except KeyboardInterrupt:
+        fail("interrupted", code=130)
+    except BrokenPipeError:  # the reader of our output has seen enough
+        sys.stderr.close()
+        sys.exit(1)

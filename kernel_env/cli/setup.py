@@ -1,0 +1,15 @@
+"""`kernel-env setup`: an engine that answers, and the images of the embedded tasks."""
+
+from kernel_env.cli.say import note, progress
+
+
+def setup() -> None:
+    """See to an engine and to the images; quick when both are there."""
+    from kernel_env.sandbox.docker import engine, images
+
+    if not engine.ensure(note):
+        return
+    client = engine.connect()
+    with progress() as tell:
+        for image in images.known().values():
+            images.build(client, image, tell)

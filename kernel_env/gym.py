@@ -1,0 +1,289 @@
+"""An episode as a synchronous `gymnasium.Env`. The one place where the async core meets a sync caller.
+
+    env = kernel_env.make("adult-income", budget={"steps": 20})
+    observation, info = env.reset(seed=0)
+    observation, reward, terminated, truncated, info = env.step(
+        {"kind": "execute_code", "code": "1 + 1"}
+    )
+
+The event loop runs in a thread of its own, so this works in a notebook too.
+"""
+
+import asyncio
+import concurrent.futures.thread  # its own work at interpreter exit must come after ours
+import threading
+import weakref
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import gymnasium
+from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
+
+from kernel_env import codec
+from kernel_env.action import Action, ExecuteCode, GetHistory, RequestInfo
+from kernel_env.episode import Episode, open_episode
+from kernel_env.errors import ActionError, UsageError
+from kernel_env.grading.reward import Reward
+from kernel_env.observation import Feedback, Observation
+
+View = dict[str, Any]
+T = TypeVar("T")
+
+
+class Portal:
+    """An event loop in a thread of its own, and the way into it.
+
+    The thread does not keep the interpreter alive: a script that ends, or fails, without
+    `env.close()` ends too.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="kernel_env", daemon=True
+        )
+        self._thread.start()
+
+    def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run it in the loop and wait. An interrupt cancels it there before it is raised here."""
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            if not future.done():
+                future.cancel()
+                concurrent.futures.wait([future])
+            raise
+
+    def close(self) -> None:
+        """End the loop and its thread."""
+        self.call(self._loop.shutdown_default_executor())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+class Values(spaces.Space[Any]):
+    """The values that satisfy a predicate: texts of any length, scores that may be missing."""
+
+    def __init__(self, name: str, holds: Callable[[Any], bool], samples: tuple[Any, ...]) -> None:
+        super().__init__()
+        self.name, self._holds, self._samples = name, holds, samples
+
+    def sample(self, mask: Any = None, probability: Any = None) -> Any:  # noqa: ARG002
+        """One of a few harmless examples."""
+        return self._samples[int(self.np_random.integers(len(self._samples)))]
+
+    def contains(self, x: Any) -> bool:
+        """Whether `x` is such a value."""
+        return self._holds(x)
+
+    @property
+    def is_np_flattenable(self) -> bool:
+        """Texts are not arrays."""
+        return False
+
+    def __repr__(self) -> str:
+        return f"Values({self.name})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Values) and other.name == self.name
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def text() -> Values:
+    """Any string."""
+    return Values("text", lambda x: isinstance(x, str), ("", "text"))
+
+
+def score(*, missing: bool) -> Values:
+    """A float, or None where it may be missing."""
+    holds = lambda x: isinstance(x, float) or (missing and x is None)  # noqa: E731
+    return Values("score or None" if missing else "score", holds, (0.0, 0.5))
+
+
+def count() -> Values:
+    """A whole number, 0 or more."""
+    return Values("count", lambda x: isinstance(x, int) and x >= 0, (0, 1))
+
+
+def is_action(value: Any) -> bool:
+    """Whether `env.step` would take it."""
+    try:
+        codec.parse_action(value)
+    except ActionError:
+        return False
+    return True
+
+
+ACTIONS = Values(
+    "action",
+    is_action,
+    tuple(
+        codec.action_json(action)
+        for action in (
+            RequestInfo(info_type="name"),
+            GetHistory(last=1),
+            ExecuteCode(code="pass"),
+        )
+    ),
+)
+
+
+class KernelEnv(gymnasium.Env[View, Any]):
+    """One task; every `reset` begins a new episode with a notebook of its own.
+
+    An observation is a dict: `text` says everything; `error`, `state_lost`, `public_score`
+    (of this step), `best_public_score`, `position` (0 … 1), `steps_left`, `seconds_left` say it
+    to programs. An episode is truncated when its budget is used up; it never terminates by
+    itself, because a better submission is always possible. `info` holds the number of steps, and
+    pictures and HTML that the cell displayed; `notebook` is the path of the trajectory.
+    """
+
+    metadata = {"render_modes": []}  # noqa: RUF012 - gymnasium's own declaration
+
+    def __init__(self, task: str, **options: Any) -> None:
+        self.observation_space = spaces.Dict(
+            {
+                "text": text(),
+                "error": text(),
+                "state_lost": text(),
+                "public_score": score(missing=True),
+                "best_public_score": score(missing=True),
+                "position": score(missing=False),
+                "steps_left": count(),
+                "seconds_left": score(missing=False),
+            }
+        )
+        self.action_space = ACTIONS
+        self.spec = EnvSpec(
+            id=f"kernel_env/{Path(task).name}-v0",
+            entry_point="kernel_env.gym:make",
+            nondeterministic=True,  # an observation tells the time that was used
+            kwargs={"task": task, **options},
+        )
+        self.task, self.options = task, options
+        self.episode: Episode | None = None
+        self._portal: Portal | None = None
+        self._opened: AbstractAsyncContextManager[Episode] | None = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[View, dict[str, Any]]:
+        """End the episode that is going on and begin a new one. `options` has no meaning here.
+
+        Raises `UsageError`, `TaskError`, `SandboxError`, `KernelError`.
+        """
+        super().reset(seed=seed)
+        self._end()
+        if self._portal is None:
+            self._portal = Portal()
+            close_at_exit(self)
+        opened = open_episode(self.task, seed=seed or 0, **self.options)
+        self.episode = self._portal.call(opened.__aenter__())
+        self._opened = opened
+        return view(self.episode.observation), self._info()
+
+    def step(
+        self, action: Action | Mapping[str, Any] | str
+    ) -> tuple[View, float, bool, bool, dict[str, Any]]:
+        """Do one thing.
+
+        Raises `ActionError` for what is no action (nothing has happened then), `UsageError`
+        before the first `reset` and after the budget's end.
+        """
+        if self.episode is None or self._portal is None:
+            raise UsageError("there is no episode; call env.reset() first")
+        step = self._portal.call(self.episode.act(action))
+        over = self.episode.over is not None
+        return view(self.episode.observation), step.reward, False, over, self._info()
+
+    def close(self) -> None:
+        """End the episode: the private score is computed and the notebook written."""
+        self._end()
+        if self._portal is not None:
+            self._portal.close()
+            self._portal = None
+
+    @property
+    def notebook(self) -> Path | None:
+        """The trajectory of the latest episode; complete once it has ended."""
+        return self.episode.notebook if self.episode else None
+
+    def _end(self) -> None:
+        if self._opened is not None and self._portal is not None:
+            opened, self._opened = self._opened, None
+            self._portal.call(opened.__aexit__(None, None, None))
+
+    def _info(self) -> dict[str, Any]:
+        assert self.episode is not None
+        seen = self.episode.observation
+        return {
+            "step": len(self.episode.steps),
+            "images": list(seen.images),
+            "html": list(seen.html),
+            "private_score": seen.private_score,
+            "over": self.episode.over or "",
+        }
+
+
+def close_at_exit(env: KernelEnv) -> None:
+    """Close an environment that was forgotten, while threads can still be started.
+
+    `atexit` would come too late: by then thread pools take no more work.
+    """
+    reference = weakref.ref(env)
+
+    def close() -> None:
+        if (forgotten := reference()) is not None:
+            forgotten.close()
+
+    threading._register_atexit(close)  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+def view(observation: Observation) -> View:
+    """An observation as the dict of `KernelEnv.observation_space`."""
+    return {
+        "text": observation.text,
+        "error": observation.error,
+        "state_lost": observation.state_lost,
+        "public_score": observation.public_score,
+        "best_public_score": observation.best_public_score,
+        "position": float(observation.position),
+        "steps_left": observation.steps_left,
+        "seconds_left": float(observation.seconds_left),
+    }
+
+
+def make(
+    task: str,
+    *,
+    sandbox: str = "auto",
+    out: Path | str | None = None,
+    budget: Mapping[str, float | None] | None = None,
+    reward: str | Reward = "position",
+    feedback: Feedback = "public",
+) -> KernelEnv:
+    """An environment for a task. Nothing is started before the first `reset`.
+
+    Args:
+        task: a task's name or folder.
+        sandbox: `docker`, `local`, a plug-in's name; `auto` takes docker where an engine answers.
+        out: where the notebooks go; `runs` in the current folder when None.
+        budget: `{"steps": …, "seconds": …, "cell_seconds": …}` and the other limits of `Budget`.
+        reward: `position` (share of the leaderboard beaten, 0 … 1), `raw`, `improvement`, or a
+            function `(grade, best_before, higher_is_better) -> float`.
+        feedback: `public`; with `both` the private score is in `info`.
+    """
+    return KernelEnv(
+        task,
+        sandbox=sandbox,
+        out=out or "runs",
+        budget=budget or {},
+        reward=reward,
+        feedback=feedback,
+    )

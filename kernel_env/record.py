@@ -1,0 +1,84 @@
+"""One line per finished episode: what a table or a ranking needs, computed from the trajectory."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from kernel_env.step import Progress
+from kernel_env.trajectory import Trajectory
+
+RECORD = "record.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """What the agent used to decide."""
+
+    tokens: int = 0
+    money: float = 0.0
+    """US dollars; 0 where no price was given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """How one episode went."""
+
+    task: str
+    agent: str
+    model: str
+    seed: int
+    status: str
+    """See `trajectory.Status`; `machine_failed` is never to be held against the agent."""
+    steps: int
+    public_score: float | None
+    private_score: float | None
+    position_public: float | None
+    """Share of the public leaderboard beaten, 0 … 1; None without a graded submission."""
+    position_private: float | None
+    leaderboard_kind: str
+    total_reward: float
+    seconds: float
+    usage: Usage
+    notebook: str
+    error: str
+    """Why it failed, in one line; empty when it did not."""
+    episode: str
+    sandbox: str
+    states_lost: int
+    refusals: int
+
+    def json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+
+def record(trajectory: Trajectory, notebook: Path) -> Record:
+    """The record of an episode that has ended."""
+    header, ending = trajectory.header, trajectory.ending
+    assert ending is not None, "an episode has a record once it has ended"
+    progress = Progress(higher_is_better=header.higher_is_better)
+    for step in trajectory.steps:
+        progress = progress.after(step)
+    grade = ending.grade
+    return Record(
+        task=header.task,
+        agent=header.agent,
+        model=header.model,
+        seed=header.seed,
+        status=ending.status,
+        steps=progress.steps,
+        public_score=grade.public_score if grade else None,
+        private_score=grade.private_score if grade else None,
+        position_public=grade.public.position if grade and grade.public else None,
+        position_private=grade.private.position if grade and grade.private else None,
+        leaderboard_kind=header.leaderboard_kind,
+        total_reward=progress.total_reward,
+        seconds=ending.spent.seconds,
+        usage=Usage(tokens=ending.spent.tokens, money=ending.spent.money),
+        notebook=str(notebook),
+        error=ending.reason if ending.status.endswith("failed") else "",
+        episode=header.episode,
+        sandbox=header.sandbox,
+        states_lost=progress.states_lost,
+        refusals=progress.refusals,
+    )

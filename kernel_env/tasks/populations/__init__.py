@@ -1,0 +1,1 @@
+"""Fixed pools of pipelines whose scores make the leaderboards of the embedded tasks."""
