@@ -1,4 +1,4 @@
-"""What things cost, measured against a peer in the same run, so that the machine's mood cancels out.
+"""What things cost, against a peer in the same run, so that the machine's mood cancels out.
 
 Two kinds of figures: how long a kernel takes to be ready, and what a step costs beyond a
 bare `jupyter_client` that runs the same cell on a plain local kernel. Both are taken
@@ -100,7 +100,7 @@ def starts(sandbox: str, repeats: int, tell: Tell) -> Row:
 
 
 def long_episode(sandbox: str, steps: int, folder: Path, tell: Tell) -> list[Row]:
-    """`pass` through `env.step` and through a bare client, in turns, from the first step to the last."""
+    """`pass` through `env.step` and through a bare client, in turns, first step to last."""
     env = make(TASK, sandbox=sandbox, out=folder, budget={"steps": steps + 1, "seconds": 1e6})
     env.reset()
     manager, client = start_new_kernel()

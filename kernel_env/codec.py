@@ -15,7 +15,7 @@ from kernel_env.step import Step
 
 ACTION: TypeAdapter[Action] = TypeAdapter(Action)
 STEP = TypeAdapter(Step)
-NAMES = tuple(kind.__dataclass_fields__["kind"].default for kind in KINDS)
+NAMES = tuple(str(kind.__dataclass_fields__["kind"].default) for kind in KINDS)
 
 
 def parse_action(said: Action | Mapping[str, Any] | str) -> Action:

@@ -82,7 +82,7 @@ class Episode:
     def __init__(self, rules: Rules, journal: Journal, grader: Grader) -> None:
         self.rules = rules
         self.steps = journal
-        self.progress = Progress(higher_is_better=rules.task.higher_is_better)
+        self.progress = Progress(higher_is_better=rules.task.scoring.higher_is_better)
         self.latest: Step | None = None
         self._grader = grader
         self._box: Sandbox | None = None
@@ -214,7 +214,9 @@ class Episode:
             cell = replace(cell, state_lost=f"{lost}, before this cell; it ran in a fresh kernel")
         self._told_dead = cell.state_lost is not None and kernel.dead is not None
         if kernel.dead and await self._box_is_gone():
-            cell = replace(cell, state_lost=f"{cell.state_lost}; the files in /workspace are gone too")
+            cell = replace(
+                cell, state_lost=f"{cell.state_lost}; the files in /workspace are gone too"
+            )
         return cell
 
     _told_dead = False
@@ -317,13 +319,13 @@ class Episode:
         task = self.rules.task
         return Marking(
             answers=self.rules.prepared.answers,
-            form=task.form,
+            form=task.scoring.form,
             metric=None if task.grade_file else task.file.metric.name,
             grade_file=task.grade_file,
         )
 
     def _grade(self, scores: Scores) -> Grade:
-        board, up = self.rules.task.leaderboard, self.rules.task.higher_is_better
+        board, up = self.rules.task.leaderboard, self.rules.task.scoring.higher_is_better
         assert scores.public is not None
         return Grade(
             public_score=scores.public,
@@ -355,7 +357,7 @@ class Episode:
                 return 0.0, "the submission was refused"
             case Graded(grade=grade):
                 best = self.progress.best.grade if self.progress.best else None
-                earned = self.rules.reward(grade, best, self.rules.task.higher_is_better)
+                earned = self.rules.reward(grade, best, self.rules.task.scoring.higher_is_better)
                 return earned, f"{getattr(self.rules.reward, '__name__', 'reward')} of the grade"
 
     # ── beginning and end ─────────────────────────────────────────────────────────────────
@@ -407,7 +409,7 @@ async def open_episode(
     sandbox: str = "auto",
     out: Path | str = "runs",
     budget: Mapping[str, float | None] | None = None,
-    reward: str | reward.Reward = "position",  # noqa: F811 - the word a caller expects
+    reward: str | reward.Reward = "position",
     feedback: Feedback = "public",
     agent: str = "",
     model: str = "",
@@ -435,7 +437,9 @@ async def open_episode(
     async with AsyncExitStack() as stack:
         if grader is None:
             grader = await stack.enter_async_context(Grader())
-        episode = Episode(rules, stack.enter_context(Journal(rules.folder / JOURNAL, header)), grader)
+        episode = Episode(
+            rules, stack.enter_context(Journal(rules.folder / JOURNAL, header)), grader
+        )
         stack.push_async_callback(episode.close)
         warming = asyncio.create_task(grader.warm_up())
         try:
@@ -506,8 +510,8 @@ def rules_of(
         task_name=found.file.name,
         task_version=prepared.public.parent.name,
         description=found.description,
-        metric=found.metric_title,
-        higher_is_better=found.higher_is_better,
+        metric=found.scoring.title,
+        higher_is_better=found.scoring.higher_is_better,
         leaderboard_kind=found.leaderboard.kind,
         budget=limits,
         reward=how if isinstance(how, str) else getattr(how, "__name__", "custom"),

@@ -6,7 +6,7 @@
     ├── UsageError           the operator: a name, an option or a file that does not fit
     │   └── UnknownName      … no plug-in, task or image of that name
     ├── TaskError            the task's author: the folder, the metric or the prepare function
-    ├── AgentError           the agent's operator: no key, a refused connection, a model that only babbles
+    ├── AgentError           the agent's operator: no key, no connection, nothing but babble
     ├── SandboxError         the machine: no engine, no image, a full disk
     └── KernelError          the machine: the kernel did not start, or its container is gone
 
@@ -50,7 +50,7 @@ class TaskError(KernelEnvError):
 
 
 class AgentError(KernelEnvError):
-    """The agent cannot go on for a reason outside the task: no key, no connection, only nonsense."""
+    """The agent cannot go on for a reason outside the task: no key, only nonsense."""
 
 
 class SandboxError(KernelEnvError):

@@ -1,4 +1,4 @@
-"""An episode as a synchronous `gymnasium.Env`. The one place where the async core meets a sync caller.
+"""An episode as a synchronous `gymnasium.Env`: where the async core meets a sync caller.
 
     env = kernel_env.make("adult-income", budget={"steps": 20})
     observation, info = env.reset(seed=0)
@@ -172,7 +172,10 @@ class KernelEnv(gymnasium.Env[View, Any]):
         self._opened: AbstractAsyncContextManager[Episode] | None = None
 
     def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+        self,
+        *,
+        seed: int | None = None,
+        options: dict[str, Any] | None = None,  # noqa: ARG002
     ) -> tuple[View, dict[str, Any]]:
         """End the episode that is going on and begin a new one. `options` has no meaning here.
 

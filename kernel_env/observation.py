@@ -120,7 +120,9 @@ def cell_lines(cell: Cell) -> list[str]:
         lines.append(f"[{cell.dropped_bytes:,} bytes of output were not kept]")
     if cell.timed_out:
         end = "It was interrupted; variables are kept." if not cell.state_lost else ""
-        lines.append(f"[time is up: the cell ran for {cell.seconds:.1f} s. {end}]".replace(". ]", ".]"))
+        lines.append(
+            f"[time is up: the cell ran for {cell.seconds:.1f} s. {end}]".replace(". ]", ".]")
+        )
     if cell.state_lost:
         lines.append(
             f"[STATE LOST: {cell.state_lost}. All variables are gone; a fresh kernel runs the next"
@@ -167,13 +169,16 @@ def submission_lines(submission: Graded | Refused | None) -> list[str]:
 
 def place_words(place: Place) -> str:
     """`beats 83 % of 24 entries (rank 5)`."""
-    return f"beats {place.position:.0%} of {place.entries} entries (rank {place.rank})".replace("%", " %")
+    return f"beats {place.position:.0%} of {place.entries} entries (rank {place.rank})".replace(
+        "%", " %"
+    )
 
 
 def standing(progress: Progress, budget: Budget) -> str:
     """The best so far and what is left."""
     best = (
-        f"best public score so far {progress.best.grade.public_score:.6g} (step {progress.best.step})"
+        f"best public score so far {progress.best.grade.public_score:.6g}"
+        f" (step {progress.best.step})"
         if progress.best
         else "no graded submission yet"
     )

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Literal, Self, overload
 
 import nbformat
+from nbformat import NotebookNode
 from pydantic import TypeAdapter, ValidationError
 
 from kernel_env import codec
@@ -206,9 +207,9 @@ def write_notebook(trajectory: Trajectory, path: Path) -> None:
         raise SandboxError(f"the notebook {path} cannot be written: {error.strerror}") from error
 
 
-def render(trajectory: Trajectory) -> nbformat.NotebookNode:
+def render(trajectory: Trajectory) -> NotebookNode:
     """The episode as a notebook of format 4.5 that a person can read from top to bottom."""
-    notebook = nbformat.v4.new_notebook(
+    notebook: NotebookNode = nbformat.v4.new_notebook(
         metadata={
             "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
             "language_info": {"name": "python"},
@@ -229,9 +230,10 @@ def render(trajectory: Trajectory) -> nbformat.NotebookNode:
     return notebook
 
 
-def markdown(name: str, text: str, **metadata: Any) -> nbformat.NotebookNode:
+def markdown(name: str, text: str, **metadata: Any) -> NotebookNode:
     """A markdown cell with an id that says what it is."""
-    return nbformat.v4.new_markdown_cell(text, id=name, metadata=metadata)
+    cell: NotebookNode = nbformat.v4.new_markdown_cell(text, id=name, metadata=metadata)
+    return cell
 
 
 def title(header: Header) -> str:
@@ -251,7 +253,7 @@ def title(header: Header) -> str:
     return f"*{header.task_name} — an episode of kernel_env*\n\n{who}\n\n{header.description}"
 
 
-def step_cells(step: Step) -> Iterator[nbformat.NotebookNode]:
+def step_cells(step: Step) -> Iterator[NotebookNode]:
     """The cells of one step: thought, action with its outputs, and what came of it."""
     name = f"step-{step.index:04d}"
     if step.thought:
@@ -306,7 +308,9 @@ def result_words(step: Step) -> str:
     """The grade, the reward and anything unusual, for a reader; empty when there is nothing."""
     lines = []
     if isinstance(step.outcome, Checked):
-        lines.append("*Tried with `validate_code`: nothing of this cell lasts.* " + step.outcome.note)
+        lines.append(
+            "*Tried with `validate_code`: nothing of this cell lasts.* " + step.outcome.note
+        )
     match step.submission:
         case Graded():
             lines.append(f"✅ **{submission_lines(step.submission)[0]}**")
@@ -334,15 +338,20 @@ def ending_words(trajectory: Trajectory) -> str:
     rows = [("public", grade.public_score, grade.public)]
     if grade.private_score is not None:
         rows.append(("private", grade.private_score, grade.private))
-    table = [f"| board | {trajectory.header.metric} | place among {kind} entries |", "|---|---|---|"]
+    table = [
+        f"| board | {trajectory.header.metric} | place among {kind} entries |",
+        "|---|---|---|",
+    ]
     table += [
         f"| {board} | {score:.6g} | {place_words(place) if place else '–'} |"
         for board, score, place in rows
     ]
-    return "\n\n".join([*lines, f"The submission of step {ending.chosen_step} counts.", "\n".join(table)])
+    return "\n\n".join(
+        [*lines, f"The submission of step {ending.chosen_step} counts.", "\n".join(table)]
+    )
 
 
-def parse_notebook(notebook: nbformat.NotebookNode) -> Trajectory:
+def parse_notebook(notebook: NotebookNode) -> Trajectory:
     """The trajectory that a notebook of ours holds. Raises `UsageError` for any other notebook."""
     try:
         told = notebook.metadata["kernel_env"]
@@ -366,7 +375,7 @@ def parse_notebook(notebook: nbformat.NotebookNode) -> Trajectory:
         raise UsageError(f"this notebook is no trajectory of kernel_env: {error}") from error
 
 
-def parse_cell(cell: nbformat.NotebookNode, data: dict[str, Any]) -> Step:
+def parse_cell(cell: NotebookNode, data: dict[str, Any]) -> Step:
     """One step out of its cell: the metadata, with code and outputs put back."""
     if cell.cell_type == "code":
         data["action"]["code"] = cell.source
@@ -374,12 +383,12 @@ def parse_cell(cell: nbformat.NotebookNode, data: dict[str, Any]) -> Step:
     return codec.parse_step(data)
 
 
-def read_notebook(path: Path) -> nbformat.NotebookNode:
+def read_notebook(path: Path) -> NotebookNode:
     """Any notebook from a file. Raises `UsageError` when it is none."""
     try:
-        return nbformat.read(path, as_version=4)
+        notebook: NotebookNode = nbformat.read(path, as_version=4)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, AttributeError, nbformat.ValidationError) as error:
         raise UsageError(f"{path} is not a notebook: {error}") from error
-
+    return notebook

@@ -108,9 +108,7 @@ class OpenAIAgent:
         tokens = self.options.context_tokens - self.options.answer_tokens
         return max(2_000, tokens * CHARACTERS_PER_TOKEN)
 
-    async def _ask(
-        self, messages: list[Message], episode: Episode
-    ) -> ChatCompletionMessage | None:
+    async def _ask(self, messages: list[Message], episode: Episode) -> ChatCompletionMessage | None:
         """The model's answer, charged to the episode; None when time ran out first."""
         left = episode.rules.budget.seconds_left(episode.spent)
         try:
@@ -124,7 +122,9 @@ class OpenAIAgent:
             cause = error.__cause__ or error
             raise AgentError(f"no connection to {self.where}: {cause}") from error
         except openai.APIStatusError as error:
-            raise AgentError(f"{self.where} answered {error.status_code}: {error.message}") from error
+            raise AgentError(
+                f"{self.where} answered {error.status_code}: {error.message}"
+            ) from error
         except openai.OpenAIError as error:
             raise AgentError(f"{self.where}: {error}") from error
         self._charge(completion, episode)
@@ -247,21 +247,23 @@ Call them as tools. If you cannot call tools, answer with one JSON object such a
 Write your predictions to the output path as CSV in the format of the sample submission; each time
 the file changes it is graded and you are told the public score. The best one counts. When you
 cannot improve it any more, answer with the single word {DONE}.
-""".format(actions="\n".join(f"- {name}: {told['description']}" for name, told in codec.schemas().items()))
+""".format(
+    actions="\n".join(f"- {name}: {told['description']}" for name, told in codec.schemas().items())
+)
 
 
 def first_words(episode: Episode) -> str:
     """The task, where things are, and what may be used."""
     task, budget = episode.rules.task, episode.rules.budget
     places = {what: episode.info(what) for what in ("data_path", "output_path")}
-    direction = "higher is better" if task.higher_is_better else "lower is better"
+    direction = "higher is better" if task.scoring.higher_is_better else "lower is better"
     return "\n\n".join(
         [
             task.description,
             f"Data folder: {places['data_path']}\n{episode.info('data_structure')}",
             f"Sample submission:\n{episode.info('sample_submission')}",
             f"Write your submission to {places['output_path']}."
-            f" Metric: {task.metric_title} ({direction})."
+            f" Metric: {task.scoring.title} ({direction})."
             f" You have {budget.steps} steps and {budget.seconds:.0f} seconds in all,"
             f" {budget.cell_seconds:.0f} seconds for each cell.",
         ]

@@ -1,4 +1,4 @@
-"""Actions written down: read from a notebook, a list or a journal, and played one after the other."""
+"""Actions written down: read from a notebook, a list or a journal, played one by one."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -48,7 +48,7 @@ def read(path: Path) -> list[Line]:
 
 
 def from_notebook(notebook: nbformat.NotebookNode) -> Iterator[Line]:
-    """A trajectory's own actions; of any other notebook, its code cells and the words before them."""
+    """A trajectory's own actions; of another notebook, its code cells and the words before."""
     if "kernel_env" in notebook.metadata:
         for step in parse_notebook(notebook).steps:
             yield Line(action=step.action, thought=step.thought)

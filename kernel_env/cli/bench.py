@@ -8,7 +8,9 @@ from kernel_env.cli.say import answer_json, progress, table
 
 
 def bench(
-    sandbox: Annotated[str, typer.Option(help="docker, local, auto, or a plug-in's name.")] = "auto",
+    sandbox: Annotated[
+        str, typer.Option(help="docker, local, auto, or a plug-in's name.")
+    ] = "auto",
     repeats: Annotated[int, typer.Option(help="Starts of a container and of a kernel.")] = 7,
     steps: Annotated[int, typer.Option(help="Steps of the long episode.")] = 1000,
     json: Annotated[bool, typer.Option("--json", help="One JSON line per measure.")] = False,

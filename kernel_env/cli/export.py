@@ -10,7 +10,9 @@ from kernel_env.cli.say import answer, answer_json
 
 def export(
     journal: Annotated[Path, typer.Argument(help="journal.jsonl, or the folder it is in.")],
-    out: Annotated[Path | None, typer.Option(help="The notebook; beside the journal if not given.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The notebook; beside the journal if not given.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """Write the notebook of a journal: all steps that were acknowledged, ended or not."""

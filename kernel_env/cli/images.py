@@ -30,7 +30,9 @@ def list_(json: Json = False) -> None:
 
 @app.command("build")
 def build(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[IMAGE…]", help="All if none.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[IMAGE…]", help="All if none.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Build images that are not built yet."""

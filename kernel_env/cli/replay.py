@@ -12,7 +12,9 @@ def replay(
     notebook: Annotated[Path, typer.Argument(help="A trajectory, or any notebook with --task.")],
     task: Annotated[str | None, typer.Option(help="The task; a trajectory names its own.")] = None,
     out: Annotated[Path, typer.Option(help="Where the new notebook goes.")] = Path("runs"),
-    sandbox: Annotated[str, typer.Option(help="docker, local, auto, or a plug-in's name.")] = "auto",
+    sandbox: Annotated[
+        str, typer.Option(help="docker, local, auto, or a plug-in's name.")
+    ] = "auto",
     json: Annotated[bool, typer.Option("--json", help="One JSON line.")] = False,
 ) -> None:
     """Play a notebook's actions again, in a fresh episode."""

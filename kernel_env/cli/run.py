@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kernel_env.episode import Episode
+    from kernel_env.observation import Feedback
     from kernel_env.record import Record
     from kernel_env.runner import Plan
 
@@ -22,7 +23,9 @@ def run(
     agent: Annotated[str, typer.Option(help="baseline, scripted, openai, or a plug-in's name.")],
     seeds: Annotated[int, typer.Option(help="Episodes for each task, seeds 0 … N-1.")] = 1,
     out: Annotated[Path, typer.Option(help="Where journals and notebooks go.")] = Path("runs"),
-    sandbox: Annotated[str, typer.Option(help="docker, local, auto, or a plug-in's name.")] = "auto",
+    sandbox: Annotated[
+        str, typer.Option(help="docker, local, auto, or a plug-in's name.")
+    ] = "auto",
     reward: Annotated[str, typer.Option(help="position, raw or improvement.")] = "position",
     feedback: Annotated[str, typer.Option(help="public, or both.")] = "public",
     steps: Annotated[int | None, typer.Option(help="Steps an episode may take.")] = None,
@@ -75,7 +78,7 @@ def run(
                 out=out,
                 budget={name: limit for name, limit in limits.items() if limit is not None},
                 reward=reward,
-                feedback=feedback,  # type: ignore[arg-type] - checked where the episode begins
+                feedback=cast("Feedback", feedback),  # checked where the episode begins
             ),
             seeds,
         )
@@ -130,7 +133,9 @@ async def played(plans: "list[Plan]", each: "Callable[[Record], None]") -> "list
                 watching: list[asyncio.Task[None]] = []
                 tell(f"{plan.task}: starting a kernel", None)
 
-                def watch(episode: "Episode", watching: list[asyncio.Task[None]] = watching) -> None:
+                def watch(
+                    episode: "Episode", watching: list[asyncio.Task[None]] = watching
+                ) -> None:
                     watching.append(asyncio.create_task(follow(episode, tell)))
 
                 try:

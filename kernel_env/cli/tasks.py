@@ -31,7 +31,7 @@ def list_(json: Json = False) -> None:
                 "domain": task.file.domain,
                 "kind": task.file.kind,
                 "metric": task.file.metric.name,
-                "higher_is_better": task.higher_is_better,
+                "higher_is_better": task.scoring.higher_is_better,
                 "image": task.file.image,
                 "leaderboard": f"{task.leaderboard.kind} ({len(task.leaderboard.public)})",
                 "ready": is_prepared(task),

@@ -1,1 +1,1 @@
-"""From a submission's bytes to a grade: read, check, score, place. Nothing here touches a sandbox."""
+"""From a submission's bytes to a grade: read, check, score, place. No sandbox here."""

@@ -13,7 +13,7 @@ class Place:
     """1 + the number of entries that are strictly better."""
     entries: int
     normalised: float | None = None
-    """(score - worst) / (best - worst) of the board, so 1.0 equals the best entry; may exceed it."""
+    """(score - worst) / (best - worst) of the board, 1.0 equals the best entry; may exceed it."""
 
 
 @dataclass(frozen=True, kw_only=True)

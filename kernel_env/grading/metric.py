@@ -1,4 +1,4 @@
-"""Metrics by name: each with its direction, what it wants of a submission, and scikit-learn's arithmetic.
+"""Metrics by name: direction, what each wants of a submission, scikit-learn's arithmetic.
 
 A metric sees two columns aligned by id and yields one number. Other people's
 metrics come as entry points of `kernel_env.metrics`, each a `Metric`.

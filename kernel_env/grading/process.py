@@ -101,7 +101,8 @@ class Grader:
         }
         async with self._one_at_a_time:
             process = await self._started()
-            assert process.stdin and process.stdout
+            assert process.stdin is not None
+            assert process.stdout is not None
             try:
                 process.stdin.write(packed(request) + data)
                 await process.stdin.drain()
@@ -204,8 +205,13 @@ def answer(request: Mapping[str, Any], data: bytes) -> dict[str, Any]:
         return {"kind": "refused", "why": "the submission needs more memory than grading may use"}
     except Exception as error:  # noqa: BLE001 - a metric may fail in any way; it becomes a TaskError
         where = traceback.extract_tb(error.__traceback__)[-1]
-        why = str(error) if isinstance(error, KernelEnvError) else f"{type(error).__name__}: {error}"
-        return {"kind": "failed", "why": f"the metric failed: {why} ({Path(where.filename).name}:{where.lineno})"}
+        why = (
+            str(error) if isinstance(error, KernelEnvError) else f"{type(error).__name__}: {error}"
+        )
+        return {
+            "kind": "failed",
+            "why": f"the metric failed: {why} ({Path(where.filename).name}:{where.lineno})",
+        }
 
 
 def scores(request: Mapping[str, Any], form: Form, data: bytes) -> dict[str, float]:
@@ -230,7 +236,9 @@ def scores(request: Mapping[str, Any], form: Form, data: bytes) -> dict[str, flo
                 pd.concat([ids, predicted], axis=1)[rows].reset_index(drop=True),
             )
         else:
-            value = metric.find(request["metric"]).score(answers.loc[rows, columns], predicted[rows])
+            value = metric.find(request["metric"]).score(
+                answers.loc[rows, columns], predicted[rows]
+            )
         if not (isinstance(value, int | float) and abs(float(value)) < float("inf")):
             raise TaskError(f"the metric gave {value!r}; it must give a finite number")
         result[split.lower()] = float(value)

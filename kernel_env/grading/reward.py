@@ -24,7 +24,7 @@ def raw(grade: Grade, best: Grade | None, higher_is_better: bool) -> float:  # n
 
 
 def improvement(grade: Grade, best: Grade | None, higher_is_better: bool) -> float:
-    """By how much the public score is better than the best before; 0 for the first and for worse."""
+    """How much better the public score is than the best before; 0 for the first and for worse."""
     if best is None:
         return 0.0
     gain = grade.public_score - best.public_score

@@ -78,7 +78,8 @@ def read(data: bytes, form: Form) -> "pd.DataFrame":
     extra = [column for column in found if column not in form.columns]
     if missing or extra:
         raise SubmissionError(
-            f"the submission has the columns {listed(found)}; this task wants {listed(form.columns)}"
+            f"the submission has the columns {listed(found)};"
+            f" this task wants {listed(form.columns)}"
             f" (missing: {listed(missing)}; unexpected: {listed(extra)}). Use the names of"
             " sample_submission.csv, and index=False in to_csv"
         )
@@ -123,7 +124,7 @@ def targets(table: "pd.DataFrame", form: Form) -> "pd.DataFrame":
         if empty.any():
             raise SubmissionError(
                 f"column {name!r} has {int(empty.sum()):,} missing values (NaN), the first in row"
-                f" {int(empty.idxmax()) + 1} by the order of ids; predict every row"
+                f" {int(empty.to_numpy().argmax()) + 1} by the order of ids; predict every row"
             )
         if form.wants == "label":
             result[name] = text

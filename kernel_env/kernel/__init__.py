@@ -1,4 +1,4 @@
-"""A Jupyter kernel in a sandbox: how it comes to be (`launch`) and how it is talked to (`session`)."""
+"""A Jupyter kernel in a sandbox: how it comes to be (`launch`), how to talk to it (`session`)."""
 
 from kernel_env.kernel.session import Kernel, open_kernel
 

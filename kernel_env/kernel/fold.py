@@ -97,7 +97,9 @@ class Fold:
     @property
     def left_out_bytes(self) -> int:
         """Bytes that came and were not kept."""
-        beyond = sum(t.beyond - min(TAIL_BYTES, sum(map(len, t.tail))) for t in self._streams.values())
+        beyond = sum(
+            t.beyond - min(TAIL_BYTES, sum(map(len, t.tail))) for t in self._streams.values()
+        )
         return self.dropped_bytes + beyond
 
     def _clear(self) -> None:
@@ -176,7 +178,9 @@ class Fold:
             return bundle
         self.dropped_bytes += size
         short = str(bundle.get("text/plain", ""))[:2000]
-        return {"text/plain": f"[a display of {size:,} bytes left out: {', '.join(bundle)}]\n{short}"}
+        return {
+            "text/plain": f"[a display of {size:,} bytes left out: {', '.join(bundle)}]\n{short}"
+        }
 
 
 def overwritten(text: bytes) -> bytes:

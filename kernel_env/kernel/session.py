@@ -9,14 +9,16 @@ kernel dies. After the last two the state is lost and the kernel must be replace
 import asyncio
 import signal
 import time
+from asyncio import FIRST_COMPLETED
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import zmq
 import zmq.asyncio
 from jupyter_client.asynchronous.client import AsyncKernelClient
+from jupyter_client.connect import KernelConnectionInfo
 from pydantic import TypeAdapter, ValidationError
 from zmq.utils.monitor import recv_monitor_message
 
@@ -122,7 +124,7 @@ class Kernel:
         death = asyncio.ensure_future(self._death.wait())
         try:
             done, _ = await asyncio.wait(
-                {over, death}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
+                {over, death}, timeout=timeout_s, return_when=FIRST_COMPLETED
             )
             if death in done and over not in done:
                 await asyncio.wait({over}, timeout=LAST_WORDS_S)
@@ -140,7 +142,9 @@ class Kernel:
             try:
                 _, rest = self._client.session.feed_identities(parts)
                 message = self._client.session.deserialize(rest)
-                take(message["msg_type"], message["parent_header"].get("msg_id"), message["content"])
+                take(
+                    message["msg_type"], message["parent_header"].get("msg_id"), message["content"]
+                )
             except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
                 self.not_understood += 1  # forged or broken: the agent's doing, and no harm
 
@@ -196,11 +200,14 @@ class Kernel:
         self.dead = self.dead or cause
         self._death.set()
 
-    async def _start(self) -> None:
+    async def start(self) -> None:
+        """Connect, and wait until the kernel answers. Raises `KernelError`."""
         client = self._client
-        client.start_channels(shell=True, iopub=True, stdin=False, hb=False, control=True)
+        client.start_channels(stdin=False, hb=False)
         loop = asyncio.get_running_loop()
-        self._answers = {kind: loop.create_future() for kind in ("iopub_welcome", "kernel_info_reply")}
+        self._answers = {
+            kind: loop.create_future() for kind in ("iopub_welcome", "kernel_info_reply")
+        }
         watches = (
             self._listen(client.iopub_channel, self._iopub),
             self._listen(client.shell_channel, self._shell),
@@ -210,22 +217,23 @@ class Kernel:
         )
         self._tasks = [asyncio.create_task(watch) for watch in watches]
         client.shell_channel.send(client.session.msg("kernel_info_request", {}))
-        ready = asyncio.gather(*self._answers.values())
+        ready = asyncio.ensure_future(asyncio.wait(self._answers.values()))
         death = asyncio.ensure_future(self._death.wait())
         try:
-            await asyncio.wait(
-                {ready, death}, timeout=READY_S, return_when=asyncio.FIRST_COMPLETED
-            )
+            await asyncio.wait([ready, death], timeout=READY_S, return_when=FIRST_COMPLETED)
             if not ready.done():
                 cause = self.dead or f"it was not ready in {READY_S:g} s"
                 said = self.process.tail().strip().rpartition("\n")[2]
-                raise KernelError(f"the kernel did not start: {cause}" + (f" ({said})" if said else ""))
+                raise KernelError(
+                    f"the kernel did not start: {cause}" + (f" ({said})" if said else "")
+                )
         finally:
             ready.cancel()
             death.cancel()
         self._late = Fold()
 
-    async def _stop(self) -> None:
+    async def stop(self) -> None:
+        """Let go of the connections; the kernel itself is its launcher's to end."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -246,23 +254,21 @@ async def open_kernel(
             yield kernel
     finally:
         launched.forget()
-        try:
+        with suppress(SandboxError):  # the box is gone, and the kernel with it
             await launched.process.signal(signal.SIGKILL)
-        except SandboxError:
-            pass  # the box is gone, and the kernel with it
 
 
 @asynccontextmanager
 async def connected(launched: Launched) -> AsyncIterator[Kernel]:
     """A kernel that was launched, once it is ready."""
     client = AsyncKernelClient(context=zmq.asyncio.Context())
-    client.load_connection_info(dict(launched.connection_info))
+    client.load_connection_info(cast("KernelConnectionInfo", launched.connection_info))
     kernel = Kernel(client, launched.process)
     try:
-        await kernel._start()
+        await kernel.start()
         yield kernel
     finally:
-        await kernel._stop()
+        await kernel.stop()
 
 
 def cause_of_death(code: int) -> str:

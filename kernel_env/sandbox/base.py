@@ -137,7 +137,7 @@ class Sandbox(Protocol):
         """
 
     async def write(self, path: PurePosixPath, data: bytes) -> None:
-        """Make or replace a file; missing folders are made. Raises `OSError`, as for a full disk."""
+        """Make or replace a file; missing folders are made. Raises `OSError` (a full disk)."""
 
     async def stat(self, path: PurePosixPath) -> FileStat | None:
         """What is there, without following links; None when nothing is."""

@@ -179,9 +179,7 @@ class Box:
     ) -> BoxProcess:
         """Start a program with these descriptors as its 0, 1, 2, …"""
         try:
-            message, _ = await self.ask(
-                "spawn", given=descriptors, argv=list(argv), env=dict(env)
-            )
+            message, _ = await self.ask("spawn", given=descriptors, argv=list(argv), env=dict(env))
         except OSError as error:
             raise SandboxError(f"{argv[0]} could not be started: {error.strerror}") from error
         pid = message["pid"]

@@ -1,4 +1,4 @@
-"""A plain process beside us. It isolates nothing: for trusted code, tutorials, machines without an engine.
+"""A plain process beside us. It isolates nothing: for trusted code and for learning.
 
 What it does give: a clean environment, folders of its own, and an end to
 everything it started. Code in it can read your files, reach the network and
@@ -39,7 +39,7 @@ class LocalSandbox(Boxed):
                 (self._root / name).mkdir()
             self.environment = self._environment(self._root)
             self.box = Box(self._root / "door")
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: ASYNC220 - starting is quick; asyncio's needs a watcher
                 [sys.executable, "-I", "-S", pid1.__file__, str(self.box.door)],
                 cwd=self._root / "workspace",
                 env=self.environment,
@@ -51,7 +51,9 @@ class LocalSandbox(Boxed):
             await self.box.meet(timeout_s=30)
         except OSError as error:  # a full disk, a path too long for a socket, a time-out
             await self.__aexit__(None, None, None)
-            raise SandboxError(f"the local sandbox did not start: {error or 'no answer'}") from error
+            raise SandboxError(
+                f"the local sandbox did not start: {error or 'no answer'}"
+            ) from error
         except BaseException:
             await self.__aexit__(None, None, None)
             raise

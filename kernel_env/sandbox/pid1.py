@@ -8,12 +8,12 @@ fill or replace it. When the connection ends, so does everything in the box.
 
 One JSON line per message; descriptors travel beside the bytes (SCM_RIGHTS).
 
-    {"id": 1, "do": "spawn", "argv": […], "env": {…}}  + [stdin, stdout, stderr, …] → {"pid": 7}
-    {"id": 2, "do": "signal", "pid": 7, "number": 2}                                → {}
-    {"id": 3, "do": "open", "path": "/workspace/x", "write": false}                 → {} + [descriptor]
-    {"id": 4, "do": "stat", "path": "/workspace/x"}                                 → {"stat": […]}
-    {"id": 5, "do": "sweep", "empty": ["/workspace"]}                               → {}
-    and, unasked, for every program that ends:                                      {"exit": 7, "code": 0}
+    {"id": 1, "do": "spawn", "argv": […], "env": {…}} + [stdin, stdout, …]  → {"pid": 7}
+    {"id": 2, "do": "signal", "pid": 7, "number": 2}                 → {}
+    {"id": 3, "do": "open", "path": "/workspace/x", "write": false}  → {} + [descriptor]
+    {"id": 4, "do": "stat", "path": "/workspace/x"}                  → {"stat": […]}
+    {"id": 5, "do": "sweep", "empty": ["/workspace"]}                → {}
+    and, unasked, for every program that ends: {"exit": 7, "code": 0}
 
 A request that fails is answered with {"errno": n, "error": "…"}.
 
@@ -215,7 +215,7 @@ def empty(folder: str) -> None:
                 os.unlink(entry.path)
 
 
-def unlock(function: Any, path: str, _: Any) -> None:
+def unlock(_function: Any, path: str, _: Any) -> None:
     """A folder whose owner forbade himself to write in it is made writable, then tried again."""
     os.chmod(os.path.dirname(path), 0o700)
     os.chmod(path, 0o700)

@@ -1,4 +1,4 @@
-"""Tasks: what a task folder holds (`spec`), where they are (`catalog`), how they get ready (`prepare`)."""
+"""Tasks: their folders (`spec`), where they are (`catalog`), how they get ready (`prepare`)."""
 
 from kernel_env.tasks.spec import Task
 

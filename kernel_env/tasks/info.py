@@ -12,7 +12,9 @@ SAMPLE_LINES = 6
 PREVIEW_BYTES = 4096
 
 
-def info(task: Task, public: Path, data: PurePosixPath, output: PurePosixPath, what: InfoType) -> str:
+def info(
+    task: Task, public: Path, data: PurePosixPath, output: PurePosixPath, what: InfoType
+) -> str:
     """One piece of information as text, or all of it.
 
     Args:
@@ -51,8 +53,8 @@ def metadata(task: Task) -> dict[str, object]:
         "domain": file.domain,
         "kind": file.kind,
         "metric": file.metric.name,
-        "higher_is_better": task.higher_is_better,
-        "submission_columns": task.form.columns,
+        "higher_is_better": task.scoring.higher_is_better,
+        "submission_columns": task.scoring.form.columns,
         "licence": file.licence,
         "expected_minutes": file.expected_minutes,
         "limits": file.limits.model_dump(),

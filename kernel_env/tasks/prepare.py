@@ -8,7 +8,6 @@ task author's code; it runs in a process of its own.
 import csv
 import hashlib
 import json
-import os
 import runpy
 import shutil
 import subprocess
@@ -41,7 +40,7 @@ def prepared_folder(task: Task) -> Path:
     for name in ("prepare.py", "description.md"):
         made_from.update((task.folder / name).read_bytes())
     made_from.update(json.dumps(task.file.raw, sort_keys=True).encode())
-    made_from.update(json.dumps(task.form.columns).encode())
+    made_from.update(json.dumps(task.scoring.form.columns).encode())
     return cache.folder() / "tasks" / f"{task.id}-{made_from.hexdigest()[:16]}"
 
 
@@ -93,22 +92,23 @@ def make(task: Task, folder: Path) -> None:
     public, private = folder / "public", folder / "private"
     public.mkdir()
     private.mkdir(mode=0o700)
-    argv = [sys.executable, "-P", "-m", __name__, task.folder / "prepare.py"]
+    who = task.folder / "prepare.py"
+    argv = [sys.executable, "-P", "-m", __name__]
     try:
         done = subprocess.run(
-            [*argv, task.folder / "data", public, private],
+            [*argv, who, task.folder / "data", public, private],
             capture_output=True,
             timeout=SECONDS,
             check=False,
             stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired as error:
-        raise TaskError(f"{argv[4]} took longer than {SECONDS} s") from error
+        raise TaskError(f"{who} took longer than {SECONDS} s") from error
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-        raise TaskError(f"{argv[4]} failed: {said or f'exit code {done.returncode}'}")
+        raise TaskError(f"{who} failed: {said or f'exit code {done.returncode}'}")
     shutil.copyfile(task.folder / "description.md", public / "description.md")
-    columns = task.form.columns
+    columns = task.scoring.form.columns
     check_header(task, public / "sample_submission.csv", columns)
     check_header(task, private / "answers.csv", [*columns, "Usage"])
     folder.chmod(0o755)

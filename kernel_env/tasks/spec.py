@@ -1,13 +1,13 @@
 """A task folder, read and checked once.
 
-    task.toml         what the task is, its metric, its submission, its limits, its raw files
-    description.md    what the agent reads
-    data/             raw files, small enough to be kept with the task
-    prepare.py        prepare(raw, public, private): splits them
-    leaderboard.csv   who a score is compared with
-    solution.ipynb    what a good human might do
-    grade.py          only where no stock metric fits
-    NOTICE            where the data came from and under which licence
+task.toml         what the task is, its metric, its submission, its limits, its raw files
+description.md    what the agent reads
+data/             raw files, small enough to be kept with the task
+prepare.py        prepare(raw, public, private): splits them
+leaderboard.csv   who a score is compared with
+solution.ipynb    what a good human might do
+grade.py          only where no stock metric fits
+NOTICE            where the data came from and under which licence
 """
 
 import tomllib
@@ -23,6 +23,7 @@ from kernel_env.grading import leaderboard, metric
 from kernel_env.grading.leaderboard import Leaderboard
 from kernel_env.grading.submission import Form
 
+GRADE_FILE = "grade.py"
 Line = Annotated[str, StringConstraints(pattern=r"^[^\n]+$")]
 Columns = Annotated[list[Line], Field(min_length=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -82,15 +83,23 @@ class TaskFile(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Scoring:
+    """How a submission of the task is read and scored."""
+
+    title: str
+    """The metric's name for people."""
+    higher_is_better: bool
+    form: Form
+
+
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """A task whose folder is sound."""
 
     folder: Path
     file: TaskFile
     description: str
-    higher_is_better: bool
-    metric_title: str
-    form: Form
+    scoring: Scoring
     leaderboard: Leaderboard
 
     @property
@@ -102,9 +111,7 @@ class Task:
     def budget(self) -> Budget:
         """An episode's limits unless the caller changes them."""
         limits = self.file.limits
-        return Budget(
-            steps=limits.steps, seconds=limits.seconds, cell_seconds=limits.cell_seconds
-        )
+        return Budget(steps=limits.steps, seconds=limits.seconds, cell_seconds=limits.cell_seconds)
 
     @property
     def submission_path(self) -> PurePosixPath:
@@ -114,7 +121,7 @@ class Task:
     @property
     def grade_file(self) -> Path | None:
         """The task's own grading code, if no stock metric fits."""
-        return self.folder / "grade.py" if self.file.metric.name == "grade.py" else None
+        return self.folder / GRADE_FILE if self.file.metric.name == GRADE_FILE else None
 
     @property
     def solution(self) -> Path:
@@ -148,30 +155,32 @@ def load(folder: Path) -> Task:
         file=file,
         description=(folder / "description.md").read_text(encoding="utf-8"),
         leaderboard=leaderboard.load(folder / "leaderboard.csv"),
-        **scoring(path, file),
+        scoring=scoring(path, file),
     )
 
 
-def scoring(path: Path, file: TaskFile) -> dict[str, object]:
+def scoring(path: Path, file: TaskFile) -> Scoring:
     """What the metric section means, checked."""
     section, form = file.metric, file.submission
-    columns = {"id_columns": tuple(form.id_columns), "target_columns": tuple(form.target_columns)}
-    if section.name == "grade.py":
+    ids, targets = tuple(form.id_columns), tuple(form.target_columns)
+    if section.name == GRADE_FILE:
         if section.higher_is_better is None:
-            raise TaskError(f"{path}: the field metric.higher_is_better is missing; grade.py needs it")
-        if not (path.parent / "grade.py").is_file():
-            raise TaskError(f"{path.parent / 'grade.py'} is missing; task.toml names it as metric")
-        return {
-            "higher_is_better": section.higher_is_better,
-            "metric_title": "the task's own metric",
-            "form": Form(**columns),
-        }
+            raise TaskError(
+                f"{path}: the field metric.higher_is_better is missing; {GRADE_FILE} needs it"
+            )
+        if not (path.parent / GRADE_FILE).is_file():
+            raise TaskError(f"{path.parent / GRADE_FILE} is missing; task.toml names it as metric")
+        return Scoring(
+            title="the task's own metric",
+            higher_is_better=section.higher_is_better,
+            form=Form(id_columns=ids, target_columns=targets),
+        )
     try:
         found = metric.find(section.name)
     except UnknownName as error:
         raise TaskError(f"{path}: the field metric.name is wrong: {error}") from error
-    return {
-        "higher_is_better": found.higher_is_better,
-        "metric_title": found.title,
-        "form": Form(**columns, wants=found.wants),
-    }
+    return Scoring(
+        title=found.title,
+        higher_is_better=found.higher_is_better,
+        form=Form(id_columns=ids, target_columns=targets, wants=found.wants),
+    )

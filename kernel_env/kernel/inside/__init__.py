@@ -1,1 +1,1 @@
-"""The program that is a kernel inside a box. It needs only ipykernel and imports nothing of ours."""
+"""The program that is a kernel inside a box. It needs ipykernel and nothing of ours."""

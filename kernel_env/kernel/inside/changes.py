@@ -36,7 +36,7 @@ def describe(value: Any) -> Print:
         try:
             shape = str(tuple(value.shape)) if hasattr(value, "shape") else ""
             size = int(getattr(value, "nbytes", 0) if name != "DataFrame" else frame_bytes(value))
-        except Exception:  # noqa: BLE001 - a half-made object of a library: its type is all we say
+        except Exception:  # noqa: BLE001, S110 - a half-made object: its type is all we say
             pass
     return id(value), name, shape, size
 
@@ -77,7 +77,9 @@ def files(root: str) -> dict[str, tuple[int, int]]:
 
 def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(name, new | changed | deleted) for what is not the same in the two."""
-    told = [(k, "changed" if k in before else "new") for k, v in after.items() if before.get(k) != v]
+    told = [
+        (k, "changed" if k in before else "new") for k, v in after.items() if before.get(k) != v
+    ]
     told += [(k, "deleted") for k in before if k not in after]
     return told[:MOST]
 

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import tempfile
+from pathlib import Path
 from typing import Any
 
 import zmq
@@ -22,7 +23,7 @@ from .changes import Changes
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 
 
-class Kernel(IPythonKernel):  # type: ignore[misc]
+class Kernel(IPythonKernel):
     """An IPython kernel that says what each cell changed."""
 
     changes: Changes | None = None
@@ -30,8 +31,9 @@ class Kernel(IPythonKernel):  # type: ignore[misc]
     async def do_execute(self, code: str, silent: bool, *args: Any, **kwargs: Any) -> Any:
         """Run the cell, then add what changed to the reply."""
         if self.changes is None:
-            self.changes = Changes(self.shell.user_ns, self.shell.user_ns_hidden, os.getcwd())
-        reply = await super().do_execute(code, silent, *args, **kwargs)
+            shell: Any = self.shell
+            self.changes = Changes(shell.user_ns, shell.user_ns_hidden, str(Path.cwd()))
+        reply: Any = await super().do_execute(code, silent, *args, **kwargs)  # type: ignore[no-untyped-call]
         if not silent:
             reply["kernel_env"] = self.changes.tell()
         return reply
@@ -40,18 +42,18 @@ class Kernel(IPythonKernel):  # type: ignore[misc]
 def adopting(sockets: dict[int, int]) -> type[IPKernelApp]:
     """An application whose ports are numbers of descriptors that already listen."""
 
-    class App(IPKernelApp):  # type: ignore[misc]
+    class App(IPKernelApp):
         def _try_bind_socket(self, s: Any, port: int) -> int:
             s.setsockopt(zmq.USE_FD, sockets[port])
             s.bind(f"ipc://{self.ip}-{port}")
             return port
 
-    class Beat(Heartbeat):  # type: ignore[misc]
+    class Beat(Heartbeat):
         def _try_bind_socket(self) -> None:
             self.socket.setsockopt(zmq.USE_FD, sockets[self.port])
             self.socket.bind(f"ipc://{self.ip}-{self.port}")
 
-    kernelapp.Heartbeat = Beat
+    kernelapp.Heartbeat = Beat  # type: ignore[attr-defined]
     return App
 
 

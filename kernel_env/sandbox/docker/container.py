@@ -1,4 +1,4 @@
-"""A sealed container: no network, nothing writable but its own memory, no privilege, no host variable.
+"""A sealed container: no network, no privilege, no host variable, nowhere to write but memory.
 
     /data, /opt/…    folders of the host, read-only
     /workspace       a tmpfs of bounded size: the agent's files
@@ -45,6 +45,7 @@ LABEL = "kernel-env"
 TEMPORARY_BYTES = 1 * GIB
 """For /tmp, the home folder and shared memory together."""
 START_S = 60.0
+PID1 = Path(pid1.__file__).read_bytes()
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -82,7 +83,7 @@ class DockerSandbox(Boxed):
             doorway.mkdir()
             doorway.chmod(0o755)
             program = doorway / "pid1.py"
-            program.write_bytes(Path(pid1.__file__).read_bytes())
+            program.write_bytes(PID1)
             program.chmod(0o644)
             self.box = Box(doorway)
             options = self._options(doorway)

@@ -28,7 +28,6 @@ from pathlib import Path
 import docker
 from docker.errors import ImageNotFound
 
-import kernel_env
 from kernel_env import cache
 from kernel_env.errors import SandboxError, UnknownName, UsageError
 from kernel_env.sandbox.docker import debian
@@ -89,7 +88,7 @@ class Python:
 
 def folder() -> Path:
     """Where the images are described: beside the package in a checkout, inside an installed one."""
-    package = Path(kernel_env.__file__).parent
+    package = Path(__file__).parents[2]
     installed = package / "_images"
     return installed if installed.is_dir() else package.parent / "images"
 

@@ -35,6 +35,7 @@ from sklearn.ensemble import (
     ExtraTreesClassifier,
     HistGradientBoostingClassifier,
     RandomForestClassifier,
+    StackingClassifier,
     VotingClassifier,
 )
 from sklearn.feature_selection import SelectKBest, f_classif
@@ -194,9 +195,13 @@ def tuned_histogram_boosting(seed: int) -> Model:
     )
 
 
-def boosting_blend(seed: int) -> Model:
-    """The three tuned boostings together."""
-    return blend(tuned_lightgbm(seed), tuned_xgboost(seed), tuned_histogram_boosting(seed))
+def tuned_boostings(seed: int) -> list[tuple[str, Model]]:
+    """One of each library."""
+    return [
+        ("lightgbm", tuned_lightgbm(seed)),
+        ("xgboost", tuned_xgboost(seed)),
+        ("histogram-boosting", tuned_histogram_boosting(seed)),
+    ]
 
 
 def extra_trees(seed: int) -> Model:
@@ -205,9 +210,15 @@ def extra_trees(seed: int) -> Model:
     return make_pipeline(codes(), trees)
 
 
-def blend(*members: Model) -> Model:
-    """The mean of the members' probabilities."""
-    return VotingClassifier([(str(n), member) for n, member in enumerate(members)], voting="soft")
+def boosting_blend(seed: int) -> Model:
+    """The mean of three boostings' probabilities."""
+    return VotingClassifier(tuned_boostings(seed), voting="soft")
+
+
+def stack(seed: int) -> Model:
+    """A regression that learns on held-out rows whom to trust, forest and boostings."""
+    members = [*tuned_boostings(seed), ("extra-trees", extra_trees(seed))]
+    return StackingClassifier(members, LogisticRegression(max_iter=500), cv=3)
 
 
 POOL: dict[str, Callable[[int], Model]] = {
@@ -265,9 +276,9 @@ POOL: dict[str, Callable[[int], Model]] = {
     "lightgbm-tuned": tuned_lightgbm,
     "xgboost-tuned": tuned_xgboost,
     "histogram-boosting-tuned": tuned_histogram_boosting,
-    # Blends
+    # Several together
     "boosting-blend": boosting_blend,
-    "grand-blend": lambda seed: blend(boosting_blend(seed), extra_trees(seed)),
+    "stack": stack,
 }
 """Name of an entry → how to build it from a seed. Made in this order."""
 
