@@ -1,27 +1,32 @@
 """Asks a model behind any OpenAI-compatible endpoint what to do next, and does it.
 
 A model that can call tools gets the five actions as tools. One that cannot may
-answer with an action as JSON, or with code in a fenced block. An answer that is
-neither is shown back to it with what was wanted, a few times; then it is given up.
+answer with an action as JSON, or with code in a fenced block (`answers`). An answer
+that is neither is shown back to it with what was wanted, a few times; then it is
+given up. What it sees is kept within its context (`conversation`).
+
+Endpoints differ in what they take. What one refuses is left out from then on: the
+seed, the limit of an answer, the system's role, tools; and where the conversation is
+too long after all, half of it.
 """
 
 import asyncio
+import ipaddress
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import openai
-from openai.types.chat import ChatCompletion, ChatCompletionMessage
 
 from kernel_env import codec
-from kernel_env.action import Action, ExecuteCode
+from kernel_env.agents import answers, conversation
+from kernel_env.agents.answers import Answer, Completion, Fault
 from kernel_env.agents.base import Options
+from kernel_env.agents.conversation import Turn
 from kernel_env.episode import Episode
-from kernel_env.errors import ActionError, AgentError
-from kernel_env.observation import Observation, clipped
+from kernel_env.errors import AgentError, UsageError
 
 PATIENCE = 3
 """Answers in a row that are no action, before the model is given up."""
@@ -29,329 +34,254 @@ RETRIES = 4
 """Of one request, by the client, with growing pauses."""
 CHARACTERS_PER_TOKEN = 3
 """Cautious: text has about four, code about three."""
-MOST_IMAGES = 2
-DONE = "DONE"
+LEAST_ROOM = 2_000
+"""Characters of conversation; with fewer there is nothing to be decided."""
+OPENAI = "https://api.openai.com/v1"
+KEY = "OPENAI_API_KEY"
 
-Message = dict[str, Any]
-
-FENCE = re.compile(r"```[ \t]*(?P<language>[\w+-]*)[^\n]*\n(?P<body>.*?)(?:```|\Z)", re.DOTALL)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Call:
-    """An action that a model asked for, and where its answer goes."""
-
-    action: Action
-    tool_call_id: str | None = None
+TOO_LONG = re.compile(
+    r"context.{0,12}(length|size|window)|exceed_context|(prompt|input) is too long"
+    r"|too many (input )?tokens|token count.*exceeds|reduce the length"
+)
+OPTIONAL = {
+    "seed": re.compile(r"\bseed\b"),
+    "max_completion_tokens": re.compile(r"max_completion_tokens"),
+    "max_tokens": re.compile(r"max_tokens"),
+    "system": re.compile(r"system.{0,12}(role|message|prompt|instruction)|role.{0,12}system"),
+    "tools": re.compile(r"\btools?\b|tool[_ ](use|call|choice)|function[_ ]?call"),
+}
+"""What a request can do without, and how one knows that it is refused; the dearest comes last."""
 
 
 class OpenAIAgent:
     """One conversation, one episode."""
 
     def __init__(self, options: Options) -> None:
-        """Raises `AgentError` when there is no model or no key."""
+        """Raises `AgentError` or `UsageError` when there is no model, no key, or no such URL."""
         if not options.model:
             raise AgentError("the openai agent needs a model; give one with --model NAME")
-        key = os.environ.get("OPENAI_API_KEY", "")
-        base_url = options.base_url or os.environ.get("OPENAI_BASE_URL")
-        if not key and not base_url:
-            raise AgentError(
-                "no key: set OPENAI_API_KEY, or --base-url for an endpoint that needs none"
-            )
+        base_url = options.base_url or os.environ.get("OPENAI_BASE_URL", "").strip()
         self.model = options.model
         self.options = options
-        self.where = base_url or "OpenAI"
-        self._client = openai.AsyncOpenAI(
-            api_key=key or "none", base_url=base_url, max_retries=RETRIES
+        self.where = shown_url(base_url or OPENAI)
+        self._key = key_for(base_url)
+        self._client = client_for(base_url or OPENAI, self._key)
+        # Newer models of OpenAI's own know only the first name, most other servers the second.
+        self._wanted = {*OPTIONAL} - ({"max_tokens"} if not base_url else set())
+        self._answer_tokens = min(options.answer_tokens, options.context_tokens // 2)
+        self._room = max(
+            LEAST_ROOM,
+            (options.context_tokens - self._answer_tokens) * CHARACTERS_PER_TOKEN
+            - len(json.dumps(codec.tools())),
         )
-        self._tools: list[Any] = codec.tools()
 
     async def play(self, episode: Episode) -> None:
         """Ask, act, show, until the model is done or the budget is."""
-        opening = [
-            Message(role="system", content=SYSTEM),
-            Message(role="user", content=first_words(episode)),
-        ]
-        turns: list[list[Message]] = []
+        check_prices(self.options, episode)
+        first = conversation.first_words(episode)
+        turns: list[Turn] = []
         nonsense = 0
         async with self._client:
             while not episode.over:
-                answer = await self._ask(fitting(opening, turns, self._room), episode)
+                answer = await self._ask(first, turns, episode)
                 if answer is None:
+                    continue  # time is up
+                if answer.done:
                     return
-                if said_done(answer):
-                    return
-                turn = [said(answer)]
-                turns.append(turn)
-                try:
-                    calls = list(understood(answer))
-                except ActionError as error:
-                    nonsense += 1
-                    if nonsense > PATIENCE:
-                        raise AgentError(
-                            f"{self.model} gave {nonsense} answers in a row that are no action;"
-                            f" the last: {clipped(answer.content or '', 200)!r}"
-                        ) from error
-                    turn += complaint(answer, str(error))
-                    continue
-                nonsense = 0
-                for call in calls:
-                    if not episode.over:
-                        await episode.act(call.action, thought=answer.content or "")
-                        turn += shown(call, episode.observation, images=self.options.images)
-                    elif call.tool_call_id:
-                        turn += reply(call.tool_call_id, "not done: the budget is used up")
+                fault = answer.calls[0].meant
+                nonsense = nonsense + 1 if isinstance(fault, Fault) else 0
+                if isinstance(fault, Fault) and nonsense > PATIENCE:
+                    raise AgentError(
+                        f"{self.model} gave {nonsense} answers in a row that are no action;"
+                        f" the last: {self._clean(answer.words)!r} ({self._clean(fault.reason)})"
+                    )
+                turns.append(await taken(answer, episode, images=self.options.images))
 
-    @property
-    def _room(self) -> int:
-        """Characters that the conversation may have."""
-        tokens = self.options.context_tokens - self.options.answer_tokens
-        return max(2_000, tokens * CHARACTERS_PER_TOKEN)
+    # ── one question, one answer ──────────────────────────────────────────────────────────
 
-    async def _ask(self, messages: list[Message], episode: Episode) -> ChatCompletionMessage | None:
+    async def _ask(self, first: str, turns: list[Turn], episode: Episode) -> Answer | None:
         """The model's answer, charged to the episode; None when time ran out first."""
-        left = episode.rules.budget.seconds_left(episode.spent)
         try:
-            async with asyncio.timeout(left):
-                completion = await self._complete(messages)
+            async with asyncio.timeout(episode.rules.budget.seconds_left(episode.spent)):
+                while (completion := await self._complete(first, turns, episode)) is None:
+                    pass  # something was refused, and is left out now
         except TimeoutError:
             return None
-        except openai.AuthenticationError as error:
-            raise AgentError(f"{self.where} refused the key in OPENAI_API_KEY") from error
         except openai.APIConnectionError as error:
             cause = error.__cause__ or error
-            raise AgentError(f"no connection to {self.where}: {cause}") from error
-        except openai.APIStatusError as error:
             raise AgentError(
-                f"{self.where} answered {error.status_code}: {error.message}"
-            ) from error
+                f"no answer from {self.where} ({self._clean(str(cause) or type(cause).__name__)});"
+                " see whether it runs, and whether --base-url or OPENAI_BASE_URL is right"
+            ) from None  # here and below: what is behind an error may show the key
+        except openai.APIStatusError as error:
+            raise AgentError(self._refusal(error)) from None
         except openai.OpenAIError as error:
-            raise AgentError(f"{self.where}: {error}") from error
-        self._charge(completion, episode)
-        if not completion.choices:
-            return ChatCompletionMessage(role="assistant", content="")
-        return completion.choices[0].message
+            raise AgentError(f"{self.where}: {self._clean(str(error))}") from None
+        return answers.understood(completion.choices[0] if completion.choices else answers.Choice())
 
-    async def _complete(self, messages: list[Message]) -> ChatCompletion:
-        options: dict[str, Any] = {"max_tokens": self.options.answer_tokens}
-        if self.options.temperature is not None:
-            options["temperature"] = self.options.temperature
-        if self._tools:
-            options["tools"] = self._tools
+    async def _complete(self, first: str, turns: list[Turn], episode: Episode) -> Completion | None:
+        """What the endpoint answers; None when it refused something that can be left out."""
+        request = self._request(first, turns)
         try:
-            completion = await self._client.chat.completions.create(
-                model=self.model,
-                messages=messages,  # type: ignore[arg-type]
-                seed=self.options.seed,
-                **options,
-            )
-        except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-            if not (self._tools and "tool" in str(error).lower()):
-                raise
-            self._tools = []  # this endpoint takes no tools: from now on, words
-            return await self._complete(without_tools(messages))
-        if not isinstance(completion, ChatCompletion):  # a server that speaks something else
-            raise AgentError(f"{self.where} did not answer with a chat completion")
+            raw = await self._client.chat.completions.with_raw_response.create(**request)
+        except openai.APIStatusError as error:
+            if self._leave_out(error, request):
+                return None
+            raise
+        try:
+            completion = answers.read(raw.text)
+        except (ValueError, RecursionError):
+            raise AgentError(
+                f"{self.where} did not answer with a chat completion but with"
+                f" {self._clean(raw.text)!r}; is the URL right? Most end in /v1"
+            ) from None
+        self._charge(completion, request, episode)
         return completion
 
-    def _charge(self, completion: ChatCompletion, episode: Episode) -> None:
-        usage, options = completion.usage, self.options
-        if usage is None:
-            return
-        money = (
-            usage.prompt_tokens * (options.price_in or 0.0)
-            + usage.completion_tokens * (options.price_out or 0.0)
-        ) / 1e6
-        episode.charge(tokens=usage.total_tokens, money=money)
+    def _request(self, first: str, turns: list[Turn]) -> dict[str, Any]:
+        wanted, options = self._wanted, self.options
+        messages = conversation.messages(
+            first, turns, room=self._room, tools="tools" in wanted, system="system" in wanted
+        )
+        request: dict[str, Any] = {"model": self.model, "messages": messages}
+        if "seed" in wanted:
+            request["seed"] = options.seed
+        if options.temperature is not None:
+            request["temperature"] = options.temperature
+        if limits := wanted & {"max_tokens", "max_completion_tokens"}:
+            request[max(limits)] = self._answer_tokens
+        if "tools" in wanted:
+            request["tools"] = codec.tools()
+        return request
+
+    def _leave_out(self, error: openai.APIStatusError, request: dict[str, Any]) -> bool:
+        """Ask for less from now on, if it is that which the endpoint refuses."""
+        if error.status_code in (401, 403, 429):
+            return False
+        said = f"{error.param or ''} {error.code or ''} {error.message}".lower()
+        if error.status_code == 413 or TOO_LONG.search(said):
+            if self._room <= LEAST_ROOM:
+                return False
+            sent = conversation.size(request["messages"])
+            self._room = max(LEAST_ROOM, min(self._room, sent) // 2)
+            self._answer_tokens = max(256, self._answer_tokens // 2)
+            return True
+        sent_options = {*request, "system"} & self._wanted
+        for name, pattern in OPTIONAL.items():
+            if name in sent_options and pattern.search(said):
+                self._wanted -= {name}
+                return True
+        return False
+
+    def _charge(self, completion: Completion, request: dict[str, Any], episode: Episode) -> None:
+        """Count what an answer took; about how much, where the server does not say."""
+        usage = completion.usage or answers.Usage()
+        asked, answered = usage.prompt_tokens or 0, usage.completion_tokens or 0
+        if asked <= 0:
+            asked = conversation.size(request["messages"]) // CHARACTERS_PER_TOKEN
+            choices = [choice.model_dump_json() for choice in completion.choices or ()]
+            answered = max(answered, len("".join(choices)) // CHARACTERS_PER_TOKEN)
+        # Some servers count thinking in the total alone.
+        answered = max(answered, (usage.total_tokens or 0) - asked)
+        prices = self.options.price_in or 0.0, self.options.price_out or 0.0
+        money = (asked * prices[0] + answered * prices[1]) / 1e6
+        episode.charge(tokens=asked + answered, money=money)
+
+    # ── what went wrong, in one line without the key ──────────────────────────────────────
+
+    def _refusal(self, error: openai.APIStatusError) -> str:
+        if error.status_code == 401:
+            wrong = f"refused the key in {KEY}" if self._key else f"wants a key: set {KEY}"
+            return f"{self.where} {wrong}"
+        body = error.body if isinstance(error.body, dict) else {}
+        said = body.get("message") if isinstance(body.get("message"), str) else error.message
+        return f"{self.where} answered {error.status_code}: {self._clean(str(said))}"
+
+    def _clean(self, text: str) -> str:
+        """The beginning of somebody else's words."""
+        if self._key:
+            text = text.replace(self._key, "[key]")
+        text = " ".join(text.split())
+        return text if len(text) <= 300 else f"{text[:300]}…"
 
 
-# ── what the model said ───────────────────────────────────────────────────────────────────
+async def taken(answer: Answer, episode: Episode, *, images: bool) -> Turn:
+    """Do what a model asked for, in its order, up to the first thing that fails.
+
+    What it asked for after that was meant for another state of affairs.
+    """
+    replies: list[str] = []
+    pictures: list[str] = []
+    stopped = ""
+    for number, call in enumerate(answer.calls):
+        if over := episode.over:
+            stopped = over
+        if stopped:
+            replies.append(f"not done: {stopped}")
+        elif isinstance(call.meant, Fault):
+            replies.append(call.meant.reason)
+            stopped = "what came before it was no action"
+        else:
+            await episode.act(call.meant, thought=answer.thought if number == 0 else "")
+            seen = episode.observation
+            replies.append(seen.text)
+            pictures += seen.images
+            stopped = "the code before it failed" if seen.error or seen.state_lost else ""
+    return Turn(answer=answer, replies=tuple(replies), images=tuple(pictures) if images else ())
 
 
-def said_done(answer: ChatCompletionMessage) -> bool:
-    """The model says that it is finished, and asks for nothing more."""
-    last_line = (answer.content or "").strip().rpartition("\n")[2]
-    return not answer.tool_calls and last_line.strip("*.`'\"! ") == DONE
+def check_prices(options: Options, episode: Episode) -> None:
+    """A limit of money means nothing where no price is known."""
+    if episode.rules.budget.money is not None and not (options.price_in or options.price_out):
+        raise AgentError(
+            "the budget limits the money, and no price is known;"
+            " give --price-in and --price-out, dollars for a million tokens"
+        )
 
 
-def understood(answer: ChatCompletionMessage) -> Iterator[Call]:
-    """The actions in an answer. Raises `ActionError` when there is none or one is malformed."""
-    if answer.tool_calls:
-        for call in answer.tool_calls:
-            function = getattr(call, "function", None)
-            if function is None:
-                raise ActionError("only function tools are known here")
-            yield Call(action=from_tool(function.name, function.arguments), tool_call_id=call.id)
-        return
-    yield Call(action=from_words(answer.content or ""))
+# ── the endpoint ──────────────────────────────────────────────────────────────────────────
 
 
-def from_tool(name: str, arguments: str) -> Action:
-    """A tool call as an action."""
+def key_for(base_url: str) -> str:
+    """The key in the environment; an endpoint of one's own may need none."""
+    key = os.environ.get(KEY, "").strip()
+    if not key and not base_url:
+        raise AgentError(f"no key: set {KEY}, or --base-url for an endpoint that needs none")
+    if not (key.isascii() and key.isprintable()):
+        raise AgentError(f"{KEY} holds characters that no key has; set it again")
+    return key
+
+
+def shown_url(base_url: str) -> str:
+    """The URL without what is secret in it."""
     try:
-        given = json.loads(arguments or "{}")
-    except json.JSONDecodeError as error:
-        raise ActionError(f"the arguments of {name} are not JSON: {error}") from error
-    if not isinstance(given, dict):
-        raise ActionError(f"the arguments of {name} must be a JSON object")
-    return codec.parse_action({**given, "kind": name})
+        parts = urlsplit(base_url)
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError as error:
+        raise UsageError(f"the endpoint's URL is none: {error}") from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise UsageError(
+            "the endpoint's URL (--base-url or OPENAI_BASE_URL) must look like http://host:port/v1"
+        )
+    return f"{parts.scheme}://{host}{port}{parts.path}"
 
 
-def from_words(text: str) -> Action:
-    """An action in plain text: JSON, alone or in a fence, or Python in a fence."""
-    fences = [match.groupdict() for match in FENCE.finditer(text)]
-    candidates = [text, *(fence["body"] for fence in fences)]
-    for candidate in candidates:
-        given = json_object(candidate)
-        if given is None:
-            continue
-        if isinstance(given.get("arguments"), str):
-            return from_tool(str(given.get("name")), given["arguments"])
-        for key in ("arguments", "parameters"):
-            if isinstance(given.get(key), dict):
-                return codec.parse_action({**given[key], "kind": given.get("name")})
-        return codec.parse_action(given)
-    for fence in fences:
-        if fence["language"].lower() in ("", "python", "py", "python3", "ipython"):
-            return ExecuteCode(code=fence["body"])
-    raise ActionError(
-        "that was no action: call one of the tools, or answer with a JSON object such as"
-        ' {"kind": "execute_code", "code": "…"}, or with Python in a ```python block'
-    )
-
-
-def json_object(text: str) -> dict[str, Any] | None:
-    """The JSON object that a text consists of, if it does."""
-    text = text.strip()
-    if not text.startswith("{"):
-        return None
+def client_for(base_url: str, key: str) -> openai.AsyncOpenAI:
+    """A client; one that talks to this machine goes through no proxy."""
     try:
-        found, _ = json.JSONDecoder(strict=False).raw_decode(text)
-    except json.JSONDecodeError:
-        return None
-    return found if isinstance(found, dict) and ("kind" in found or "name" in found) else None
+        direct = openai.DefaultAsyncHttpxClient(trust_env=False) if is_here(base_url) else None
+        return openai.AsyncOpenAI(
+            api_key=key or "none", base_url=base_url, max_retries=RETRIES, http_client=direct
+        )
+    except (ImportError, ValueError) as error:  # a proxy in the environment that it cannot use
+        raise UsageError(f"cannot prepare to talk to {shown_url(base_url)}: {error}") from error
 
 
-# ── what the model is shown ───────────────────────────────────────────────────────────────
-
-SYSTEM = f"""\
-You are a machine-learning engineer. You work on one competition in a live Jupyter kernel:
-variables, imports and files stay from one cell to the next. There is no network.
-
-Act one step at a time through these actions:
-{{actions}}
-
-Call them as tools. If you cannot call tools, answer with one JSON object such as
-{{{{"kind": "execute_code", "code": "print(1)"}}}} or with one ```python block, which runs as a cell.
-
-Write your predictions to the output path as CSV in the format of the sample submission; each time
-the file changes it is graded and you are told the public score. The best one counts. When you
-cannot improve it any more, answer with the single word {DONE}.
-""".format(
-    actions="\n".join(f"- {name}: {told['description']}" for name, told in codec.schemas().items())
-)
-
-
-def first_words(episode: Episode) -> str:
-    """The task, where things are, and what may be used."""
-    task, budget = episode.rules.task, episode.rules.budget
-    places = {what: episode.info(what) for what in ("data_path", "output_path")}
-    direction = "higher is better" if task.scoring.higher_is_better else "lower is better"
-    return "\n\n".join(
-        [
-            task.description,
-            f"Data folder: {places['data_path']}\n{episode.info('data_structure')}",
-            f"Sample submission:\n{episode.info('sample_submission')}",
-            f"Write your submission to {places['output_path']}."
-            f" Metric: {task.scoring.title} ({direction})."
-            f" You have {budget.steps} steps and {budget.seconds:.0f} seconds in all,"
-            f" {budget.cell_seconds:.0f} seconds for each cell.",
-        ]
-    )
-
-
-def said(answer: ChatCompletionMessage) -> Message:
-    """The model's answer as a part of the conversation."""
-    message = Message(role="assistant", content=answer.content or "")
-    if answer.tool_calls:
-        message["tool_calls"] = [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": call.function.name, "arguments": call.function.arguments},
-            }
-            for call in answer.tool_calls
-            if call.type == "function"
-        ]
-    return message
-
-
-def shown(call: Call, observation: Observation, *, images: bool) -> list[Message]:
-    """What came of an action."""
-    messages = (
-        reply(call.tool_call_id, observation.text)
-        if call.tool_call_id
-        else [Message(role="user", content=observation.text)]
-    )
-    if images and observation.images:
-        pictures = [
-            {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{image.strip()}"}}
-            for image in observation.images[-MOST_IMAGES:]
-        ]
-        messages.append(Message(role="user", content=pictures))
-    return messages
-
-
-def complaint(answer: ChatCompletionMessage, why: str) -> list[Message]:
-    """What was wrong with an answer; every tool call needs a reply of its own."""
-    if answer.tool_calls:
-        return [message for call in answer.tool_calls for message in reply(call.id, why)]
-    return [Message(role="user", content=why)]
-
-
-def reply(tool_call_id: str, text: str) -> list[Message]:
-    """A tool's answer."""
-    return [Message(role="tool", tool_call_id=tool_call_id, content=text)]
-
-
-def fitting(
-    opening: Sequence[Message], turns: Sequence[Sequence[Message]], room: int
-) -> list[Message]:
-    """The conversation within the room: its opening, and as many of the latest turns as fit."""
-    left = room - sum(map(length, opening))
-    kept: list[Sequence[Message]] = []
-    for turn in reversed(turns):
-        left -= sum(map(length, turn))
-        if left < 0 and kept:
-            break
-        kept.insert(0, turn)
-    missing = len(turns) - len(kept)
-    note = [
-        Message(role="user", content=f"[{missing} earlier turns are not shown; see get_history]")
-    ]
-    return [
-        *(shortened(message, room // 2) for message in opening),
-        *(note if missing else []),
-        *(shortened(message, room // 2) for turn in kept for message in turn),
-    ]
-
-
-def shortened(message: Message, limit: int) -> Message:
-    """A message that alone would not fit, head and tail of it."""
-    content = message["content"]
-    return {**message, "content": clipped(content, limit)} if isinstance(content, str) else message
-
-
-def length(message: Message) -> int:
-    """Characters of a message, roughly; a picture counts as much as a page."""
-    content = message["content"]
-    size = len(content) if isinstance(content, str) else 3_000 * len(content)
-    return size + len(json.dumps(message.get("tool_calls", "")))
-
-
-def without_tools(messages: Sequence[Message]) -> list[Message]:
-    """The conversation for an endpoint that knows no tools."""
-    return [
-        Message(role="user" if m["role"] == "tool" else m["role"], content=m["content"])
-        for m in messages
-    ]
+def is_here(base_url: str) -> bool:
+    """Whether a URL names this machine."""
+    host = urlsplit(base_url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

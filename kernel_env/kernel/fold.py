@@ -26,8 +26,7 @@ ERROR_BYTES = 64 * 1024
 """Kept of each string of an error."""
 MOST_OUTPUTS = 200
 
-RESTART_OF_LINE = re.compile(rb".*\r(?=[^\n])")
-BACKSPACE = re.compile(rb"[^\n]\x08")
+PIECES = re.compile(rb"[^\r\n\x08]+|.", re.DOTALL)
 
 
 @dataclass
@@ -135,8 +134,11 @@ class Fold:
                 stream.add_to_tail(data)
                 return
         kept = len(raw)
-        line = raw.rfind(b"\n") + 1
-        raw[line:] = overwritten(bytes(raw[line:]) + data)
+        if raw.endswith(b"\r") or b"\r" in data or b"\b" in data:
+            line = raw.rfind(b"\n") + 1
+            raw[line:] = overwritten(bytes(raw[line:]) + data)
+        else:
+            raw += data
         stream.room -= len(raw) - kept
         if stream.room < 0:
             stream.add_to_tail(bytes(raw[stream.room :]))
@@ -184,10 +186,34 @@ class Fold:
 
 
 def overwritten(text: bytes) -> bytes:
-    r"""The text as a terminal would leave it: `\b` and `\r` carried out."""
-    while b"\b" in text and (shorter := BACKSPACE.sub(b"", text)) != text:
-        text = shorter
-    return RESTART_OF_LINE.sub(b"", text) if b"\r" in text else text
+    r"""The text as a reader would see it: `\r` starts its line over, `\b` takes a character back.
+
+    A `\r` at the end waits for what follows, so a text may be treated piece by piece.
+    """
+    if b"\r" not in text and b"\b" not in text:
+        return text
+    seen, line, returned = bytearray(), 0, False
+    for match in PIECES.finditer(text):
+        piece = match[0]
+        if returned:
+            if piece == b"\n":
+                seen += b"\r"  # the line break of another system
+            else:
+                del seen[line:]
+        returned = piece == b"\r"
+        if piece == b"\b":
+            take_back(seen, line)
+        elif not returned:
+            seen += piece
+        if piece == b"\n":
+            line = len(seen)
+    return bytes(seen + b"\r" if returned else seen)
+
+
+def take_back(seen: bytearray, line: int) -> None:
+    """Remove the last character of the line, all bytes of it."""
+    while len(seen) > line and seen.pop() & 0xC0 == 0x80:
+        pass
 
 
 def error_output(content: dict[str, Any]) -> Output:

@@ -179,8 +179,12 @@ class Kernel:
 
     async def _watch_connection(self) -> None:
         """The kernel's end of the shell connection closes when it dies, however it dies."""
-        monitor = self._client.shell_channel.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
-        await recv_monitor_message(monitor)
+        shell = self._client.shell_channel.socket
+        with shell.get_monitor_socket(zmq.EVENT_DISCONNECTED) as monitor:
+            try:
+                await recv_monitor_message(monitor)
+            finally:
+                shell.disable_monitor()
         try:  # the exit code says more than the broken connection; it comes at once or not at all
             code = await asyncio.wait_for(self.process.wait(), LAST_WORDS_S)
             self._died(cause_of_death(code))
@@ -238,7 +242,6 @@ class Kernel:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._client.channels_running:
-            self._client.shell_channel.socket.disable_monitor()
             self._client.stop_channels()
         self._client.context.destroy(linger=0)
 

@@ -75,6 +75,10 @@ class Process(Protocol):
     pid: int
     """Its number inside the box."""
 
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; negative when a signal ended it."""
+
     async def wait(self) -> int:
         """The exit code once it has ended; negative when a signal did it."""
 

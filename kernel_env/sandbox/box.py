@@ -34,6 +34,13 @@ class BoxProcess:
     ended: asyncio.Future[int]
     kept: deque[bytes] = field(default_factory=deque)
 
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; 1 when the whole box ended first."""
+        if not self.ended.done():
+            return None
+        return 1 if self.ended.exception() else self.ended.result()
+
     async def wait(self) -> int:
         """The exit code; `SandboxError` when the whole box ended first."""
         return await asyncio.shield(self.ended)

@@ -41,7 +41,8 @@ PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 4, 36
 
 
 def protect() -> None:
-    """Keep programs of the same user from reading our memory, and adopt their orphans."""
+    """Keep programs of the same user from ending us or reading our memory; adopt their orphans."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's own handler would let it through to us
     if sys.platform == "linux":
         prctl = ctypes.CDLL(None).prctl
         prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)

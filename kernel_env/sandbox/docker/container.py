@@ -28,7 +28,7 @@ import docker
 import requests
 from docker.errors import APIError, DockerException, NotFound
 from docker.models.containers import Container
-from docker.types import DeviceRequest
+from docker.types import DeviceRequest, Ulimit
 
 from kernel_env.errors import SandboxError
 from kernel_env.sandbox import pid1
@@ -161,6 +161,10 @@ class DockerSandbox(Boxed):
             "mem_limit": memory,
             "memswap_limit": memory,
             "nano_cpus": int(spec.cpus * 1e9),
+            "ulimits": [
+                Ulimit(name="msgqueue", soft=0, hard=0),
+                Ulimit(name="core", soft=0, hard=0),
+            ],
             "shm_size": TEMPORARY_BYTES // 4,
             "tmpfs": {
                 str(WORKSPACE): f"size={workspace},nr_inodes={spec.files},{mine}",
@@ -170,6 +174,7 @@ class DockerSandbox(Boxed):
             "volumes": {str(host): {"bind": name, "mode": "ro"} for host, name in seen.items()},
             "log_config": {"Type": "none", "Config": {}},
             "auto_remove": True,
+            "use_config_proxy": False,  # the user's proxies are the host's business
             "runtime": spec.runtime,
             "device_requests": [DeviceRequest(count=spec.gpus, capabilities=[["gpu"]])]
             if spec.gpus

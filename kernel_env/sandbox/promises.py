@@ -1,0 +1,386 @@
+"""What every sandbox promises, as code: run them against a backend of your own.
+
+    @pytest.mark.parametrize("promise", PROMISES, ids=name)
+    async def test_my_sandbox(promise: Promise) -> None:
+        await promise(MySandbox)
+
+Each promise is a coroutine that takes what makes a sandbox from a `Spec` and raises
+`AssertionError` when the promise is broken. `PROMISES` hold for all, `ISOLATION` for
+sandboxes whose `isolated` is true.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+
+from kernel_env.errors import SandboxError
+from kernel_env.sandbox.base import DATA, WORKSPACE, Sandbox, Spec
+
+Make = Callable[[Spec], Sandbox]
+Promise = Callable[[Make], Awaitable[None]]
+
+SMALL = Spec(image="base", memory_gb=0.5, workspace_gb=0.0625, cpus=1, processes=64, files=2000)
+LIMIT = 1 << 20
+
+
+def name(promise: Promise) -> str:
+    """A promise in words."""
+    return getattr(promise, "__name__", "promise").replace("_", " ")
+
+
+async def sh(box: Sandbox, script: str, *, timeout_s: float = 20) -> tuple[int, str]:
+    """Run a shell script in the workspace; its exit code and what it printed."""
+    done = await box.run(["sh", "-c", script], timeout_s=timeout_s)
+    return done.exit_code, done.output.decode().strip()
+
+
+async def python(box: Sandbox, program: str, *, timeout_s: float = 20) -> str:
+    """Run a Python program in the box; what it printed, or its last line of complaint."""
+    done = await box.run([box.python, "-c", program], timeout_s=timeout_s)
+    return done.output.decode().strip().rpartition("\n")[2]
+
+
+# ── for every sandbox ─────────────────────────────────────────────────────────────────────
+
+
+async def a_program_runs_in_the_workspace_and_its_exit_code_and_output_come_back(
+    make: Make,
+) -> None:
+    async with make(SMALL) as box:
+        code, output = await sh(box, "pwd; echo oops >&2; exit 3")
+        assert code == 3
+        assert output == f"{box.where(WORKSPACE)}\noops"
+
+
+async def output_beyond_the_limit_is_cut_and_does_not_block_the_program(make: Make) -> None:
+    async with make(SMALL) as box:
+        done = await box.run(
+            [box.python, "-c", "print('x' * 3_000_000)"], timeout_s=20, limit_bytes=1000
+        )
+        assert done.exit_code == 0
+        assert done.output == b"x" * 1000
+
+
+async def a_program_that_takes_too_long_is_killed(make: Make) -> None:
+    async with make(SMALL) as box:
+        try:
+            await box.run(["sleep", "60"], timeout_s=0.2)
+        except TimeoutError:
+            pass
+        else:
+            raise AssertionError("no TimeoutError")
+        _, left = await sh(box, "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -c 'sleep [6]0'")
+        assert left == "0"
+
+
+async def a_program_that_does_not_exist_is_an_error_that_names_it(make: Make) -> None:
+    async with make(SMALL) as box:
+        try:
+            await box.spawn(["no-such-program"])
+        except SandboxError as error:
+            assert "no-such-program" in str(error)
+        else:
+            raise AssertionError("no SandboxError")
+
+
+async def descriptors_are_handed_in_from_3_upwards(make: Make) -> None:
+    async with make(SMALL) as box:
+        outside, inside = os.pipe()
+        try:
+            process = await box.spawn(["sh", "-c", "echo hello >&3"], descriptors=[inside])
+            assert await process.wait() == 0
+        finally:
+            os.close(inside)
+        with os.fdopen(outside, "rb") as file:
+            assert file.read() == b"hello\n"
+
+
+async def a_signal_reaches_the_program_and_what_it_started(make: Make) -> None:
+    async with make(SMALL) as box:
+        process = await box.spawn(["sh", "-c", "sleep 61 & sleep 61"])
+        await process.signal(signal.SIGKILL)
+        assert await process.wait() == -signal.SIGKILL
+        _, left = await sh(
+            box, "sleep 0.2; cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -c 'sleep [6]1'"
+        )
+        assert left == "0"
+
+
+async def the_end_of_what_a_program_wrote_is_kept(make: Make) -> None:
+    async with make(SMALL) as box:
+        process = await box.spawn([box.python, "-c", "print('x' * 1_000_000); print('the end')"])
+        await process.wait()
+        for _ in range(100):
+            if process.tail().endswith("the end\n"):
+                return
+            await asyncio.sleep(0.02)
+        raise AssertionError(process.tail()[-100:])
+
+
+async def many_programs_run_at_once(make: Make) -> None:
+    async with make(SMALL) as box:
+        scripts = [sh(box, f"sleep 0.1; echo {n}") for n in range(20)]
+        assert [output for _, output in await asyncio.gather(*scripts)] == list(map(str, range(20)))
+
+
+async def files_come_out_as_they_went_in(make: Make) -> None:
+    async with make(SMALL) as box:
+        path, data = WORKSPACE / "new folder" / "file", bytes(range(256)) * 1000
+        await box.write(path, data)
+        await box.write(path, data[1:])
+        assert await box.read(path, limit_bytes=LIMIT) == data[1:]
+        found = await box.stat(path)
+        assert found is not None
+        assert (found.what, found.size) == ("file", len(data) - 1)
+
+
+async def only_regular_files_within_the_limit_are_read(make: Make) -> None:
+    async with make(SMALL) as box:
+        await sh(box, "mkdir d; mkfifo p; ln -s /etc/passwd l; truncate -s 10G z; touch e")
+        wanted = {"d": "folder", "p": "special file", "l": "link", "z": "10,737,418,240 bytes"}
+        for which, word in wanted.items():
+            try:
+                await box.read(WORKSPACE / which, limit_bytes=LIMIT)
+            except OSError as error:
+                assert word in str(error), error
+            else:
+                raise AssertionError(f"{which} was read")
+        try:
+            await box.read(WORKSPACE / "missing", limit_bytes=LIMIT)
+        except FileNotFoundError:
+            pass
+        else:
+            raise AssertionError("a missing file was read")
+        assert await box.read(WORKSPACE / "e", limit_bytes=LIMIT) == b""
+
+
+async def stat_tells_what_is_there_and_when_it_changed(make: Make) -> None:
+    async with make(SMALL) as box:
+        assert await box.stat(WORKSPACE / "f") is None
+        await sh(box, "echo 1 > f; ln -s f l; mkdir d")
+        kinds = [found and found.what for found in [await box.stat(WORKSPACE / n) for n in "fld"]]
+        assert kinds == ["file", "link", "folder"]
+        before = await box.stat(WORKSPACE / "f")
+        assert before == await box.stat(WORKSPACE / "f")
+        await sh(box, "sleep 0.02; touch -r l keep; echo 2 > f; touch -d @0 f")
+        assert before != await box.stat(WORKSPACE / "f")
+
+
+async def a_link_is_not_followed_when_writing(make: Make) -> None:
+    async with make(SMALL) as box:
+        await sh(box, "echo old > target; ln -s target l")
+        try:
+            await box.write(WORKSPACE / "l", b"new")
+        except OSError:
+            pass
+        assert await box.read(WORKSPACE / "target", limit_bytes=10) == b"old\n"
+
+
+async def sweep_ends_every_program_and_keeps_or_deletes_the_files(make: Make) -> None:
+    async with make(SMALL) as box:
+        await sh(box, "echo 1 > f; mkdir -p d/e; echo 2 > d/e/f; chmod 500 d/e d")
+        process = await box.spawn(["sh", "-c", "(setsid sleep 62 &) ; sleep 62"])
+        await box.sweep(empty=False)
+        assert await process.wait() == -signal.SIGKILL
+        _, left = await sh(box, "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -c 'sleep [6]2'")
+        assert left == "0"
+        assert await box.read(WORKSPACE / "f", limit_bytes=10) == b"1\n"
+        await box.sweep(empty=True)
+        assert (await sh(box, "ls -A"))[1] == ""
+
+
+async def folders_of_the_host_are_seen_where_the_box_says(make: Make) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "train.csv"
+        path.write_text("a,b\n")
+        Path(folder).chmod(0o755)
+        path.chmod(0o644)
+        async with make(replace(SMALL, folders={DATA: Path(folder)})) as box:
+            assert await sh(box, f"cat {box.where(DATA)}/train.csv") == (0, "a,b")
+            assert await box.read(DATA / "train.csv", limit_bytes=10) == b"a,b\n"
+
+
+async def nothing_of_the_hosts_environment_is_inside(make: Make) -> None:
+    os.environ["KERNEL_ENV_SECRET"] = "a secret of the host"  # noqa: S105
+    try:
+        async with make(SMALL) as box:
+            _, output = await sh(box, "env; cat /proc/self/environ | tr '\\0' '\\n'")
+            assert "secret" not in output.lower()
+    finally:
+        del os.environ["KERNEL_ENV_SECRET"]
+
+
+async def when_the_box_ends_those_who_wait_are_told(make: Make) -> None:
+    async with make(SMALL) as box:
+        process = await box.spawn(["sleep", "63"])
+        waiting = asyncio.create_task(process.wait())
+        await asyncio.sleep(0)
+    try:
+        await asyncio.wait_for(waiting, 5)
+    except SandboxError:
+        pass
+    else:
+        raise AssertionError("no SandboxError")
+    try:
+        await box.run(["true"], timeout_s=5)
+    except SandboxError:
+        return
+    raise AssertionError("a program ran in a box that had ended")
+
+
+# ── for sandboxes that isolate ────────────────────────────────────────────────────────────
+
+
+async def there_is_no_network(make: Make) -> None:
+    async with make(SMALL) as box:
+        said = await python(
+            box,
+            "import socket\n"
+            "print(sorted(name for _, name in socket.if_nameindex()))\n"
+            "try: socket.create_connection(('1.1.1.1', 53), 2)\n"
+            "except OSError as error: print(type(error).__name__, error)",
+        )
+        assert "unreachable" in said, said
+        assert await python(box, "import socket; print(socket.if_nameindex())") == "[(1, 'lo')]"
+
+
+async def nothing_can_be_written_but_workspace_and_temporary_folders(make: Make) -> None:
+    async with make(SMALL) as box:
+        said = await python(
+            box,
+            "import os, pathlib\n"
+            "found = []\n"
+            "for root, folders, _ in os.walk('/'):\n"
+            "    if root in ('/proc', '/sys'): folders[:] = []; continue\n"
+            "    try: pathlib.Path(root, 'x').touch(); found.append(root)\n"
+            "    except OSError: pass\n"
+            "    if root in ('/workspace', '/tmp', '/dev/shm', '/home/agent'): folders[:] = []\n"
+            "print(sorted(found))",
+        )
+        assert said == "['/dev/shm', '/home/agent', '/tmp', '/workspace']", said
+
+
+async def folders_of_the_host_cannot_be_changed(make: Make) -> None:
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        async with make(replace(SMALL, folders={DATA: Path(folder)})) as box:
+            code, _ = await sh(box, "echo 1 > /data/new")
+            assert code != 0
+        assert os.listdir(folder) == []  # noqa: PTH208
+
+
+async def programs_have_no_privilege_and_can_get_none(make: Make) -> None:
+    async with make(SMALL) as box:
+        _, output = await sh(
+            box, "id -u; grep -E 'CapEff|CapBnd|NoNewPrivs|Seccomp:' /proc/self/status"
+        )
+        facts = dict(line.split(":\t") for line in output.splitlines()[1:])
+        assert output.splitlines()[0] != "0"
+        assert int(facts["CapEff"], 16) == 0
+        assert int(facts["CapBnd"], 16) == 0
+        assert facts["NoNewPrivs"] == "1"
+        assert facts["Seccomp"] == "2"
+
+
+async def a_program_that_writes_for_ever_runs_out_of_space(make: Make) -> None:
+    async with make(SMALL) as box:
+        for folder in ("/workspace", "/tmp", "/dev/shm", "/home/agent"):  # noqa: S108
+            _, output = await sh(
+                box, f"dd if=/dev/zero of={folder}/big bs=1M; rm {folder}/big", timeout_s=60
+            )
+            assert "No space left" in output, (folder, output)
+        _, output = await sh(
+            box, "i=0; while [ $i -lt 3000 ]; do : > f$i || exit; i=$((i+1)); done"
+        )
+        assert "No space left" in output
+
+
+async def a_fork_bomb_stops_at_the_limit_and_can_be_swept_away(make: Make) -> None:
+    async with make(SMALL) as box:
+        process = await box.spawn(
+            [box.python, "-c", "import os\nwhile True:\n  try: os.fork()\n  except OSError: pass"]
+        )
+        await asyncio.sleep(1)
+        await box.sweep(empty=False)
+        await process.wait()
+        assert await sh(box, "echo alive") == (0, "alive")
+
+
+async def memory_is_bounded(make: Make) -> None:
+    async with make(SMALL) as box:
+        done = await box.run([box.python, "-c", "b'x' * (3 << 30)"], timeout_s=60)
+        assert done.exit_code != 0
+        assert await sh(box, "echo alive") == (0, "alive")
+
+
+async def the_first_process_cannot_be_ended_traced_or_read(make: Make) -> None:
+    async with make(SMALL) as box:
+        await sh(box, "kill -9 1; kill -15 1; kill -2 1; kill -11 1")
+        said = await python(
+            box,
+            "import ctypes\n"
+            "found = [ctypes.CDLL(None).ptrace(16, 1, 0, 0)]\n"
+            "for path in ('environ', 'mem', 'fd/0', 'fd/3', 'root/etc/passwd'):\n"
+            "    try: open('/proc/1/' + path, 'rb').read(1); found.append(path)\n"
+            "    except OSError: pass\n"
+            "print(found)",
+        )
+        assert said == "[-1]", said
+        assert await sh(box, "echo alive") == (0, "alive")
+
+
+async def nobody_else_can_come_in_through_the_doorway(make: Make) -> None:
+    async with make(SMALL) as box:
+        _, output = await sh(box, "find / -xdev -type s 2>/dev/null; ls /run/kernel_env")
+        assert "door" not in output.split()
+
+
+async def the_hosts_processes_and_devices_are_out_of_sight(make: Make) -> None:
+    async with make(SMALL) as box:
+        pids = await python(
+            box, "import os; print(max(int(p) for p in os.listdir('/proc') if p.isdigit()))"
+        )
+        assert int(pids) < 1000
+        _, devices = await sh(box, "ls /dev")
+        assert not {d for d in devices.split() if d.startswith(("sd", "vd", "nvme", "kvm", "mem"))}
+        _, sockets = await sh(box, "ls /var/run/docker.sock /run/docker.sock 2>/dev/null")
+        assert sockets == ""
+
+
+PROMISES: tuple[Promise, ...] = (
+    a_program_runs_in_the_workspace_and_its_exit_code_and_output_come_back,
+    output_beyond_the_limit_is_cut_and_does_not_block_the_program,
+    a_program_that_takes_too_long_is_killed,
+    a_program_that_does_not_exist_is_an_error_that_names_it,
+    descriptors_are_handed_in_from_3_upwards,
+    a_signal_reaches_the_program_and_what_it_started,
+    the_end_of_what_a_program_wrote_is_kept,
+    many_programs_run_at_once,
+    files_come_out_as_they_went_in,
+    only_regular_files_within_the_limit_are_read,
+    stat_tells_what_is_there_and_when_it_changed,
+    a_link_is_not_followed_when_writing,
+    sweep_ends_every_program_and_keeps_or_deletes_the_files,
+    folders_of_the_host_are_seen_where_the_box_says,
+    nothing_of_the_hosts_environment_is_inside,
+    when_the_box_ends_those_who_wait_are_told,
+)
+
+ISOLATION: tuple[Promise, ...] = (
+    there_is_no_network,
+    nothing_can_be_written_but_workspace_and_temporary_folders,
+    folders_of_the_host_cannot_be_changed,
+    programs_have_no_privilege_and_can_get_none,
+    a_program_that_writes_for_ever_runs_out_of_space,
+    a_fork_bomb_stops_at_the_limit_and_can_be_swept_away,
+    memory_is_bounded,
+    the_first_process_cannot_be_ended_traced_or_read,
+    nobody_else_can_come_in_through_the_doorway,
+    the_hosts_processes_and_devices_are_out_of_sight,
+)
+
+__all__ = ["ISOLATION", "PROMISES", "SMALL", "Make", "Promise", "PurePosixPath", "name"]

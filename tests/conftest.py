@@ -1,0 +1,85 @@
+"""What tests share: the tiny task, an engine where one is needed, and a look for leftovers."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kernel_env.errors import SandboxError
+from kernel_env.sandbox.docker import engine, images
+from kernel_env.sandbox.docker.container import LABEL, owner
+
+TINY = Path(__file__).parent / "tasks" / "tiny"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def places() -> Iterator[None]:
+    """A cache and temporary folder of this run's own; nothing of ours may be left in the latter."""
+    folder = Path(tempfile.mkdtemp(prefix="ke-tests-"))
+    (folder / "tmp").mkdir()
+    before = dict(os.environ)
+    os.environ["KERNEL_ENV_CACHE"] = str(folder / "cache")
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder / "tmp")
+    yield
+    left = [path.name for path in (folder / "tmp").glob("kernel-env-*")]
+    os.environ.clear()
+    os.environ.update(before)
+    tempfile.tempdir = None
+    shutil.rmtree(folder)
+    assert left == [], "temporary folders were left behind"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_container_is_left() -> Iterator[None]:
+    """Every container that a test started is gone in the end."""
+    yield
+    try:
+        client = engine.connect()
+    except SandboxError:
+        return
+    mine = {"label": [f"{LABEL}=sandbox", f"{LABEL}.owner={owner()}"]}
+    left = [c.name for c in client.containers.list(all=True, filters=mine, ignore_removed=True)]
+    client.close()
+    assert left == [], "containers were left behind"
+
+
+@pytest.fixture(scope="session")
+def built() -> None:
+    """An engine with the images. Without an engine the test is skipped; on CI it fails."""
+    try:
+        client = engine.connect()
+    except SandboxError as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"CI has an engine, always: {error}")
+        pytest.skip(f"needs a Docker engine: {error}")
+    for image in images.known().values():
+        images.build(client, image, lambda *_: None)
+    client.close()
+
+
+@pytest.fixture(autouse=True)
+def _docker(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("docker"):
+        request.getfixturevalue("built")
+
+
+@pytest.fixture(params=["local", pytest.param("docker", marks=pytest.mark.docker)])
+def sandbox(request: pytest.FixtureRequest) -> str:
+    """The name of a sandbox: what holds for one holds for the other."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def tiny() -> str:
+    """A task folder that takes no time: a line through a cloud of points."""
+    return str(TINY)
+
+
+@pytest.fixture
+def tasks(tmp_path: Path) -> Path:
+    """A copy of the tiny task, to be broken."""
+    return Path(shutil.copytree(TINY, tmp_path / "tiny"))
