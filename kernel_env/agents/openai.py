@@ -39,6 +39,8 @@ LEAST_ROOM = 2_000
 OPENAI = "https://api.openai.com/v1"
 KEY = "OPENAI_API_KEY"
 
+LIMITS = ("max_tokens", "max_completion_tokens")
+"""Of an answer: most servers know the first name, newer models of OpenAI's only the second."""
 TOO_LONG = re.compile(
     r"context.{0,12}(length|size|window)|exceed_context|(prompt|input) is too long"
     r"|too many (input )?tokens|token count.*exceeds|reduce the length"
@@ -66,8 +68,7 @@ class OpenAIAgent:
         self.where = shown_url(base_url or OPENAI)
         self._key = key_for(base_url)
         self._client = client_for(base_url or OPENAI, self._key)
-        # Newer models of OpenAI's own know only the first name, most other servers the second.
-        self._wanted = {*OPTIONAL} - ({"max_tokens"} if not base_url else set())
+        self._wanted = {*OPTIONAL} if base_url else {*OPTIONAL} - {"max_tokens"}
         self._answer_tokens = min(options.answer_tokens, options.context_tokens // 2)
         self._room = max(
             LEAST_ROOM,
@@ -148,8 +149,8 @@ class OpenAIAgent:
             request["seed"] = options.seed
         if options.temperature is not None:
             request["temperature"] = options.temperature
-        if limits := wanted & {"max_tokens", "max_completion_tokens"}:
-            request[max(limits)] = self._answer_tokens
+        if limit := next((name for name in LIMITS if name in wanted), None):
+            request[limit] = self._answer_tokens
         if "tools" in wanted:
             request["tools"] = codec.tools()
         return request

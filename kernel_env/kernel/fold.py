@@ -11,10 +11,10 @@ JSON and yields only valid nbformat outputs.
 
 import math
 import re
-from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
+from kernel_env.sandbox.tail import Tail
 from kernel_env.step import Output
 
 HEAD_BYTES = 64 * 1024
@@ -34,16 +34,8 @@ class Text:
     """One stream of a cell: how much may still be kept at its head, and what is at its end."""
 
     room: int = HEAD_BYTES
-    tail: deque[bytes] = field(default_factory=deque)
-    beyond: int = 0
-    """Bytes that came after the head was full."""
-
-    def add_to_tail(self, data: bytes) -> None:
-        """Keep the end, forget what is before it."""
-        self.beyond += len(data)
-        self.tail.append(data[-TAIL_BYTES:])
-        while sum(map(len, self.tail)) - len(self.tail[0]) >= TAIL_BYTES:
-            self.tail.popleft()
+    tail: Tail = field(default_factory=lambda: Tail(TAIL_BYTES))
+    """What came after the head was full."""
 
 
 class Fold:
@@ -86,20 +78,16 @@ class Fold:
                 output["text"] = raw.decode(errors="replace")
                 last[output["name"]] = place
         for name, text in self._streams.items():
-            tail = b"".join(text.tail)[-TAIL_BYTES:]
-            if name in last and text.beyond:
-                left_out = text.beyond - len(tail)
+            if name in last and text.tail.seen_bytes:
+                left_out = text.tail.left_out_bytes
                 note = f"\n[… {left_out:,} bytes of {name} left out …]\n" if left_out else ""
-                shown[last[name]]["text"] += note + overwritten(tail).decode(errors="replace")
+                shown[last[name]]["text"] += note + overwritten(text.tail.kept).decode(errors="replace")
         return tuple(output for output in shown if output.get("text") != "")
 
     @property
     def left_out_bytes(self) -> int:
         """Bytes that came and were not kept."""
-        beyond = sum(
-            t.beyond - min(TAIL_BYTES, sum(map(len, t.tail))) for t in self._streams.values()
-        )
-        return self.dropped_bytes + beyond
+        return self.dropped_bytes + sum(s.tail.left_out_bytes for s in self._streams.values())
 
     def _clear(self) -> None:
         self._outputs.clear()
@@ -124,14 +112,14 @@ class Fold:
             self._clear()
         data = text.encode(errors="replace")
         stream = self._streams.setdefault(name, Text())
-        if stream.beyond:
-            stream.add_to_tail(data)
+        if stream.tail.seen_bytes:
+            stream.tail.add(data)
             return
         raw = self._raw[-1] if self._outputs and self._outputs[-1].get("name") == name else None
         if raw is None:
             raw = bytearray()
             if not self._add({"output_type": "stream", "name": name, "text": ""}, raw):
-                stream.add_to_tail(data)
+                stream.tail.add(data)
                 return
         kept = len(raw)
         if raw.endswith(b"\r") or b"\r" in data or b"\b" in data:
@@ -141,7 +129,7 @@ class Fold:
             raw += data
         stream.room -= len(raw) - kept
         if stream.room < 0:
-            stream.add_to_tail(bytes(raw[stream.room :]))
+            stream.tail.add(bytes(raw[stream.room :]))
             del raw[stream.room :]
             stream.room = 0
 

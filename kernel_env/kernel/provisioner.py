@@ -47,7 +47,7 @@ class SandboxProvisioner(KernelProvisionerBase):
             _, make = choose(self.sandbox)
             folders = {PROGRAM: PROGRAM_FOLDER}
             if self.data:
-                folders[DATA] = Path(self.data).resolve()
+                folders[DATA] = Path(self.data)
             self._box = await make(Spec(image=self.image, folders=folders)).__aenter__()
         self._exit_code = None
         self._launched = await launch(self._box)

@@ -10,7 +10,6 @@ import json
 import os
 import signal
 import socket
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -19,6 +18,7 @@ from typing import Any, Self
 
 from kernel_env.errors import SandboxError
 from kernel_env.sandbox.base import Completed, FileStat, read_descriptor
+from kernel_env.sandbox.tail import Tail
 
 TAIL_BYTES = 16 * 1024
 ANSWER_S = 30.0
@@ -32,7 +32,7 @@ class BoxProcess:
     box: "Box"
     pid: int
     ended: asyncio.Future[int]
-    kept: deque[bytes] = field(default_factory=deque)
+    kept: Tail = field(default_factory=lambda: Tail(TAIL_BYTES))
 
     @property
     def exit_code(self) -> int | None:
@@ -51,7 +51,7 @@ class BoxProcess:
 
     def tail(self) -> str:
         """The end of what it wrote, as far as it was kept."""
-        return b"".join(self.kept)[-TAIL_BYTES:].decode(errors="replace")
+        return self.kept.kept.decode(errors="replace")
 
 
 class Box:
@@ -333,14 +333,8 @@ class reading:  # noqa: N801 - used as a context manager, like `contextlib.closi
             self.drained.set_result(None)
 
 
-def keep_tail(descriptor: int, kept: deque[bytes], ended: asyncio.Future[None]) -> None:
+def keep_tail(descriptor: int, tail: Tail, ended: asyncio.Future[None]) -> None:
     """Keep the end of what a program writes until it stops writing or its box ends."""
-
-    def keep(data: bytes) -> None:
-        kept.append(data)
-        while sum(map(len, kept)) - len(kept[0]) >= TAIL_BYTES:
-            kept.popleft()
-
-    reader = reading(descriptor, keep)
+    reader = reading(descriptor, tail.add)
     reader.__enter__()
     ended.add_done_callback(lambda _: reader.stop())

@@ -82,7 +82,7 @@ async def test_our_outputs_are_those_of_nbclient() -> None:
     client = NotebookClient(
         notebook, km=AsyncKernelManager(kernel_name="python3"), allow_errors=True, timeout=60
     )
-    await client.async_execute()
+    await client.async_execute(cleanup_kc=True)
     wanted = [
         [comparable(o) for o in merged(json.loads(json.dumps(cell.outputs)))]
         for cell in notebook.cells

@@ -37,8 +37,7 @@ async def test_a_kernelspec_starts_our_box_for_any_jupyter_client(
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)] * 2)
 
     manager = AsyncKernelManager(kernel_name="sealed", kernel_spec_manager=specs)
-    await NotebookClient(notebook, km=manager, timeout=60).async_execute()
-    await manager.shutdown_kernel(now=True)
+    await NotebookClient(notebook, km=manager, timeout=60).async_execute(cleanup_kc=True)
 
     assert notebook.cells[1].outputs[0].text == "42 [] lo\n"
     assert not manager.has_kernel

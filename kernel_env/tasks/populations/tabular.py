@@ -141,7 +141,12 @@ def nystroem(seed: int) -> Model:
 
 def lightgbm(seed: int, **settings: Any) -> Model:
     """LightGBM as it must be set to give the same trees each time."""
-    fixed = {"deterministic": True, "force_row_wise": True, "n_jobs": 1, "verbosity": -1}
+    fixed: dict[str, Any] = {
+        "deterministic": True,
+        "force_row_wise": True,
+        "n_jobs": 1,
+        "verbosity": -1,
+    }
     return LGBMClassifier(random_state=seed, **fixed, **settings)
 
 

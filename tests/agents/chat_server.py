@@ -1,0 +1,178 @@
+"""An endpoint that speaks the chat-completions protocol from a script.
+
+It is as strict as the strictest: a conversation in which a tool call has no reply, or
+somebody speaks twice in a row, is answered with 400 and remembered in `faults`.
+"""
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from kernel_env.action import Action
+from kernel_env.codec import action_json
+
+HANG, CLOSE = "hang", "close"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """What the server sends, as it is."""
+
+    body: bytes
+    status: int = 200
+    kind: str = "application/json"
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+Request = dict[str, Any]
+Line = Reply | str | Callable[[Request], Reply]
+"""A reply, `HANG`, `CLOSE`, or what makes a reply of the request's body."""
+
+USAGE = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
+
+
+def completion(
+    message: dict[str, Any], *, finish: str = "stop", usage: dict[str, int] | None = USAGE
+) -> Reply:
+    """A message of the model."""
+    whole = {
+        "id": "1",
+        "object": "chat.completion",
+        "created": 0,
+        "model": "scripted",
+        "choices": [{"index": 0, "finish_reason": finish, "message": message}],
+    }
+    return Reply(body=json.dumps(whole | ({"usage": usage} if usage else {})).encode())
+
+
+def says(content: str | None, **more: Any) -> Reply:
+    """The model answers in words."""
+    return completion({"role": "assistant", "content": content}, **more)
+
+
+def asks(*calls: Action | tuple[str, str], content: str | None = None, **more: Any) -> Reply:
+    """The model calls tools: with actions, or with a name and the text of the arguments."""
+    named = []
+    for call in calls:
+        if not isinstance(call, tuple):
+            given = action_json(call)
+            call = (given.pop("kind"), json.dumps(given))
+        named.append(call)
+    tool_calls = [
+        {"id": f"id{number}", "type": "function", "function": {"name": name, "arguments": text}}
+        for number, (name, text) in enumerate(named)
+    ]
+    message = {"role": "assistant", "content": content, "tool_calls": tool_calls}
+    return completion(message, **({"finish": "tool_calls"} | more))
+
+
+def refuses(status: int, message: str, **more: Any) -> Reply:
+    """An error; a client that tries again need not wait."""
+    error = {"message": message, "type": "error", "param": None, "code": None} | more
+    return Reply(
+        status=status,
+        body=json.dumps({"error": error}).encode(),
+        headers={"retry-after-ms": "1"},
+    )
+
+
+class ChatServer:
+    """The script, and what was asked so far."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.script: list[Line] = []
+        """Once it is over, the model says DONE."""
+        self.requests: list[Request] = []
+        self.headers: list[dict[str, str]] = []
+        self.faults: list[str] = []
+        self.over = threading.Event()
+
+    def next(self, request: Request, headers: dict[str, str]) -> Reply | str:
+        self.requests.append(request)
+        self.headers.append(headers)
+        if fault := invalid(request["messages"]):
+            self.faults.append(fault)
+            return refuses(400, fault)
+        line = self.script.pop(0) if self.script else says("DONE")
+        return line(request) if callable(line) else line
+
+    @property
+    def told(self) -> list[str]:
+        """The contents of the latest request's messages."""
+        return [text_of(message) for message in self.requests[-1]["messages"]]
+
+
+def text_of(message: dict[str, Any]) -> str:
+    """A message's text."""
+    content = message["content"]
+    if isinstance(content, str):
+        return content
+    return "".join(part.get("text", "") for part in content)
+
+
+def invalid(messages: Sequence[dict[str, Any]]) -> str:
+    """What a strict server would say against a conversation; empty when it is valid."""
+    roles = [message["role"] for message in messages]
+    said = [role for role in roles if role not in ("system", "tool")]
+    if "system" in roles[1:] or said[:1] != ["user"]:
+        return f"must begin with system and user: {roles}"
+    open_calls: list[str] = []
+    previous = ""
+    for message in messages:
+        role = message["role"]
+        if role == "tool":
+            if message["tool_call_id"] not in open_calls:
+                return f"a reply to no call: {roles}"
+            open_calls.remove(message["tool_call_id"])
+        elif open_calls:
+            return f"a call without a reply: {roles}"
+        if role == previous and role != "tool":
+            return f"{role} spoke twice: {roles}"
+        if not message["content"] and not message.get("tool_calls"):
+            return f"an empty message of {role}"
+        for call in message.get("tool_calls", ()):
+            if not isinstance(json.loads(call["function"]["arguments"]), dict):
+                return "arguments that are no object"
+            open_calls.append(call["id"])
+        previous = role
+    return "ends with the assistant" if previous == "assistant" or open_calls else ""
+
+
+@contextmanager
+def serving() -> Iterator[ChatServer]:
+    """A server on loopback, until the end of the block."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            data = self.rfile.read(int(self.headers["content-length"]))
+            reply = chat.next(json.loads(data), {k.lower(): v for k, v in self.headers.items()})
+            if reply == HANG:
+                chat.over.wait(60)
+            if not isinstance(reply, Reply):
+                return
+            self.send_response(reply.status)
+            for name, value in reply.headers.items():
+                self.send_header(name, value)
+            self.send_header("content-type", reply.kind)
+            self.send_header("content-length", str(len(reply.body)))
+            self.end_headers()
+            self.wfile.write(reply.body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        chat = ChatServer(f"http://127.0.0.1:{server.server_address[1]}/v1")
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield chat
+        finally:
+            chat.over.set()
+            server.shutdown()
+            thread.join()

@@ -1,0 +1,52 @@
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chat_server import ChatServer, serving
+
+from kernel_env.agents import Options
+from kernel_env.record import Record
+from kernel_env.runner import Plan, run_episode
+
+KEY = "sk-test-0123456789"
+Play = Callable[..., Awaitable[Record]]
+
+
+@pytest.fixture(autouse=True)
+def clean_env(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key, and nothing else that a client would read."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+
+
+@pytest.fixture
+def chat() -> Iterator[ChatServer]:
+    """A model that says what the test wrote down; in the end no request was invalid."""
+    with serving() as chat:
+        yield chat
+    assert chat.faults == []
+
+
+@pytest.fixture
+def play(chat: ChatServer, tiny: str, tmp_path: Path) -> Play:
+    """Play the tiny task with the scripted model."""
+
+    async def played(
+        budget: dict[str, float | None] | None = None, sandbox: str = "local", **options: Any
+    ) -> Record:
+        return await run_episode(
+            Plan(
+                task=tiny,
+                agent="openai",
+                sandbox=sandbox,
+                out=tmp_path / "runs",
+                budget=budget or {},
+                options=Options(**{"model": "scripted", "base_url": chat.url} | options),
+            )
+        )
+
+    return played
