@@ -6,7 +6,7 @@ CLI := .venv/bin/kernel-env
 READY := .venv/.ready
 COMPILE := $(PY) -m uv pip compile --quiet --generate-hashes --no-emit-index-url --only-binary :all: --python-version 3.11 --custom-compile-command "make lock"
 
-.PHONY: help demo test bench lint format lock clean
+.PHONY: help demo test bench leaderboards lint format lock clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -23,6 +23,9 @@ test: $(READY)  ## all that CI runs
 
 bench: $(READY)  ## what an action costs on this machine
 	@$(CLI) bench
+
+leaderboards: $(READY)  ## run the reference populations again
+	@$(CLI) tasks population adult-income image-segment --write
 
 lint: $(READY)  ## format, rules, types, layers
 	$(PY) -m ruff format --check

@@ -35,7 +35,7 @@ from kernel_env.budget import Budget, Spent
 from kernel_env.errors import SandboxError, SubmissionError, UsageError
 from kernel_env.grading import leaderboard, reward
 from kernel_env.grading.grade import Grade
-from kernel_env.grading.process import Grader, Marking, Scores
+from kernel_env.grading.process import Grader, Scores
 from kernel_env.kernel.launch import PROGRAM, PROGRAM_FOLDER
 from kernel_env.kernel.scratch import NOTE, try_out
 from kernel_env.kernel.session import Kernel, open_kernel
@@ -56,7 +56,7 @@ from kernel_env.step import (
 )
 from kernel_env.tasks import Task, catalog
 from kernel_env.tasks.info import info as about
-from kernel_env.tasks.prepare import Prepared, prepare
+from kernel_env.tasks.prepare import Prepared, marking, prepare
 from kernel_env.trajectory import JOURNAL, NOTEBOOK, Ending, Header, Journal, Status, write_notebook
 
 MB = 1_000_000
@@ -306,23 +306,14 @@ class Episode:
             return None
         splits: Any = ("Public", "Private") if self.rules.feedback == "both" else ("Public",)
         try:
-            scores = await self._grader.grade(data, self.marking, splits)
+            scores = await self._grader.grade(
+                data, marking(self.rules.task, self.rules.prepared), splits
+            )
         except SubmissionError as error:
             return Refused(reason=str(error))
         self._graded_sha256 = sha256
         self._keep(len(self.steps), data)
         return Graded(grade=self._grade(scores), sha256=sha256)
-
-    @property
-    def marking(self) -> Marking:
-        """How submissions of this task are marked."""
-        task = self.rules.task
-        return Marking(
-            answers=self.rules.prepared.answers,
-            form=task.scoring.form,
-            metric=None if task.grade_file else task.file.metric.name,
-            grade_file=task.grade_file,
-        )
 
     def _grade(self, scores: Scores) -> Grade:
         board, up = self.rules.task.leaderboard, self.rules.task.scoring.higher_is_better
@@ -373,7 +364,9 @@ class Episode:
             best, chosen, grade = self.progress.best, None, None
             if best is not None:
                 data = self._submission_file(best.step).read_bytes()
-                scores = await self._grader.grade(data, self.marking, ("Public", "Private"))
+                scores = await self._grader.grade(
+                    data, marking(self.rules.task, self.rules.prepared), ("Public", "Private")
+                )
                 chosen, grade = best.step, self._grade(scores)
             ending = Ending(
                 status=status,

@@ -125,6 +125,7 @@ NO_ACTION = Fault(
     ' {"kind": "execute_code", "code": "…"}, or with Python in a ```python block;'
     f" if there is nothing more to do, answer with the single word {DONE}"
 )
+CUT_SHORT = Fault(reason=f"{CUT.reason}. If it held none: {NO_ACTION.reason}")
 PYTHON = ("python", "py", "python3", "ipython", "jupyter")
 
 THINKING = re.compile(r"<think(?:ing)?>(.*?)(?:</think(?:ing)?>|\Z)", re.DOTALL)
@@ -160,7 +161,7 @@ def understood(choice: Choice) -> Answer:
         words=words,
         thought=joined(thinking, without(words, pieces)),
         calls=tuple(Call(meant=piece.meant) for piece in pieces)
-        or (Call(meant=CUT if cut else why_none(words)),),
+        or (Call(meant=CUT_SHORT if cut else why_none(words)),),
     )
 
 
@@ -219,9 +220,13 @@ def action(name: str, arguments: object) -> Action | Fault:
             arguments = JSON.decode(arguments.strip() or "{}")
         if not isinstance(arguments, Mapping | None):
             return Fault(reason=f"the arguments of {name} must be a JSON object")
-        return codec.parse_action({**(arguments or {}), "kind": name.removeprefix("functions.")})
+        asked = {**(arguments or {}), "kind": name.removeprefix("functions.")}
+        json.dumps(asked, ensure_ascii=False).encode()
+        return codec.parse_action(asked)
     except ActionError as error:
         return Fault(reason=str(error))
+    except UnicodeEncodeError:
+        return Fault(reason=f"the arguments of {name} hold half a character: a lone surrogate")
     except (ValueError, RecursionError) as error:
         return Fault(reason=f"the arguments of {name} are not JSON: {error}")
 

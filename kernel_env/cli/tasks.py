@@ -47,6 +47,33 @@ def list_(json: Json = False) -> None:
     table(shown, [[str(words.get(r[c], r[c])) for c in shown] for r in rows])  # type: ignore[call-overload]
 
 
+@app.command("population")
+def population(
+    names: Annotated[list[str], typer.Argument(metavar="TASK…")],
+    write: Annotated[bool, typer.Option(help="Replace the tasks' leaderboard.csv.")] = False,
+    sandbox: Annotated[str, typer.Option(help="docker, local, or auto.")] = "auto",
+    json: Json = False,
+) -> None:
+    """Run the reference population on tasks, where agents run; it makes their leaderboards."""
+    import asyncio
+    from dataclasses import asdict
+
+    from kernel_env.runner import population as pool
+    from kernel_env.tasks import catalog
+
+    for task in [catalog.find(name) for name in names]:
+        note(f"{task.id}: running the population (some minutes)")
+        entries = asyncio.run(pool.population(task, sandbox))
+        if write:
+            note(f"{task.id}: wrote {pool.write(task, entries)}")
+        if json:
+            for entry in entries:
+                answer_json({"task": task.id, **asdict(entry)})
+        else:
+            scores = [[e.entry, f"{e.public_score}", f"{e.private_score}"] for e in entries]
+            table(["entry", "public", "private"], scores, title=task.id)
+
+
 @app.command("show")
 def show(name: Annotated[str, typer.Argument(metavar="TASK")], json: Json = False) -> None:
     """A task's description and facts."""

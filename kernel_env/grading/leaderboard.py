@@ -16,6 +16,9 @@ from typing import Literal, cast, get_args
 from kernel_env.errors import TaskError
 from kernel_env.grading.grade import Place
 
+DECIMALS = 6
+"""Boards are kept at this precision, so scores are compared at it: a tie stays a tie."""
+
 BoardKind = Literal["reference", "human", "published"]
 
 
@@ -73,13 +76,11 @@ def place(score: float, entries: Sequence[float], *, higher_is_better: bool) -> 
     if not entries:
         raise ValueError("a board without entries has no places")
     sign = 1 if higher_is_better else -1
-    worse = sum(sign * entry < sign * score for entry in entries)
-    better = sum(sign * entry > sign * score for entry in entries)
-    top, bottom = max(sign * e for e in entries), min(sign * e for e in entries)
-    normalised = (sign * score - bottom) / (top - bottom) if top > bottom else None
+    mine, *others = (sign * round(value, DECIMALS) for value in (score, *entries))
+    top, bottom = max(others), min(others)
     return Place(
-        position=worse / len(entries),
-        rank=better + 1,
-        entries=len(entries),
-        normalised=normalised,
+        position=sum(other < mine for other in others) / len(others),
+        rank=1 + sum(other > mine for other in others),
+        entries=len(others),
+        normalised=(mine - bottom) / (top - bottom) if top > bottom else None,
     )

@@ -81,7 +81,9 @@ class Fold:
             if name in last and text.tail.seen_bytes:
                 left_out = text.tail.left_out_bytes
                 note = f"\n[… {left_out:,} bytes of {name} left out …]\n" if left_out else ""
-                shown[last[name]]["text"] += note + overwritten(text.tail.kept).decode(errors="replace")
+                shown[last[name]]["text"] += note + overwritten(text.tail.kept).decode(
+                    errors="replace"
+                )
         return tuple(output for output in shown if output.get("text") != "")
 
     @property

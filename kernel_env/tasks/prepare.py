@@ -18,6 +18,7 @@ from pathlib import Path
 
 from kernel_env import cache
 from kernel_env.errors import TaskError
+from kernel_env.grading.process import Marking
 from kernel_env.tasks.spec import Task
 
 SECONDS = 1800
@@ -76,6 +77,16 @@ def prepare(task: Task) -> Prepared:
             shutil.rmtree(making, ignore_errors=True)
     check_sizes(folder)
     return Prepared(public=folder / "public", answers=folder / "private" / "answers.csv")
+
+
+def marking(task: Task, prepared: Prepared) -> Marking:
+    """How submissions of a task are marked."""
+    return Marking(
+        answers=prepared.answers,
+        form=task.scoring.form,
+        metric=None if task.grade_file else task.file.metric.name,
+        grade_file=task.grade_file,
+    )
 
 
 def check_raw(task: Task) -> None:

@@ -1,11 +1,13 @@
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from chat_server import ChatServer, serving
 
 from kernel_env.agents import Options
+from kernel_env.grading.process import Grader
 from kernel_env.record import Record
 from kernel_env.runner import Plan, run_episode
 
@@ -31,8 +33,15 @@ def chat() -> Iterator[ChatServer]:
     assert chat.faults == []
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def grader() -> AsyncIterator[Grader]:
+    """One for all: most of an episode's beginning is the grader's imports."""
+    async with Grader() as grader:
+        yield grader
+
+
 @pytest.fixture
-def play(chat: ChatServer, tiny: str, tmp_path: Path) -> Play:
+def play(chat: ChatServer, grader: Grader, tiny: str, tmp_path: Path) -> Play:
     """Play the tiny task with the scripted model."""
 
     async def played(
@@ -46,7 +55,8 @@ def play(chat: ChatServer, tiny: str, tmp_path: Path) -> Play:
                 out=tmp_path / "runs",
                 budget=budget or {},
                 options=Options(**{"model": "scripted", "base_url": chat.url} | options),
-            )
+            ),
+            grader=grader,
         )
 
     return played

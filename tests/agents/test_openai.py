@@ -1,21 +1,20 @@
 import json
-import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import nbformat
 import pytest
-from chat_server import CLOSE, HANG, ChatServer, Reply, Request, asks, refuses, says
+from chat_server import CLOSE, HANG, ChatServer, Line, Reply, Request, asks, refuses, says
 from conftest import KEY, Play
 
 from kernel_env import codec
-from kernel_env.action import ExecuteCode, GetHistory, RequestInfo, ValidateCode
+from kernel_env.action import ExecuteCode, RequestInfo
 from kernel_env.errors import AgentError, UsageError
 from kernel_env.record import Record
 from kernel_env.step import Step
 from kernel_env.trajectory import read_journal
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 SOLVE = """\
 import os
@@ -126,7 +125,7 @@ async def test_calls_beyond_the_budget_are_replied_to_and_not_done(
         (("execute_code", "{}"), "execute_code does not fit: code: "),
         (("run shell", "{}"), "no action of kind 'run shell'; known: request_info, "),
         (("get_history", '{"last": 1000}'), "get_history does not fit: last: "),
-        (("execute_code", r'{"code": "\ud800"}'), "execute_code does not fit: code: "),
+        (("execute_code", r'{"code": "\ud800"}'), "the arguments of execute_code hold half"),
         (("execute_code", "[" * 100_000), "the arguments of execute_code are not JSON"),
     ],
 )
@@ -276,7 +275,7 @@ async def test_half_a_character_in_an_answer_or_in_an_output_stops_nothing(
 # ── what endpoints refuse ─────────────────────────────────────────────────────────────────
 
 
-def without(name: str, message: str, status: int = 400):  # noqa: ANN201
+def without(name: str, message: str, status: int) -> Line:
     """An endpoint that refuses a parameter, then plays one cell."""
 
     def line(request: Request) -> Reply:
@@ -578,52 +577,3 @@ async def test_what_is_wrong_beforehand_is_said_before_anything_starts(
         await play(**options)
 
     assert "sk-" not in str(caught.value)
-
-
-# ── the command line ──────────────────────────────────────────────────────────────────────
-
-
-def run(*argv: str) -> subprocess.CompletedProcess[str]:
-    program = "from kernel_env.cli import main; main()"
-    whole = [sys.executable, "-c", program, "run", *argv, "--agent", "openai"]
-    return subprocess.run(whole, env=dict(os.environ), capture_output=True, text=True, check=False)
-
-
-def test_the_command_line_plays_and_prints_one_line_of_json(
-    chat: ChatServer, tiny: str, tmp_path: Path
-) -> None:
-    chat.script = [asks(cell(SOLVE))]
-    options = ["--sandbox", "local", "--model", "m", "--base-url", chat.url]
-
-    done = run(tiny, *options, "--out", str(tmp_path), "--steps", "5", "--json")
-
-    assert done.returncode == 0, done.stderr
-    (record,) = map(json.loads, done.stdout.splitlines())
-    assert (record["status"], record["agent"], record["steps"]) == ("finished", "openai", 1)
-
-
-def test_the_command_line_ends_with_one_line_and_no_traceback_when_the_model_is_no_use(
-    chat: ChatServer, tiny: str, tmp_path: Path
-) -> None:
-    chat.script = [refuses(401, f"wrong key {KEY}")]
-    options = ["--sandbox", "local", "--model", "m", "--base-url", chat.url]
-
-    done = run(tiny, *options, "--out", str(tmp_path))
-
-    assert done.returncode == 1
-    assert f"{chat.url} refused the key in OPENAI_API_KEY" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert KEY not in done.stdout + done.stderr
-
-
-def test_the_command_line_says_that_a_key_is_missing(
-    tiny: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("OPENAI_API_KEY")
-
-    done = run(tiny, "--model", "m")
-
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == (
-        "error: no key: set OPENAI_API_KEY, or --base-url for an endpoint that needs none\n"
-    )

@@ -306,6 +306,8 @@ def main(request: dict[str, Any]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     entries = []
     for name, build in POOL.items():
+        if request.get("only") and name not in request["only"]:
+            continue
         start = time.perf_counter()
         with threadpool_limits(1):
             prediction = predict(build(seed), table, kind)

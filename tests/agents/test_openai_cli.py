@@ -1,0 +1,57 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from chat_server import ChatServer, asks, refuses
+from conftest import KEY
+
+from kernel_env.action import ExecuteCode
+
+
+def run(*argv: str) -> subprocess.CompletedProcess[str]:
+    program = "from kernel_env.cli import main; main()"
+    whole = [sys.executable, "-c", program, "run", *argv, "--agent", "openai"]
+    return subprocess.run(whole, env=dict(os.environ), capture_output=True, text=True, check=False)
+
+
+def test_the_command_line_plays_and_prints_one_line_of_json(
+    chat: ChatServer, tiny: str, tmp_path: Path
+) -> None:
+    chat.script = [asks(ExecuteCode(code="1"))]
+    options = ["--sandbox", "local", "--model", "m", "--base-url", chat.url]
+
+    done = run(tiny, *options, "--out", str(tmp_path), "--steps", "5", "--json")
+
+    assert done.returncode == 0, done.stderr
+    (record,) = map(json.loads, done.stdout.splitlines())
+    assert (record["status"], record["agent"], record["steps"]) == ("finished", "openai", 1)
+
+
+def test_the_command_line_ends_with_one_line_and_no_traceback_when_the_model_is_no_use(
+    chat: ChatServer, tiny: str, tmp_path: Path
+) -> None:
+    chat.script = [refuses(401, f"wrong key {KEY}")]
+    options = ["--sandbox", "local", "--model", "m", "--base-url", chat.url]
+
+    done = run(tiny, *options, "--out", str(tmp_path))
+
+    assert done.returncode == 1
+    assert f"{chat.url} refused the key in OPENAI_API_KEY" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert KEY not in done.stdout + done.stderr
+
+
+def test_the_command_line_says_that_a_key_is_missing(
+    tiny: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY")
+
+    done = run(tiny, "--model", "m")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "error: no key: set OPENAI_API_KEY, or --base-url for an endpoint that needs none\n"
+    )
