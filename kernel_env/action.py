@@ -23,7 +23,7 @@ class _Strict:
 
 @dataclass(frozen=True, kw_only=True)
 class RequestInfo(_Strict):
-    """Read about the task: its description, data files, submission format. Changes nothing."""
+    """Read about the task: description, data, submission format. Changes nothing; takes a step."""
 
     info_type: Annotated[InfoType, Field(description="What to be told; 'all' tells everything.")]
     kind: Literal["request_info"] = "request_info"
@@ -47,7 +47,7 @@ class ExecuteCode(_Strict):
 
 @dataclass(frozen=True, kw_only=True)
 class GetHistory(_Strict):
-    """See the latest steps again. Changes nothing."""
+    """See the latest steps again. Changes nothing; takes a step."""
 
     last: Annotated[int, Field(ge=1, le=100, description="How many steps to show.")] = 5
     kind: Literal["get_history"] = "get_history"

@@ -11,6 +11,7 @@ the kernel that the next cell will run in, and the clock.
 import asyncio
 import contextlib
 import hashlib
+import json
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -32,7 +33,14 @@ from kernel_env.action import (
     ValidateCode,
 )
 from kernel_env.budget import Budget, Spent
-from kernel_env.errors import SandboxError, SubmissionError, UsageError
+from kernel_env.errors import (
+    AgentError,
+    KernelError,
+    SandboxError,
+    SubmissionError,
+    TaskError,
+    UsageError,
+)
 from kernel_env.grading import leaderboard, reward
 from kernel_env.grading.grade import Grade
 from kernel_env.grading.process import Grader, Scores
@@ -40,6 +48,7 @@ from kernel_env.kernel.launch import PROGRAM, PROGRAM_FOLDER
 from kernel_env.kernel.scratch import NOTE, try_out
 from kernel_env.kernel.session import Kernel, open_kernel
 from kernel_env.observation import Feedback, Observation, history, observe, opening
+from kernel_env.record import RECORD, Record, record
 from kernel_env.sandbox.base import DATA, FileStat, Sandbox, Spec
 from kernel_env.sandbox.choose import choose
 from kernel_env.step import (
@@ -70,6 +79,8 @@ class Rules:
     prepared: Prepared
     budget: Budget
     reward: reward.Reward
+    reward_title: str
+    """What the reward is, for a reader."""
     feedback: Feedback
     make_sandbox: Callable[[], Sandbox]
     folder: Path
@@ -90,7 +101,7 @@ class Episode:
         self._box_stack = AsyncExitStack()
         self._kernel_stack = AsyncExitStack()
         self._submission: FileStat | None = None
-        self._graded_sha256 = ""
+        self._seen_sha256 = ""
         self._began = time.monotonic()
         self._charged = Spent()
         self._acting = asyncio.Lock()
@@ -108,10 +119,17 @@ class Episode:
         return self.folder / NOTEBOOK
 
     @property
+    def record(self) -> Record | None:
+        """How it went; None before it has ended."""
+        ended = self.steps.ending is not None
+        return record(self.steps.trajectory, self.notebook) if ended else None
+
+    @property
     def observation(self) -> Observation:
         """What the agent sees now."""
         if self.latest is None:
-            return opening(self.info("overview"), self.rules.budget)
+            overview, data = self.info("overview"), self.info("data_path")
+            return opening(overview, data, self.info("output_path"), self.rules.budget)
         return observe(self.latest, self.progress, self.rules.budget)
 
     @property
@@ -158,7 +176,7 @@ class Episode:
             outcome = await self._outcome(action)
             earned, why = self._reward(outcome)
             step = Step(
-                index=len(self.steps),
+                number=len(self.steps) + 1,
                 action=action,
                 outcome=outcome,
                 thought=thought.encode(errors="replace").decode(),
@@ -200,7 +218,7 @@ class Episode:
                 return Told(text=history(self.steps[-last:]))
             case Reset():
                 await self._restart(empty=True)
-                self._submission = None
+                self._submission, self._seen_sha256 = None, ""
                 return Restarted()
 
     # ── the box and the kernel ────────────────────────────────────────────────────────────
@@ -288,10 +306,13 @@ class Episode:
         path, limit = self.rules.task.submission_path, self.rules.task.file.submission.limit_mb
         try:
             found = await self._box.stat(path)
-            if found == self._submission or found is None:
-                self._submission = found
+            if found == self._submission:
                 return None
             self._submission = found
+            if found is None or found.what != "file":
+                self._seen_sha256 = ""
+            if found is None:
+                return None
             if found.what != "file":
                 return Refused(
                     reason=f"{path.name} is a {found.what}; write a regular CSV file there"
@@ -302,8 +323,9 @@ class Episode:
         except OSError as error:
             return Refused(reason=f"{path.name} cannot be read: {error.strerror or error}")
         sha256 = hashlib.sha256(data).hexdigest()
-        if sha256 == self._graded_sha256:
+        if sha256 == self._seen_sha256:
             return None
+        self._seen_sha256 = sha256
         splits: Any = ("Public", "Private") if self.rules.feedback == "both" else ("Public",)
         try:
             scores = await self._grader.grade(
@@ -311,8 +333,7 @@ class Episode:
             )
         except SubmissionError as error:
             return Refused(reason=str(error))
-        self._graded_sha256 = sha256
-        self._keep(len(self.steps), data)
+        self._keep(len(self.steps) + 1, data)
         return Graded(grade=self._grade(scores), sha256=sha256)
 
     def _grade(self, scores: Scores) -> Grade:
@@ -349,7 +370,7 @@ class Episode:
             case Graded(grade=grade):
                 best = self.progress.best.grade if self.progress.best else None
                 earned = self.rules.reward(grade, best, self.rules.task.scoring.higher_is_better)
-                return earned, f"{getattr(self.rules.reward, '__name__', 'reward')} of the grade"
+                return earned, self.rules.reward_title
 
     # ── beginning and end ─────────────────────────────────────────────────────────────────
 
@@ -441,17 +462,26 @@ async def open_episode(
         except (asyncio.CancelledError, KeyboardInterrupt, GeneratorExit):
             await finish(episode, "interrupted", "the operator stopped the episode")
             raise
-        except SandboxError as error:
-            await finish(episode, "machine_failed", str(error))
-            raise
         except Exception as error:
-            await finish(episode, "agent_failed", str(error) or type(error).__name__)
+            await finish(episode, status_of(error), str(error) or type(error).__name__)
             raise
         else:
             over = episode.over
-            await finish(episode, "budget" if over else "finished", over or "the agent stopped")
+            await finish(episode, "budget" if over else "finished", over or "the agent was done")
         finally:
             await asyncio.gather(warming, return_exceptions=True)
+
+
+def status_of(error: Exception) -> Status:
+    """Who failed."""
+    match error:
+        case SandboxError() | KernelError():
+            return "machine_failed"
+        case TaskError():
+            return "task_failed"
+        case AgentError():
+            return "agent_failed"
+    return "crashed"
 
 
 async def finish(episode: Episode, status: Status, reason: str) -> None:
@@ -461,7 +491,14 @@ async def finish(episode: Episode, status: Status, reason: str) -> None:
     try:
         await episode.finish(status, reason)
     finally:
-        await asyncio.to_thread(write_notebook, episode.steps.trajectory, episode.notebook)
+        await asyncio.to_thread(write, episode)
+
+
+def write(episode: Episode) -> None:
+    """The notebook, and the record beside it."""
+    write_notebook(episode.steps.trajectory, episode.notebook)
+    if found := episode.record:
+        (episode.folder / RECORD).write_text(json.dumps(found.json(), indent=1) + "\n")
 
 
 def rules_of(
@@ -485,7 +522,7 @@ def rules_of(
     prepared = prepare(found)
     started = datetime.now(UTC)
     episode = f"{started:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
-    folder = out / found.id / episode
+    folder = out.absolute() / found.id / episode
     try:
         folder.mkdir(parents=True)
     except OSError as error:
@@ -523,6 +560,7 @@ def rules_of(
         prepared=prepared,
         budget=limits,
         reward=rewards,
+        reward_title=reward.title(rewards),
         feedback=feedback,
         make_sandbox=lambda: make(spec),
         folder=folder,

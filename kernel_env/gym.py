@@ -27,7 +27,10 @@ from kernel_env.action import Action, ExecuteCode, GetHistory, RequestInfo
 from kernel_env.episode import Episode, open_episode
 from kernel_env.errors import ActionError, UsageError
 from kernel_env.grading.reward import Reward
+from kernel_env.grading.reward import find as find_reward
 from kernel_env.observation import Feedback, Observation
+from kernel_env.record import Record
+from kernel_env.tasks import catalog
 
 View = dict[str, Any]
 T = TypeVar("T")
@@ -217,6 +220,11 @@ class KernelEnv(gymnasium.Env[View, Any]):
         """The trajectory of the latest episode; complete once it has ended."""
         return self.episode.notebook if self.episode else None
 
+    @property
+    def record(self) -> Record | None:
+        """How the latest episode went, the private score included; None before it has ended."""
+        return self.episode.record if self.episode else None
+
     def _end(self) -> None:
         if self._opened is not None and self._portal is not None:
             opened, self._opened = self._opened, None
@@ -226,7 +234,7 @@ class KernelEnv(gymnasium.Env[View, Any]):
         assert self.episode is not None
         seen = self.episode.observation
         return {
-            "step": len(self.episode.steps),
+            "steps_done": len(self.episode.steps),
             "images": list(seen.images),
             "html": list(seen.html),
             "private_score": seen.private_score,
@@ -270,6 +278,7 @@ def make(
     budget: Mapping[str, float | None] | None = None,
     reward: str | Reward = "position",
     feedback: Feedback = "public",
+    agent: str = "",
 ) -> KernelEnv:
     """An environment for a task. Nothing is started before the first `reset`.
 
@@ -281,7 +290,12 @@ def make(
         reward: `position` (share of the leaderboard beaten, 0 … 1), `raw`, `improvement`, or a
             function `(grade, best_before, higher_is_better) -> float`.
         feedback: `public`; with `both` the private score is in `info`.
+        agent: who plays, for the record.
+
+    Raises `UsageError` and `TaskError` for what is wrong with these.
     """
+    catalog.find(task).budget.changed(budget or {})
+    find_reward(reward)
     return KernelEnv(
         task,
         sandbox=sandbox,
@@ -289,4 +303,5 @@ def make(
         budget=budget or {},
         reward=reward,
         feedback=feedback,
+        agent=agent,
     )

@@ -75,15 +75,20 @@ def observe(step: Step, progress: Progress, budget: Budget) -> Observation:
     )
 
 
-def opening(text: str, budget: Budget) -> Observation:
-    """What the agent sees before its first step."""
-    return Observation(text=text, steps_left=budget.steps, seconds_left=budget.seconds)
+def opening(overview: str, data: str, output: str, budget: Budget) -> Observation:
+    """What the agent sees before its first step: the task, where things are, what it may use."""
+    lines = [
+        overview,
+        f"Data: {data} ($DATA_PATH). Submission: {output} ($OUTPUT_PATH).",
+        standing(Progress(higher_is_better=True), budget),
+    ]
+    return Observation(text="\n".join(lines), steps_left=budget.steps, seconds_left=budget.seconds)
 
 
 def history(steps: Sequence[Step]) -> str:
     """Some steps again, as `get_history` shows them."""
     shown = [
-        "\n".join([f"── step {step.index}: {step.action.kind} ──", *asked(step), *describe(step)])
+        "\n".join([f"── step {step.number}: {step.action.kind} ──", *asked(step), *describe(step)])
         for step in steps
     ]
     return "\n\n".join(shown) or "nothing has happened yet"
@@ -92,7 +97,7 @@ def history(steps: Sequence[Step]) -> str:
 def asked(step: Step) -> list[str]:
     """The code of a step, if it had any."""
     code = getattr(step.action, "code", None)
-    return [code] if code else []
+    return [code.rstrip("\n")] if code else []
 
 
 def describe(step: Step) -> list[str]:
@@ -103,8 +108,7 @@ def describe(step: Step) -> list[str]:
         case Restarted():
             return ["The kernel is fresh and the workspace is empty. The budget goes on running."]
         case Checked(cell=cell, note=note):
-            lines = ["Tried only: nothing of this lasts.", *cell_lines(cell)]
-            return [*lines, note] if note else lines
+            return [f"Tried only: nothing of this lasts. {note}".rstrip(), *cell_lines(cell)]
         case Ran(cell=cell, submission=submission):
             return [*cell_lines(cell), *submission_lines(submission)]
 
@@ -128,8 +132,12 @@ def cell_lines(cell: Cell) -> list[str]:
             f"[STATE LOST: {cell.state_lost}. All variables are gone; a fresh kernel runs the next"
             " cell. Files in the workspace are kept unless this says otherwise.]"
         )
-    facts = [f"{cell.seconds:.2f} s", *changes(cell.variables, cell.files)]
-    return [*lines, f"[{'; '.join(facts)}]"]
+    return [*lines, f"[{'; '.join(cell_facts(cell))}]"]
+
+
+def cell_facts(cell: Cell) -> list[str]:
+    """How long a cell took and what it changed."""
+    return [f"{cell.seconds:.2f} s", *changes(cell.variables, cell.files)]
 
 
 def changes(variables: Iterable[Variable], files: Iterable[FileChange]) -> list[str]:
@@ -149,7 +157,9 @@ def variable_words(variable: Variable) -> str:
     if variable.change == "deleted":
         return f"{variable.name} deleted"
     size = f", {variable.megabytes:.1f} MB" if variable.megabytes >= 0.1 else ""
-    return f"{variable.name}: {variable.type} {variable.shape}".rstrip() + size
+    length = variable.shape.isdigit() and f", length {variable.shape}"
+    shape = length or (f" {variable.shape}" if variable.shape not in ("", "()") else "")
+    return f"{variable.name}: {variable.type}{shape}{size}"
 
 
 def submission_lines(submission: Graded | Refused | None) -> list[str]:
@@ -168,10 +178,9 @@ def submission_lines(submission: Graded | Refused | None) -> list[str]:
 
 
 def place_words(place: Place) -> str:
-    """`beats 83 % of 24 entries (rank 5)`."""
-    return f"beats {place.position:.0%} of {place.entries} entries (rank {place.rank})".replace(
-        "%", " %"
-    )
+    """`beats 83 % of 24 entries (rank 5 of 25)`."""
+    share, ranks = 100 * place.position, place.entries + 1
+    return f"beats {share:.0f} % of {place.entries} entries (rank {place.rank} of {ranks})"
 
 
 def standing(progress: Progress, budget: Budget) -> str:
@@ -182,8 +191,9 @@ def standing(progress: Progress, budget: Budget) -> str:
         if progress.best
         else "no graded submission yet"
     )
+    steps = budget.steps_left(progress.spent)
     left = (
-        f"{budget.steps_left(progress.spent)} steps"
+        f"{steps} step{'' if steps == 1 else 's'}"
         f" and {budget.seconds_left(progress.spent):.0f} s left"
     )
     return f"[{best}; {left}]"

@@ -8,6 +8,8 @@ from kernel_env.step import Progress
 from kernel_env.trajectory import Trajectory
 
 RECORD = "record.json"
+UNHARMED = ("finished", "budget", "interrupted")
+"""How an episode may end with nobody to blame."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +30,7 @@ class Record:
     model: str
     seed: int
     status: str
-    """See `trajectory.Status`; `machine_failed` is never to be held against the agent."""
+    """See `trajectory.Status`; only `agent_failed` may be held against the agent."""
     steps: int
     public_score: float | None
     private_score: float | None
@@ -76,7 +78,7 @@ def record(trajectory: Trajectory, notebook: Path) -> Record:
         seconds=ending.spent.seconds,
         usage=Usage(tokens=ending.spent.tokens, money=ending.spent.money),
         notebook=str(notebook),
-        error=ending.reason if ending.status.endswith("failed") else "",
+        error="" if ending.status in UNHARMED else ending.reason,
         episode=header.episode,
         sandbox=header.sandbox,
         states_lost=progress.states_lost,

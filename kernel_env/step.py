@@ -141,8 +141,8 @@ Outcome = Annotated[Told | Ran | Checked | Restarted, Field(discriminator="kind"
 class Step:
     """One action of an agent and all that came of it."""
 
-    index: int
-    """0 for the first step of an episode."""
+    number: int
+    """1 for the first step of an episode."""
     action: Action
     outcome: Outcome
     thought: str = ""
@@ -197,7 +197,7 @@ class Progress:
         graded = step.submission if isinstance(step.submission, Graded) else None
         best = self.best
         if graded and (best is None or self.better(graded.grade, best.grade)):
-            best = Best(step=step.index, grade=graded.grade)
+            best = Best(step=step.number, grade=graded.grade)
         return replace(
             self,
             steps=self.steps + 1,

@@ -5,6 +5,7 @@ observation. The notebook is rendered from it, whole and atomically, and holds t
 same: `parse_notebook(render(trajectory)) == trajectory`.
 """
 
+import html
 import json
 import os
 import tempfile
@@ -22,14 +23,21 @@ from kernel_env import codec
 from kernel_env.budget import Budget, Spent
 from kernel_env.errors import SandboxError, UsageError
 from kernel_env.grading.grade import Grade
-from kernel_env.observation import place_words, submission_lines
-from kernel_env.step import Checked, Graded, Refused, Restarted, Step, Told
+from kernel_env.observation import cell_facts, place_words, submission_lines
+from kernel_env.step import Cell, Checked, Graded, Refused, Restarted, Step, Told
 
+AGAIN = (
+    "To run it again: `kernel-env replay` with this file; or by hand, with the environment"
+    " variables DATA_PATH and OUTPUT_PATH set, leaving out the cells marked `validate_code`."
+)
 JOURNAL = "journal.jsonl"
 NOTEBOOK = "trajectory.ipynb"
 
-Status = Literal["finished", "budget", "interrupted", "agent_failed", "machine_failed"]
-"""Why an episode ended: the agent stopped, a limit was reached, the operator stopped it, …"""
+Status = Literal[
+    "finished", "budget", "interrupted", "agent_failed", "task_failed", "machine_failed", "crashed"
+]
+"""Why an episode ended: the agent was done, a limit was reached, the operator stopped it; or who
+failed: the agent, the task's metric, the machine, or we ourselves."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,14 +258,14 @@ def title(header: Header) -> str:
         )
         if part
     )
-    return f"*{header.task_name} — an episode of kernel_env*\n\n{who}\n\n{header.description}"
+    return f"*An episode of kernel_env: {who}. {AGAIN}*\n\n{header.description}"
 
 
 def step_cells(step: Step) -> Iterator[NotebookNode]:
     """The cells of one step: thought, action with its outputs, and what came of it."""
-    name = f"step-{step.index:04d}"
+    name = f"step-{step.number:04d}"
     if step.thought:
-        yield markdown(f"{name}-thought", step.thought, kernel_env={"thought_of": step.index})
+        yield markdown(f"{name}-thought", step.thought, kernel_env={"thought_of": step.number})
     data = codec.step_data(step)
     data.pop("thought")
     if step.cell is None:
@@ -265,7 +273,11 @@ def step_cells(step: Step) -> Iterator[NotebookNode]:
         return
     source = data["action"].pop("code")
     outputs = data["outcome"]["cell"].pop("outputs")
-    tags = [step.action.kind] + (["error"] if step.cell.error else [])
+    tags: list[str] = [step.action.kind]
+    if step.cell.error:
+        tags.append("raises-exception")  # by this, Jupyter and nbclient expect the error
+    if isinstance(step.outcome, Checked):
+        tags.append("skip-execution")  # by this, nbclient leaves out what must not last
     yield nbformat.v4.new_code_cell(
         source,
         id=name,
@@ -273,8 +285,7 @@ def step_cells(step: Step) -> Iterator[NotebookNode]:
         execution_count=step.cell.execution_count,
         metadata={"kernel_env": data, "tags": tags},
     )
-    if note := result_words(step):
-        yield markdown(f"{name}-result", note)
+    yield markdown(f"{name}-result", result_words(step, step.cell))
 
 
 def action_words(step: Step) -> str:
@@ -286,12 +297,12 @@ def action_words(step: Step) -> str:
             )
             fence = "`" * max(3, longest_run(text, "`") + 1)
             return (
-                f"**Step {step.index}: {step.action.kind}({asked})**\n\n"
+                f"**Step {step.number}: {step.action.kind}({asked})**\n\n"
                 f"<details><summary>{len(text):,} characters</summary>\n\n"
                 f"{fence}\n{text}\n{fence}\n\n</details>"
             )
         case Restarted():
-            return f"**Step {step.index}: reset** — a fresh kernel, an empty workspace"
+            return f"**Step {step.number}: reset** — a fresh kernel, an empty workspace"
     return ""
 
 
@@ -304,13 +315,12 @@ def longest_run(text: str, character: str) -> int:
     return longest
 
 
-def result_words(step: Step) -> str:
-    """The grade, the reward and anything unusual, for a reader; empty when there is nothing."""
-    lines = []
+def result_words(step: Step, cell: Cell) -> str:
+    """Under a code cell: what the agent was told of it, the grade and the reward."""
+    facts = [f"step {step.number}", step.action.kind, *cell_facts(cell)]
+    lines = [f"<sub>{html.escape(' · '.join(facts))}</sub>"]
     if isinstance(step.outcome, Checked):
-        lines.append(
-            "*Tried with `validate_code`: nothing of this cell lasts.* " + step.outcome.note
-        )
+        lines.append(f"*Only tried: nothing of this cell lasts. {step.outcome.note}*")
     match step.submission:
         case Graded():
             lines.append(f"✅ **{submission_lines(step.submission)[0]}**")
@@ -318,20 +328,22 @@ def result_words(step: Step) -> str:
             lines.append(f"⛔ **{submission_lines(step.submission)[0]}**")
     if step.submission is not None:
         lines.append(f"Reward {step.reward:.4g}: {step.reward_reason}.")
-    if step.cell and step.cell.timed_out:
-        lines.append(f"⏱ Time was up after {step.cell.seconds:.1f} s.")
+    if cell.timed_out:
+        lines.append(f"⏱ Time was up after {cell.seconds:.1f} s.")
     if step.state_lost:
         lines.append(f"💥 **State lost:** {step.state_lost}.")
-    if step.cell and step.cell.late:
+    if cell.late:
         lines.append("Earlier threads or programs printed meanwhile (see the cell's metadata).")
-    return f"**Step {step.index}.** " + "\n\n".join(lines) if lines else ""
+    return "\n\n".join(lines)
 
 
 def ending_words(trajectory: Trajectory) -> str:
     """The last cell: how it went."""
     ending = trajectory.ending
     assert ending is not None
-    lines = [f"## How it ended\n\n{ending.reason} ({ending.status}, {ending.spent.seconds:.0f} s)."]
+    reason = ending.reason[:1].upper() + ending.reason[1:]
+    spent = f"{ending.spent.steps} steps, {ending.spent.seconds:.0f} s"
+    lines = [f"## How it ended\n\n{reason} ({ending.status}; {spent})."]
     if ending.grade is None:
         return lines[0] + "\n\nNo submission was graded."
     grade, kind = ending.grade, trajectory.header.leaderboard_kind

@@ -91,7 +91,12 @@ def change(path: Path, old: str, new: str) -> None:
         ("task.toml", 'image = "base"', "", "the field image is wrong: field required"),
         ("task.toml", "limit_mb = 1", 'limit_mb = "much"', "submission.limit_mb is wrong"),
         ("task.toml", "limit_mb = 1", "limit_mb = -1", "submission.limit_mb is wrong"),
-        ("task.toml", 'name = "rmse"', 'name = "luck"', "metric.name is wrong: no metric named 'luck'"),
+        (
+            "task.toml",
+            'name = "rmse"',
+            'name = "luck"',
+            "metric.name is wrong: no metric named 'luck'",
+        ),
         ("task.toml", 'name = "rmse"', 'name = "grade.py"', "metric.higher_is_better is missing"),
         ("task.toml", "steps = 30", "stepz = 30", "limits.stepz is wrong: extra inputs"),
         ("task.toml", "[metric]", "[metric", "is not TOML"),
@@ -124,7 +129,11 @@ def test_a_missing_file_is_named(tasks: Path, file: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "complaint"),
     [
-        ("rng = np", "raise RuntimeError('no luck')\n    rng = np", "failed: RuntimeError: no luck"),
+        (
+            "rng = np",
+            "raise RuntimeError('no luck')\n    rng = np",
+            "failed: RuntimeError: no luck",
+        ),
         ('private / "answers.csv"', 'private / "other.csv"', "wrote no private/answers.csv"),
         ('[["id", "y"]]', '[["y", "id"]]', "sample_submission.csv with the columns"),
     ],
@@ -148,7 +157,7 @@ def test_raw_data_that_was_changed_is_noticed(tasks: Path) -> None:
     with (tasks / "task.toml").open("a") as file:
         file.write(f'\n[raw]\n"raw.csv" = "{"0" * 64}"\n')
 
-    with pytest.raises(TaskError, match="task.toml wants 0000"):
+    with pytest.raises(TaskError, match=r"task\.toml wants 0000"):
         prepare(spec.load(tasks))
 
 
@@ -163,7 +172,9 @@ def test_prepared_data_that_was_changed_is_noticed(tasks: Path) -> None:
 
 
 def test_an_unknown_task_names_the_known_ones() -> None:
-    with pytest.raises(UnknownName, match="no task named 'nope'; known: adult-income, image-segment"):
+    with pytest.raises(
+        UnknownName, match="no task named 'nope'; known: adult-income, image-segment"
+    ):
         catalog.find("nope")
 
 
@@ -184,13 +195,32 @@ def test_the_wheel_works_outside_the_clone(tmp_path: Path) -> None:
     subprocess.run([*build, "-w", tmp_path, root], check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     subprocess.run(
-        [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--target", tmp_path / "site", wheel],
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--no-deps",
+            "--no-index",
+            "--target",
+            tmp_path / "site",
+            wheel,
+        ],
         check=True,
         capture_output=True,
     )
 
     done = subprocess.run(
-        [sys.executable, "-P", "-c", "from kernel_env.cli import main; main()", "tasks", "list", "--json"],
+        [
+            sys.executable,
+            "-P",
+            "-c",
+            "from kernel_env.cli import main; main()",
+            "tasks",
+            "list",
+            "--json",
+        ],
         cwd=tmp_path,
         env={"PYTHONPATH": str(tmp_path / "site"), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
         capture_output=True,

@@ -135,7 +135,6 @@ def first_words(episode: Episode) -> str:
                 f" You have {budget.steps} steps and {budget.seconds:.0f} seconds in all,"
                 f" {budget.cell_seconds:.0f} seconds for each cell."
             ),
-            "Take the first step now.",
         ]
     )
 

@@ -7,6 +7,7 @@ alone. An error is one line and a non-zero exit.
 import sys
 import warnings
 
+import click
 import typer
 
 from kernel_env.cli import bench, doctor, export, images, replay, run, setup, tasks
@@ -35,10 +36,12 @@ def main() -> None:
 
     warnings.showwarning = lambda message, *_: note(f"WARNING: {message}")
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
     except KernelEnvError as error:
         fail(str(error), code=2 if isinstance(error, UsageError) else 1)
-    except KeyboardInterrupt:
+    except click.ClickException as error:
+        fail(error.format_message(), code=2)
+    except (KeyboardInterrupt, click.Abort):
         fail("interrupted", code=130)
     except BrokenPipeError:  # the reader of our output has seen enough
         sys.stderr.close()

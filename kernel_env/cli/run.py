@@ -107,8 +107,6 @@ def prepare(names: list[str], sandbox: str) -> None:
             for name in sorted({task.file.image for task in found}):
                 images.build(client, images.find(name), tell)
             client.close()
-    if chosen == "local":
-        note("WARNING: the local sandbox ISOLATES NOTHING: the agent's code runs as you.")
 
 
 def play(plans: "list[Plan]", *, json: bool) -> None:
@@ -148,15 +146,19 @@ async def played(plans: "list[Plan]", each: "Callable[[Record], None]") -> "list
     return records
 
 
-async def follow(episode: "Episode", tell: "Callable[[str, float | None], None]") -> None:
+async def follow(
+    plan: "Plan", playing: "list[Episode]", tell: "Callable[[str, float | None], None]"
+) -> None:
     """Say how an episode goes, a few times a second."""
-    header, budget = episode.steps.header, episode.rules.budget
     while True:
-        best = episode.progress.best
-        score = f" · best {best.grade.public_score:.5g}" if best else ""
-        step = len(episode.steps)
-        text = f"{header.task}: {header.agent} plays · step {step} of {budget.steps} at most{score}"
-        tell(text, min(1.0, step / budget.steps))
+        if not playing:
+            tell(f"{plan.task}: starting a kernel", None)
+        for episode in playing:
+            best, most = episode.progress.best, episode.rules.budget.steps
+            score = f" · best {best.grade.public_score:.5g}" if best else ""
+            step = len(episode.steps)
+            text = f"{plan.task}: {plan.agent} plays · step {step} of {most} at most{score}"
+            tell(text, min(1.0, step / most))
         await asyncio.sleep(0.2)
 
 

@@ -74,10 +74,14 @@ class Grader:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._process is not None and self._process.returncode is None:
-            self._process.kill()
-            await self._process.wait()
-        self._process = None
+        await self._end()
+
+    async def _end(self) -> None:
+        """End the process and the children it grades in."""
+        process, self._process = self._process, None
+        if process is not None and process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
 
     async def warm_up(self) -> None:
         """Start the process now, so that the first grade need not wait for its imports."""
@@ -111,7 +115,7 @@ class Grader:
             except (OSError, asyncio.IncompleteReadError) as error:
                 raise TaskError("the grading process ended while it graded; see its log") from error
             except asyncio.CancelledError:
-                process.kill()  # half a message was exchanged: this process cannot be used again
+                await self._end()  # half a message was exchanged: it cannot be used again
                 raise
         match answer["kind"]:
             case "scores":

@@ -1,7 +1,9 @@
 """What a graded submission is worth to a learner.
 
-A reward is a function of the grade and of the best grade before it. `position`
-is the default; a plug-in is any callable with the same two arguments.
+A reward is a function of the grade and of the best grade before it; a plug-in is any
+callable with the same arguments. `position` says how good each submission is: its sum
+over an episode grows with the number of submissions, so a learner that maximises a
+return wants `improvement`, or the best `position` of the episode.
 """
 
 from collections.abc import Callable
@@ -29,6 +31,18 @@ def improvement(grade: Grade, best: Grade | None, higher_is_better: bool) -> flo
         return 0.0
     gain = grade.public_score - best.public_score
     return max(0.0, gain if higher_is_better else -gain)
+
+
+TITLES: dict[Reward, str] = {
+    position: "the share of the public leaderboard that it beats",
+    raw: "the public score",
+    improvement: "the gain over the best public score before",
+}
+
+
+def title(reward: Reward) -> str:
+    """What a reward is, for a reader."""
+    return TITLES.get(reward, getattr(reward, "__name__", "a reward of the caller's own"))
 
 
 STOCK: dict[str, Reward] = {"position": position, "raw": raw, "improvement": improvement}

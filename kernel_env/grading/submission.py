@@ -77,11 +77,12 @@ def read(data: bytes, form: Form) -> "pd.DataFrame":
     missing = [column for column in form.columns if column not in found]
     extra = [column for column in found if column not in form.columns]
     if missing or extra:
+        faults = [f"missing: {listed(missing)}"] * bool(missing)
+        faults += [f"unexpected: {listed(extra)}"] * bool(extra)
+        hint = "write it with index=False" if "Unnamed: 0" in extra else "use those names"
         raise SubmissionError(
             f"the submission has the columns {listed(found)};"
-            f" this task wants {listed(form.columns)}"
-            f" (missing: {listed(missing)}; unexpected: {listed(extra)}). Use the names of"
-            " sample_submission.csv, and index=False in to_csv"
+            f" this task wants {listed(form.columns)} ({'; '.join(faults)}); {hint}"
         )
     return table[form.columns]
 
@@ -149,7 +150,7 @@ def listed(names: Sequence[str]) -> str:
     """Some names, the rest counted."""
     shown = ", ".join(name[:40] for name in names[: 2 * SHOWN])
     more = len(names) - 2 * SHOWN
-    return (shown + (f" and {more} more" if more > 0 else "")) or "none"
+    return shown + (f" and {more} more" if more > 0 else "")
 
 
 def examples(rows: "pd.DataFrame") -> str:

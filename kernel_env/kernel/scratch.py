@@ -6,6 +6,7 @@ Variables of the live kernel are not there; the caller is told so (`NOTE`).
 import asyncio
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from kernel_env.errors import SandboxError
 from kernel_env.kernel.session import open_kernel
@@ -28,7 +29,7 @@ async def try_out(
         await copy_files(live, box)
         moved = {name: translated(value, live, box) for name, value in env.items()}
         async with open_kernel(box, env=moved) as kernel:
-            return await kernel.run(code, timeout_s=timeout_s)
+            return replace(await kernel.run(code, timeout_s=timeout_s), execution_count=None)
 
 
 async def copy_files(live: Sandbox, scratch: Sandbox) -> None:

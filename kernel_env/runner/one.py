@@ -1,7 +1,5 @@
 """One agent plays one episode, and there is a record of it whatever happens."""
 
-import asyncio
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,10 +7,10 @@ from pathlib import Path
 from kernel_env import plugins
 from kernel_env.agents.base import Agent, Options
 from kernel_env.episode import Episode, open_episode
-from kernel_env.errors import AgentError, KernelError, SandboxError, UsageError
+from kernel_env.errors import AgentError, KernelError, SandboxError, TaskError, UsageError
 from kernel_env.grading.process import Grader
 from kernel_env.observation import Feedback
-from kernel_env.record import RECORD, Record, record
+from kernel_env.record import Record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +38,9 @@ async def run_episode(
 ) -> Record:
     """Play an episode to its end.
 
-    An agent or a machine that fails midway is a record with a status that says so. What was
-    wrong before the episode began is raised: `UsageError`, `TaskError`, `SandboxError`,
-    `AgentError`.
+    An agent, a task or a machine that fails midway is a record with a status that says so. What
+    was wrong before the episode began is raised: `UsageError`, `TaskError`, `SandboxError`,
+    `KernelError`, `AgentError`.
 
     Args:
         grader: a grading process to share between episodes.
@@ -66,19 +64,13 @@ async def run_episode(
             if watch:
                 watch(episode)
             await agent.play(episode)
-    except (AgentError, SandboxError, KernelError):
+    except (AgentError, TaskError, SandboxError, KernelError):
         if episode is None:
             raise
-    finally:
-        if episode is not None and episode.steps.ending is not None:
-            await asyncio.shield(asyncio.to_thread(write_record, episode))
-    return record(episode.steps.trajectory, episode.notebook)
-
-
-def write_record(episode: Episode) -> None:
-    """`record.json` beside the notebook."""
-    found = record(episode.steps.trajectory, episode.notebook)
-    (episode.folder / RECORD).write_text(json.dumps(found.json(), indent=1) + "\n")
+    assert episode is not None
+    found = episode.record
+    assert found is not None, "an episode that was left has ended"
+    return found
 
 
 def seeds(plan: Plan, count: int) -> list[Plan]:

@@ -15,10 +15,17 @@ class NotIsolatedWarning(UserWarning):
 def choose(name: str) -> tuple[str, Callable[[Spec], Sandbox]]:
     """The sandbox's name and what makes one. Raises `UnknownName`.
 
-    `auto` falls back to `local` with a `NotIsolatedWarning`; a sandbox that was asked for by
-    name is never replaced by another.
+    `auto` falls back to `local`; a sandbox that was asked for by name is never replaced by
+    another. `local` comes with a `NotIsolatedWarning`, whichever way it was chosen.
     """
     if name != "auto":
+        if name == "local":
+            warnings.warn(
+                "NOTHING IS ISOLATED in the local sandbox: the agent's code runs as you, with"
+                " your files and your network.",
+                NotIsolatedWarning,
+                stacklevel=3,
+            )
         return name, plugins.find("sandbox", name)
     from kernel_env.sandbox.docker import engine
 

@@ -26,7 +26,9 @@ def test_a_better_score_never_has_a_worse_place(
 
 
 @given(SCORES, BOARDS, st.booleans(), st.randoms())
-def test_the_order_of_the_rows_has_no_meaning(score: float, board: list[float], up: bool, random: object) -> None:
+def test_the_order_of_the_rows_has_no_meaning(
+    score: float, board: list[float], up: bool, random: object
+) -> None:
     shuffled = list(board)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
 

@@ -79,7 +79,7 @@ async def test_a_metric_that_fails_is_the_tasks_and_the_grader_lives_on(
     [
         "import os\nos._exit(0)",
         "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)",
-        "print('{\"kind\": \"scores\", \"scores\": {\"public\": 1.0}}')\nraise SystemExit",
+        'print(\'{"kind": "scores", "scores": {"public": 1.0}}\')\nraise SystemExit',
         "return float('nan')",
         "return 'many'",
         "return b'x' * (1 << 40)",

@@ -46,14 +46,20 @@ def frame_bytes(frame: Any) -> int:
     return int(frame.memory_usage(index=False, deep=False).sum())
 
 
+def imported(value: Any) -> bool:
+    """Modules, and the functions and classes that were not defined here."""
+    if isinstance(value, types.ModuleType):
+        return True
+    code = isinstance(value, type | types.FunctionType | types.BuiltinFunctionType)
+    return code and getattr(value, "__module__", None) != "__main__"
+
+
 def names(namespace: Mapping[str, Any], hidden: Mapping[str, Any]) -> dict[str, Print]:
-    """The agent's own names: no modules, nothing private, nothing IPython put there."""
+    """The agent's own names: nothing imported, nothing private, nothing IPython put there."""
     return {
         name: describe(value)
         for name, value in list(namespace.items())
-        if not name.startswith("_")
-        and name not in hidden
-        and not isinstance(value, types.ModuleType)
+        if not name.startswith("_") and name not in hidden and not imported(value)
     }
 
 

@@ -1,0 +1,5 @@
+"""`python -m kernel_env.cli` is `kernel-env`."""
+
+from kernel_env.cli import main
+
+main()

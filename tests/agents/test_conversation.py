@@ -1,0 +1,53 @@
+import json
+
+from chat_server import invalid
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kernel_env.agents.answers import Choice, Function, Message, ToolCall, understood
+from kernel_env.agents.conversation import SYSTEM, Turn, messages
+
+texts = st.builds(str.__mul__, st.sampled_from(["", "a", "word ", "\n"]), st.integers(0, 4_000))
+functions = st.builds(
+    Function,
+    name=st.sampled_from(["execute_code", "reset", "no such", "", None]),
+    arguments=st.one_of(texts, texts.map(lambda code: json.dumps({"code": code})), st.none()),
+)
+calls = st.lists(st.builds(ToolCall, function=functions), max_size=4)
+
+
+@st.composite
+def turns(draw: st.DrawFn) -> Turn:
+    asked = draw(calls)
+    for number, call in enumerate(asked):
+        call.id = f"id{number}"
+    message = Message(content=draw(texts), tool_calls=asked)
+    answer = understood(Choice(message=message))
+    replies = tuple(draw(texts) or "-" for _ in answer.calls)
+    return Turn(answer=answer, replies=replies, images=draw(st.sampled_from([(), ("x",)])))
+
+
+@given(
+    texts, st.lists(turns(), max_size=6), st.integers(5_000, 60_000), st.booleans(), st.booleans()
+)
+def test_however_much_is_left_out_a_strict_server_takes_the_rest(
+    first: str, said: list[Turn], room: int, tools: bool, system: bool
+) -> None:
+    sent = messages(first or "-", said, room=room, tools=tools, system=system)
+
+    assert invalid(sent) == ""
+    assert len(json.dumps(sent)) < 2 * room + len(SYSTEM)
+    assert sent[0]["content"].startswith(SYSTEM)
+
+
+def test_a_short_conversation_is_sent_as_it_is() -> None:
+    answer = understood(Choice(message=Message(content="```python\n1\n```")))
+
+    sent = messages("Play.", [Turn(answer=answer, replies=("It is 1.",))], room=10_000)
+
+    assert sent == [
+        {"role": "system", "content": SYSTEM},
+        {"role": "user", "content": "Play."},
+        {"role": "assistant", "content": "```python\n1\n```"},
+        {"role": "user", "content": "It is 1."},
+    ]

@@ -1,0 +1,500 @@
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from kernel_env.action import ExecuteCode, GetHistory, RequestInfo, Reset, ValidateCode
+from kernel_env.episode import Episode, open_episode
+from kernel_env.errors import ActionError, TaskError, UnknownName, UsageError
+from kernel_env.step import Checked, Graded, Ran, Refused, Restarted, Told
+from kernel_env.trajectory import parse_notebook, read_journal, read_notebook
+
+LINE = """
+import os, pandas as pd
+test = pd.read_csv(os.environ["DATA_PATH"] + "/test.csv")
+def submit(slope):
+    test.assign(y=slope * test.x)[["id", "y"]].to_csv(os.environ["OUTPUT_PATH"], index=False)
+submit(3)
+"""
+
+
+@pytest.fixture
+async def episode(tiny: str, sandbox: str, tmp_path: Path) -> AsyncIterator[Episode]:
+    async with open_episode(tiny, sandbox=sandbox, out=tmp_path) as opened:
+        yield opened
+
+
+async def run(episode: Episode, code: str) -> Ran:
+    outcome = (await episode.act(ExecuteCode(code=code))).outcome
+    assert isinstance(outcome, Ran)
+    return outcome
+
+
+async def test_an_agent_works_from_the_first_look_to_a_grade(episode: Episode) -> None:
+    assert "Predict `y` from `x`" in episode.observation.text
+    told = await episode.act(RequestInfo(info_type="data_structure"))
+    assert isinstance(told.outcome, Told)
+    assert "140 rows; columns: id, x, y" in told.outcome.text
+
+    step = await episode.act(ExecuteCode(code=LINE), thought="A line should do.")
+    seen = episode.observation
+
+    assert isinstance(step.submission, Graded)
+    assert step.submission.grade.private_score is None
+    assert seen.public_score == pytest.approx(0.088, abs=0.001)
+    assert seen.position == step.reward == 1.0
+    assert seen.best_public_score == seen.public_score
+    assert "Submission graded: public score 0.0880" in seen.text
+    assert seen.steps_left == 28
+
+
+async def test_the_submission_is_graded_when_and_only_when_its_content_changed(
+    episode: Episode,
+) -> None:
+    first = await run(episode, LINE)
+    same = await run(episode, "pass")
+    touched = await run(episode, "submit(3)")
+    worse = await run(episode, "submit(2)")
+    back = await run(episode, "submit(3)")
+    gone = await run(episode, "os.remove(os.environ['OUTPUT_PATH'])")
+    again = await run(episode, "submit(3)")
+
+    kinds = [
+        o.submission and o.submission.kind for o in (first, same, touched, worse, back, gone, again)
+    ]
+    assert kinds == ["graded", None, None, "graded", "graded", None, "graded"]
+    assert episode.progress.best is not None
+    assert episode.progress.best.step == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("open(path, 'w')", "the submission is empty"),
+        ("os.mkdir(path)", "submission.csv is a folder"),
+        ("os.symlink('/etc/shadow', path)", "submission.csv is a link"),
+        ("os.mkfifo(path)", "submission.csv is a special file"),
+        (
+            "os.truncate(os.open(path, os.O_CREAT | os.O_WRONLY), 10 << 30)",
+            "has 10,737,418,240 bytes; at most 1,000,000",
+        ),
+        ("open(path, 'wb').write(bytes(500_000))", "500,000 bytes of nothing"),
+        ("open(path, 'w').write('a,b\\n1,2\\n')", "this task wants id, y"),
+        ("test.assign(y='high')[['id', 'y']].to_csv(path, index=False)", "no finite number"),
+        ("test.assign(y=None)[['id', 'y']].to_csv(path, index=False)", "missing values"),
+        ("test.assign(y=1)[['id', 'y']][:-1].to_csv(path, index=False)", "1 ids are missing"),
+        (
+            "pd.concat([test, test[:2]]).assign(y=1)[['id', 'y']].to_csv(path, index=False)",
+            "2 ids appear more than once",
+        ),
+    ],
+)
+async def test_a_bad_submission_is_refused_with_the_reason_and_no_reward(
+    tiny: str, tmp_path: Path, code: str, reason: str
+) -> None:
+    async with open_episode(tiny, sandbox="local", out=tmp_path) as episode:
+        step = await episode.act(
+            ExecuteCode(
+                code="import os, pandas as pd; path = os.environ['OUTPUT_PATH']\n"
+                "test = pd.read_csv(os.environ['DATA_PATH'] + '/test.csv')\n" + code
+            )
+        )
+
+        assert isinstance(step.submission, Refused), step.outcome
+        assert reason in step.submission.reason
+        assert step.reward == 0
+        assert f"Submission refused: {step.submission.reason}" in episode.observation.text
+
+
+@pytest.mark.docker
+async def test_what_is_no_regular_file_is_refused_from_a_container_too(
+    tiny: str, tmp_path: Path
+) -> None:
+    async with open_episode(tiny, sandbox="docker", out=tmp_path) as episode:
+        for code, reason in [
+            ("os.symlink('/etc/shadow', path)", "is a link"),
+            ("os.symlink('/data/test.csv', path)", "is a link"),
+            ("os.mkfifo(path)", "is a special file"),
+            ("os.mkdir(path)", "is a folder"),
+            ("os.truncate(os.open(path, os.O_CREAT | os.O_WRONLY), 10 << 30)", "at most 1,000,000"),
+        ]:
+            outcome = await run(
+                episode,
+                "import os, shutil; path = os.environ['OUTPUT_PATH']\n"
+                "shutil.rmtree(path) if os.path.isdir(path) and not os.path.islink(path) else os.path.lexists(path) and os.remove(path)\n"
+                + code,
+            )
+            assert isinstance(outcome.submission, Refused), outcome
+            assert reason in outcome.submission.reason
+
+
+async def test_validate_code_sees_the_files_and_leaves_nothing(episode: Episode) -> None:
+    await run(episode, "x = 41; open('f', 'w').write('kept')")
+
+    tried = await episode.act(
+        ValidateCode(
+            code="print(open('f').read()); open('f', 'w').write('x'); open('g', 'w'); y = 1"
+        )
+    )
+    wrong = await episode.act(ValidateCode(code="def broken(:"))
+    blind = await episode.act(ValidateCode(code="x"))
+    after = await run(
+        episode, "import os; print(x, open('f').read(), sorted(os.listdir()), 'y' in dir())"
+    )
+
+    assert isinstance(tried.outcome, Checked)
+    assert tried.outcome.cell.outputs[0]["text"] == "kept\n"
+    assert isinstance(wrong.outcome, Checked)
+    assert wrong.outcome.cell.error is not None
+    assert wrong.outcome.cell.error.name == "SyntaxError"
+    assert isinstance(blind.outcome, Checked)
+    assert "variables of the live kernel are absent" in blind.outcome.note
+    assert after.cell.outputs[0]["text"] == "41 kept ['f'] False\n"
+
+
+async def test_validate_code_is_never_graded(episode: Episode) -> None:
+    step = await episode.act(ValidateCode(code=LINE))
+
+    assert step.submission is None
+    assert step.reward == 0
+    assert episode.progress.best is None
+
+
+async def test_reset_gives_a_fresh_kernel_and_an_empty_workspace(episode: Episode) -> None:
+    await run(
+        episode, "x = 1; open('f', 'w'); import subprocess; subprocess.Popen(['sleep', '77'])"
+    )
+
+    step = await episode.act(Reset())
+    after = await run(
+        episode,
+        "import os; print('x' in dir(), os.listdir())\n"
+        "!cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -c 'sleep [7]7'",
+    )
+
+    assert isinstance(step.outcome, Restarted)
+    assert "".join(o["text"] for o in after.cell.outputs).split() == ["False", "[]", "0"]
+    assert episode.observation.steps_left == 27
+
+
+async def test_a_lost_kernel_is_said_once_and_the_files_stay(episode: Episode) -> None:
+    await run(episode, "x = 41; open('f', 'w').write('kept')")
+
+    lost = await run(episode, "import os; os._exit(7)")
+    seen = episode.observation
+    after = await run(episode, "print(open('f').read(), 'x' in dir())")
+
+    assert lost.cell.state_lost == "the kernel exited with code 7"
+    assert seen.state_lost == "the kernel exited with code 7"
+    assert "STATE LOST: the kernel exited with code 7" in seen.text
+    assert after.cell.state_lost is None
+    assert after.cell.outputs[0]["text"] == "kept False\n"
+
+
+async def test_a_kernel_that_dies_between_cells_is_said_with_the_next(episode: Episode) -> None:
+    await run(
+        episode,
+        "import threading, os, time\n"
+        "threading.Thread(target=lambda: (time.sleep(0.3), os._exit(9))).start()",
+    )
+    await asyncio.sleep(1)
+
+    outcome = await run(episode, "print('here')")
+
+    assert outcome.cell.outputs[0]["text"] == "here\n"
+    assert outcome.cell.state_lost is not None
+    assert "exited with code 9, before this cell" in outcome.cell.state_lost
+
+
+@pytest.mark.docker
+async def test_a_container_that_is_gone_is_replaced_and_said(tiny: str, tmp_path: Path) -> None:
+    from kernel_env.sandbox.docker import engine
+    from kernel_env.sandbox.docker.container import owner
+
+    async with open_episode(tiny, sandbox="docker", out=tmp_path) as episode:
+        await run(episode, "open('f', 'w')")
+        client = engine.connect()
+        (mine,) = client.containers.list(filters={"label": f"kernel-env.owner={owner()}"})
+        mine.kill()
+        client.close()
+        await asyncio.sleep(0.5)
+
+        outcome = await run(episode, "import os; print(os.listdir())")
+
+        assert outcome.cell.outputs[0]["text"] == "[]\n"
+        assert outcome.cell.state_lost is not None
+        assert "gone" in outcome.cell.state_lost
+
+
+async def test_a_cell_is_given_the_time_it_may_have_and_no_more(tiny: str, tmp_path: Path) -> None:
+    budget = {"cell_seconds": 1, "seconds": 30}
+    async with open_episode(tiny, sandbox="local", out=tmp_path, budget=budget) as episode:
+        slow = await run(episode, "x = 1\nimport time; time.sleep(30)")
+        after = await run(episode, "x")
+
+    assert slow.cell.timed_out
+    assert slow.cell.seconds < 3
+    assert after.cell.outputs[0]["data"]["text/plain"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("budget", "code", "words"),
+    [
+        ({"steps": 2}, "pass", "2 steps"),
+        ({"seconds": 1.5}, "import time; time.sleep(10)", "1.5 seconds"),
+        ({"output_bytes": 10}, "print('x' * 100)", "10 output bytes"),
+    ],
+)
+async def test_an_episode_ends_with_its_budget(
+    tiny: str, tmp_path: Path, budget: dict[str, float], code: str, words: str
+) -> None:
+    async with open_episode(tiny, sandbox="local", out=tmp_path, budget=budget) as episode:
+        for _ in range(2):
+            if not episode.over:
+                await run(episode, code)
+        assert episode.over == f"the budget of {words} is used up"
+        with pytest.raises(UsageError, match="the episode is over"):
+            await run(episode, "1")
+
+    assert episode.steps.ending is not None
+    assert episode.steps.ending.status == "budget"
+
+
+async def test_the_private_score_comes_with_the_ending_alone(tiny: str, tmp_path: Path) -> None:
+    async with open_episode(tiny, sandbox="local", out=tmp_path) as episode:
+        await run(episode, LINE)
+        await run(episode, "submit(2)")
+        assert b'"private_score": 0.' not in (episode.folder / "journal.jsonl").read_bytes()
+
+    ending, record = episode.steps.ending, episode.record
+    assert ending is not None
+    assert record is not None
+    assert ending.chosen_step == 1
+    assert record.private_score == pytest.approx(0.0936, abs=0.0001)
+    assert json.loads((episode.folder / "record.json").read_text()) == record.json()
+
+
+async def test_feedback_both_tells_the_private_score(tiny: str, tmp_path: Path) -> None:
+    async with open_episode(tiny, sandbox="local", out=tmp_path, feedback="both") as episode:
+        await run(episode, LINE)
+
+        assert episode.observation.private_score == pytest.approx(0.0936, abs=0.0001)
+        assert "private score 0.0936" in episode.observation.text
+
+
+@pytest.mark.parametrize(
+    ("reward", "wanted"), [("raw", [1.0, 0.1, 0.5]), ("improvement", [0.0, 0.9, 0.0])]
+)
+async def test_rewards_are_what_they_say(
+    tiny: str, tmp_path: Path, reward: str, wanted: list[float]
+) -> None:
+    rewards = []
+    async with open_episode(tiny, sandbox="local", out=tmp_path, reward=reward) as episode:
+        for slope in (2, 3, 2.5):
+            code = LINE if slope == 2 else ""
+            step = await episode.act(
+                ExecuteCode(code=code.replace("submit(3)", "") + f"\nsubmit({slope})")
+            )
+            rewards.append(step.reward)
+
+    assert rewards == pytest.approx(wanted, abs=0.15)
+
+
+async def test_the_notebook_holds_the_steps_and_reads_well(
+    episode: Episode, tmp_path: Path
+) -> None:
+    await episode.act(RequestInfo(info_type="name"))
+    await episode.act(ExecuteCode(code=LINE), thought="First, a line.")
+    await episode.act(ValidateCode(code="1 / 0"))
+    await episode.act(GetHistory(last=1))
+    await episode.act(Reset())
+    steps = list(episode.steps)
+    await episode.close()
+    from kernel_env.episode import finish
+
+    await finish(episode, "finished", "done")
+
+    notebook = read_notebook(episode.notebook)
+    nbformat.validate(notebook)
+    text = "\n".join(cell.source for cell in notebook.cells)
+    assert (
+        list(parse_notebook(notebook).steps)
+        == steps
+        == list(read_journal(episode.folder / "journal.jsonl").steps)
+    )
+    for words in (
+        "# Tiny",
+        "First, a line.",
+        "✅",
+        "Reward 1: the share",
+        "Only tried",
+        "How it ended",
+    ):
+        assert words in text
+    assert [c.source for c in notebook.cells if c.cell_type == "code"] == [LINE, "1 / 0"]
+
+
+async def test_what_is_no_action_changes_nothing(episode: Episode) -> None:
+    with pytest.raises(ActionError, match="no action of kind 'fly'"):
+        await episode.act({"kind": "fly"})
+
+    assert len(episode.steps) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"task": "nope"}, "no task named 'nope'"),
+        ({"sandbox": "nope"}, "no sandbox named 'nope'; known: docker, local"),
+        ({"reward": "nope"}, "no reward named 'nope'"),
+        ({"feedback": "nope"}, "feedback is 'nope'"),
+        ({"budget": {"stepz": 1}}, "a budget has no stepz"),
+        ({"budget": {"steps": 0}}, "the budget's steps is 0"),
+        ({"budget": {"seconds": "x"}}, "the budget's seconds is 'x'"),
+    ],
+)
+async def test_what_does_not_fit_is_said_before_anything_is_made(
+    tiny: str, tmp_path: Path, options: dict[str, object], complaint: str
+) -> None:
+    given = {"task": tiny, "sandbox": "local", **options}
+
+    with pytest.raises((UsageError, UnknownName), match=complaint):
+        async with open_episode(**given, out=tmp_path / "runs"):  # type: ignore[arg-type]
+            pass
+
+    assert not (tmp_path / "runs").exists()
+
+
+async def test_a_metric_that_fails_is_no_zero_for_the_agent(tasks: Path, tmp_path: Path) -> None:
+    path = tasks / "task.toml"
+    path.write_text(
+        path.read_text().replace('name = "rmse"', 'name = "grade.py"\nhigher_is_better = false')
+    )
+    (tasks / "grade.py").write_text("def grade(answers, submission):\n    raise KeyError('oops')\n")
+
+    with pytest.raises(TaskError, match="the metric failed: KeyError"):
+        async with open_episode(str(tasks), sandbox="local", out=tmp_path / "runs") as episode:
+            await run(episode, LINE)
+
+    ending = read_journal(episode.folder / "journal.jsonl").ending
+    assert ending is not None
+    assert ending.status == "task_failed"
+    assert episode.notebook.is_file()
+
+
+def test_an_interrupt_ends_the_box_and_completes_the_record(
+    tiny: str, sandbox: str, tmp_path: Path
+) -> None:
+    script = tmp_path / "slow.json"
+    actions = [
+        {"kind": "execute_code", "code": "x = 1"},
+        {"kind": "execute_code", "code": "import time; time.sleep(60)"},
+    ]
+    script.write_text(json.dumps(actions))
+    argv = [
+        sys.executable,
+        "-m",
+        "kernel_env.cli",
+        "run",
+        tiny,
+        "--agent",
+        "scripted",
+        "--script",
+        script,
+        "--sandbox",
+        sandbox,
+        "--out",
+        tmp_path / "runs",
+    ]
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for _ in range(300):
+        journals = list((tmp_path / "runs").glob("*/*/journal.jsonl"))
+        if journals and journals[0].read_bytes().count(b"\n") >= 2:
+            break
+        time.sleep(0.1)
+    time.sleep(0.3)
+
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+
+    assert process.returncode == 130
+    assert said.strip().splitlines()[-1] == "error: interrupted"
+    assert str(journals[0].with_name("trajectory.ipynb")) in said
+    assert "Traceback" not in said
+    trajectory = parse_notebook(read_notebook(journals[0].with_name("trajectory.ipynb")))
+    assert len(trajectory.steps) == 1
+    assert trajectory.ending is not None
+    assert trajectory.ending.status == "interrupted"
+    if sandbox == "docker":
+        from kernel_env.sandbox.docker import engine
+
+        client = engine.connect()
+        label = f"kernel-env.owner={os.uname().nodename}:{process.pid}"
+        assert client.containers.list(all=True, filters={"label": label}, ignore_removed=True) == []
+        client.close()
+
+
+@pytest.mark.docker
+def test_when_the_host_is_killed_the_container_ends_and_the_journal_is_whole(
+    tiny: str, tmp_path: Path
+) -> None:
+    from kernel_env.sandbox.docker import engine
+    from kernel_env.trajectory import write_notebook
+
+    script = tmp_path / "slow.json"
+    actions = [
+        {"kind": "execute_code", "code": "x = 1"},
+        {"kind": "execute_code", "code": "import time; time.sleep(60)"},
+    ]
+    script.write_text(json.dumps(actions))
+    argv = [
+        sys.executable,
+        "-m",
+        "kernel_env.cli",
+        "run",
+        tiny,
+        "--agent",
+        "scripted",
+        "--script",
+        script,
+        "--sandbox",
+        "docker",
+        "--out",
+        tmp_path / "runs",
+    ]
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for _ in range(300):
+        journals = list((tmp_path / "runs").glob("*/*/journal.jsonl"))
+        if journals and journals[0].read_bytes().count(b"\n") >= 2:
+            break
+        time.sleep(0.1)
+
+    process.kill()
+    process.wait()
+
+    client = engine.connect()
+    label = f"kernel-env.owner={os.uname().nodename}:{process.pid}"
+    for _ in range(100):
+        left = client.containers.list(all=True, filters={"label": label}, ignore_removed=True)
+        if not left:
+            break
+        time.sleep(0.1)
+    client.close()
+    assert left == []
+    trajectory = read_journal(journals[0])
+    assert len(trajectory.steps) == 1
+    write_notebook(trajectory, tmp_path / "again.ipynb")
+    for folder in Path(os.environ["TMPDIR"]).glob(
+        "kernel-env-*"
+    ):  # SIGKILL leaves no time for these
+        import shutil
+
+        shutil.rmtree(folder)
