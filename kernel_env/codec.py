@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from kernel_env.action import KINDS, Action
 from kernel_env.errors import ActionError
@@ -36,7 +37,11 @@ def parse_action(said: Action | Mapping[str, Any] | str) -> Action:
         found = value.get("kind") if isinstance(value, Mapping) else type(value).__name__
         raise ActionError(f"no action of kind {found!r}; known: {', '.join(NAMES)}")
     try:
-        return ACTION.validate_python(dict(value))
+        action = ACTION.validate_python(dict(value))
+        ACTION.dump_json(action)
+        return action
+    except PydanticSerializationError as error:
+        raise ActionError(f"{value['kind']} does not fit: its text is not valid Unicode") from error
     except ValidationError as error:
         faults = "; ".join(
             f"{'.'.join(map(str, fault['loc'][1:])) or 'it'}: {fault['msg'].lower()}"

@@ -35,6 +35,7 @@ from kernel_env.action import (
 from kernel_env.budget import Budget, Spent
 from kernel_env.errors import (
     AgentError,
+    EpisodeOver,
     KernelError,
     SandboxError,
     SubmissionError,
@@ -164,14 +165,14 @@ class Episode:
 
         Raises:
             ActionError: it is no action; nothing has happened.
-            UsageError: the budget is used up.
+            EpisodeOver: the budget is used up.
             SandboxError, KernelError: the machine failed; earlier steps are safe.
             TaskError: the task's metric failed.
         """
         action = codec.parse_action(action)
         async with self._acting:
             if over := self.over:
-                raise UsageError(f"the episode is over: {over}")
+                raise EpisodeOver(f"the episode is over: {over}")
             started = datetime.now(UTC).isoformat(timespec="milliseconds")
             outcome = await self._outcome(action)
             earned, why = self._reward(outcome)

@@ -3,6 +3,7 @@
     KernelEnvError
     ├── ActionError          the agent: this is no action; say it again
     ├── SubmissionError      the agent: this submission cannot be graded (becomes a value in a Step)
+    ├── EpisodeOver          the agent: the budget is used up
     ├── UsageError           the operator: a name, an option or a file that does not fit
     │   └── UnknownName      … no plug-in, task or image of that name
     ├── TaskError            the task's author: the folder, the metric or the prepare function
@@ -32,6 +33,10 @@ class ActionError(KernelEnvError, ValueError):
 
 class SubmissionError(KernelEnvError, ValueError):
     """The submission cannot be graded; the message is what the agent will read."""
+
+
+class EpisodeOver(KernelEnvError):
+    """An agent acted after the budget of its episode was used up."""
 
 
 class UsageError(KernelEnvError, ValueError):

@@ -199,8 +199,8 @@ class KernelEnv(gymnasium.Env[View, Any]):
     ) -> tuple[View, float, bool, bool, dict[str, Any]]:
         """Do one thing.
 
-        Raises `ActionError` for what is no action (nothing has happened then), `UsageError`
-        before the first `reset` and after the budget's end.
+        Raises `ActionError` for what is no action (nothing has happened then), `EpisodeOver`
+        after the budget's end, `UsageError` before the first `reset`.
         """
         if self.episode is None or self._portal is None:
             raise UsageError("there is no episode; call env.reset() first")

@@ -109,7 +109,7 @@ class Journal(Sequence[Step]):
         self.ending: Ending | None = None
         self._places: list[int] = []
         try:
-            self._file = path.open("xb")
+            self._file = path.open("xb", buffering=0)
         except OSError as error:
             raise SandboxError(f"the journal {path} cannot be made: {error.strerror}") from error
         self._write(b"header", HEADER.dump_json(header))
@@ -136,11 +136,14 @@ class Journal(Sequence[Step]):
 
     def _write(self, kind: bytes, value: bytes) -> int:
         place = self._file.tell()
+        line = memoryview(b'{"%s": %s}\n' % (kind, value))
         try:
-            self._file.write(b'{"%s": %s}\n' % (kind, value))
-            self._file.flush()
+            while line:
+                line = line[self._file.write(line) :]
             os.fsync(self._file.fileno())
         except OSError as error:
+            self._file.truncate(place)  # half a line was never acknowledged
+            self._file.seek(place)
             raise SandboxError(
                 f"the journal {self.path} cannot be written: {error.strerror}"
             ) from error

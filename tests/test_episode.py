@@ -13,7 +13,7 @@ import pytest
 
 from kernel_env.action import ExecuteCode, GetHistory, RequestInfo, Reset, ValidateCode
 from kernel_env.episode import Episode, open_episode
-from kernel_env.errors import ActionError, TaskError, UnknownName, UsageError
+from kernel_env.errors import ActionError, EpisodeOver, TaskError, UnknownName, UsageError
 from kernel_env.step import Checked, Graded, Ran, Refused, Restarted, Told
 from kernel_env.trajectory import parse_notebook, read_journal, read_notebook
 
@@ -261,7 +261,7 @@ async def test_an_episode_ends_with_its_budget(
             if not episode.over:
                 await run(episode, code)
         assert episode.over == f"the budget of {words} is used up"
-        with pytest.raises(UsageError, match="the episode is over"):
+        with pytest.raises(EpisodeOver, match="the episode is over"):
             await run(episode, "1")
 
     assert episode.steps.ending is not None

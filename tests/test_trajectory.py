@@ -329,7 +329,7 @@ def test_the_schema_of_the_tools_is_that_of_the_actions() -> None:
         ({"kind": "execute_code", "code": "1", "x": 1}, "x: unexpected|x: extra|x: "),
         ({"kind": "get_history", "last": 0}, "last: input should be greater"),
         ({"kind": "request_info", "info_type": "answers"}, "info_type: input should be 'overview'"),
-        ({"kind": "execute_code", "code": "\ud800"}, "does not fit: code: "),
+        ({"kind": "execute_code", "code": "\ud800"}, "its text is not valid Unicode"),
     ],
 )
 def test_what_is_no_action_is_refused_in_one_line(said: object, complaint: str) -> None:

@@ -7,7 +7,6 @@ alone. An error is one line and a non-zero exit.
 import sys
 import warnings
 
-import click
 import typer
 
 from kernel_env.cli import bench, doctor, export, images, replay, run, setup, tasks
@@ -36,13 +35,9 @@ def main() -> None:
 
     warnings.showwarning = lambda message, *_: note(f"WARNING: {message}")
     try:
-        sys.exit(app(standalone_mode=False))
+        app()
     except KernelEnvError as error:
         fail(str(error), code=2 if isinstance(error, UsageError) else 1)
-    except click.ClickException as error:
-        fail(error.format_message(), code=2)
-    except (KeyboardInterrupt, click.Abort):
-        fail("interrupted", code=130)
     except BrokenPipeError:  # the reader of our output has seen enough
         sys.stderr.close()
         sys.exit(1)

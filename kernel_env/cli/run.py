@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from kernel_env.cli.say import answer, answer_json, note, progress, table
+from kernel_env.cli.say import answer, answer_json, fail, note, progress, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +40,7 @@ def run(
     price_in: Annotated[float | None, typer.Option(help="Dollars for 1M prompt tokens.")] = None,
     price_out: Annotated[float | None, typer.Option(help="Dollars for 1M answer tokens.")] = None,
     context: Annotated[int, typer.Option(help="Tokens the model can see.")] = 32_000,
+    answer_tokens: Annotated[int, typer.Option(help="Tokens one answer may have.")] = 4_000,
     images: Annotated[bool, typer.Option(help="Show the model the plots it draws.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON line per episode.")] = False,
 ) -> None:
@@ -64,6 +65,7 @@ def run(
         price_in=price_in,
         price_out=price_out,
         context_tokens=context,
+        answer_tokens=answer_tokens,
         images=images,
     )
     plans = [
@@ -111,10 +113,13 @@ def prepare(names: list[str], sandbox: str) -> None:
 
 def play(plans: "list[Plan]", *, json: bool) -> None:
     """Play the plans and print their records; exit with 1 when one failed."""
-    records = asyncio.run(played(plans, show_json if json else lambda _: None))
+    try:
+        records = asyncio.run(played(plans, show_json if json else lambda _: None))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        fail("interrupted", code=130)
     if not json:
         show(records)
-    if any(record.status.endswith("failed") for record in records):
+    if any(record.error for record in records):
         raise typer.Exit(1)
 
 
@@ -128,19 +133,16 @@ async def played(plans: "list[Plan]", each: "Callable[[Record], None]") -> "list
     async with Grader() as grader:
         with progress() as tell:
             for plan in plans:
-                watching: list[asyncio.Task[None]] = []
-                tell(f"{plan.task}: starting a kernel", None)
-
-                def watch(
-                    episode: "Episode", watching: list[asyncio.Task[None]] = watching
-                ) -> None:
-                    watching.append(asyncio.create_task(follow(episode, tell)))
-
+                playing: list[Episode] = []
+                following = asyncio.create_task(follow(plan, playing, tell))
                 try:
-                    record = await run_episode(plan, grader=grader, watch=watch)
+                    record = await run_episode(plan, grader=grader, watch=playing.append)
+                except asyncio.CancelledError:
+                    for episode in playing:
+                        note(f"what was done is in {episode.notebook}")
+                    raise
                 finally:
-                    for task in watching:
-                        task.cancel()
+                    following.cancel()
                 each(record)
                 records.append(record)
     return records

@@ -1,13 +1,21 @@
 """One agent plays one episode, and there is a record of it whatever happens."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kernel_env import plugins
 from kernel_env.agents.base import Agent, Options
 from kernel_env.episode import Episode, open_episode
-from kernel_env.errors import AgentError, KernelError, SandboxError, TaskError, UsageError
+from kernel_env.errors import (
+    AgentError,
+    EpisodeOver,
+    KernelError,
+    SandboxError,
+    TaskError,
+    UsageError,
+)
 from kernel_env.grading.process import Grader
 from kernel_env.observation import Feedback
 from kernel_env.record import Record
@@ -63,9 +71,10 @@ async def run_episode(
         ) as episode:
             if watch:
                 watch(episode)
-            await agent.play(episode)
+            with suppress(EpisodeOver):  # time ran out between its last look and its act
+                await agent.play(episode)
     except (AgentError, TaskError, SandboxError, KernelError):
-        if episode is None:
+        if episode is None or episode.record is None:  # or not even its record could be kept
             raise
     assert episode is not None
     found = episode.record
