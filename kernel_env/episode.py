@@ -46,14 +46,13 @@ from kernel_env.grading import leaderboard, reward
 from kernel_env.grading.grade import Grade
 from kernel_env.grading.process import Grader, Scores
 from kernel_env.kernel.launch import PROGRAM, PROGRAM_FOLDER
-from kernel_env.kernel.scratch import NOTE, try_out
-from kernel_env.kernel.session import Kernel, open_kernel
+from kernel_env.kernel.live import Live
+from kernel_env.kernel.scratch import NOTE
 from kernel_env.observation import Feedback, Observation, history, observe, opening
 from kernel_env.record import RECORD, Record, record
 from kernel_env.sandbox.base import DATA, FileStat, Sandbox, Spec
 from kernel_env.sandbox.choose import choose
 from kernel_env.step import (
-    Cell,
     Checked,
     Graded,
     Outcome,
@@ -97,10 +96,8 @@ class Episode:
         self.progress = Progress(higher_is_better=rules.task.scoring.higher_is_better)
         self.latest: Step | None = None
         self._grader = grader
-        self._box: Sandbox | None = None
-        self._kernel: Kernel | None = None
-        self._box_stack = AsyncExitStack()
-        self._kernel_stack = AsyncExitStack()
+        paths = {"DATA_PATH": DATA, "OUTPUT_PATH": rules.task.submission_path}
+        self._live = Live(rules.make_sandbox, paths)
         self._submission: FileStat | None = None
         self._seen_sha256 = ""
         self._began = time.monotonic()
@@ -205,108 +202,39 @@ class Episode:
     async def _outcome(self, action: Action) -> Outcome:
         match action:
             case ExecuteCode(code=code):
-                cell = await self._run(code)
+                cell = await self._live.run(code, timeout_s=self._cell_seconds)
                 return Ran(cell=cell, submission=await self._grade_if_changed())
             case ValidateCode(code=code):
-                box, _ = await self._ready()
-                cell = await try_out(
-                    code, box, self.rules.make_sandbox, env=self._env, timeout_s=self._cell_seconds
-                )
+                cell = await self._live.try_out(code, timeout_s=self._cell_seconds)
                 return Checked(cell=cell, note=NOTE)
             case RequestInfo(info_type=what):
                 return Told(text=self.info(what))
             case GetHistory(last=last):
                 return Told(text=history(self.steps[-last:]))
             case Reset():
-                await self._restart(empty=True)
+                await self._live.reset()
                 self._submission, self._seen_sha256 = None, ""
                 return Restarted()
 
-    # ── the box and the kernel ────────────────────────────────────────────────────────────
-
-    async def _run(self, code: str) -> Cell:
-        """Run a cell, in a fresh kernel if the last one was lost, and say so."""
-        lost = self._kernel.dead if self._kernel and not self._told_dead else None
-        _, kernel = await self._ready()
-        cell = await kernel.run(code, timeout_s=self._cell_seconds)
-        if lost and not cell.state_lost:
-            cell = replace(cell, state_lost=f"{lost}, before this cell; it ran in a fresh kernel")
-        self._told_dead = cell.state_lost is not None and kernel.dead is not None
-        if kernel.dead and await self._box_is_gone():
-            cell = replace(
-                cell, state_lost=f"{cell.state_lost}; the files in /workspace are gone too"
-            )
-        return cell
-
-    _told_dead = False
-
-    async def _box_is_gone(self) -> bool:
-        assert self._box is not None
-        try:
-            await self._box.stat(self.rules.task.submission_path)
-        except SandboxError:
-            return True
-        return False
-
-    async def _ready(self) -> tuple[Sandbox, Kernel]:
-        """The live box and kernel; replaced when they died."""
-        if self._box is None or (self._kernel and self._kernel.dead and await self._box_is_gone()):
-            await self._close_kernel()
-            await self._box_stack.aclose()
-            self._box = await self._box_stack.enter_async_context(self.rules.make_sandbox())
-            self._submission = None
-        if self._kernel is None:
-            self._kernel = await self._kernel_stack.enter_async_context(
-                open_kernel(self._box, env=self._env)
-            )
-        elif self._kernel.dead:
-            await self._restart(empty=False)
-        assert self._kernel is not None
-        return self._box, self._kernel
-
-    async def _restart(self, *, empty: bool) -> None:
-        """A fresh kernel in the same box, after the end of everything that ran in it."""
-        await self._close_kernel()
-        if self._box is not None:
-            try:
-                await self._box.sweep(empty=empty)
-            except SandboxError:  # the box is gone, so a new one is needed
-                await self._box_stack.aclose()
-                self._box = None
-        await self._ready()
-
-    async def _close_kernel(self) -> None:
-        self._kernel = None
-        await self._kernel_stack.aclose()
-
-    @property
-    def _env(self) -> dict[str, str]:
-        assert self._box is not None
-        return {
-            "DATA_PATH": str(self._box.where(DATA)),
-            "OUTPUT_PATH": str(self._box.where(self.rules.task.submission_path)),
-        }
+    def info(self, what: InfoType) -> str:
+        """What `request_info` would tell, without taking a step."""
+        rules, where = self.rules, self._live.box.where
+        output = where(rules.task.submission_path)
+        return about(rules.task, rules.prepared.public, where(DATA), output, what)
 
     @property
     def _cell_seconds(self) -> float:
-        left = self.rules.budget.seconds - (time.monotonic() - self._began)
+        left = self.rules.budget.seconds_left(self.spent)
         return max(0.1, min(self.rules.budget.cell_seconds, left))
-
-    def info(self, what: InfoType) -> str:
-        """What `request_info` would tell, without taking a step."""
-        box, rules = self._box, self.rules
-        where = box.where if box else lambda path: path
-        output = where(rules.task.submission_path)
-        return about(rules.task, rules.prepared.public, where(DATA), output, what)
 
     # ── grading ───────────────────────────────────────────────────────────────────────────
 
     async def _grade_if_changed(self) -> Graded | Refused | None:
         """Grade what the cell left if it is not what was there before."""
-        assert self._box is not None
+        box = self._live.box
         path, limit = self.rules.task.submission_path, self.rules.task.file.submission.limit_mb
         try:
-            found = await self._box.stat(path)
+            found = await box.stat(path)
             if found == self._submission:
                 return None
             self._submission = found
@@ -318,7 +246,7 @@ class Episode:
                 return Refused(
                     reason=f"{path.name} is a {found.what}; write a regular CSV file there"
                 )
-            data = await self._box.read(path, limit_bytes=int(limit * MB))
+            data = await box.read(path, limit_bytes=int(limit * MB))
         except SandboxError:
             return None  # the box died with the cell; the cell says so
         except OSError as error:
@@ -377,7 +305,7 @@ class Episode:
 
     async def start(self) -> None:
         """Have the box and the kernel ready; the clock starts then."""
-        await self._ready()
+        await self._live.start()
         self._began = time.monotonic()
 
     async def finish(self, status: Status, reason: str) -> Ending:
@@ -403,9 +331,7 @@ class Episode:
 
     async def close(self) -> None:
         """End the kernel and the box."""
-        await self._close_kernel()
-        await self._box_stack.aclose()
-        self._box = None
+        await self._live.close()
 
 
 def output_bytes(outcome: Outcome) -> int:

@@ -21,14 +21,13 @@ async def try_out(
     live: Sandbox,
     make_sandbox: Callable[[], Sandbox],
     *,
-    env: Mapping[str, str],
+    env: Callable[[Sandbox], Mapping[str, str]],
     timeout_s: float,
 ) -> Cell:
     """Run a cell in a scratch kernel. Raises `SandboxError`, `KernelError`."""
     async with make_sandbox() as box:
         await copy_files(live, box)
-        moved = {name: translated(value, live, box) for name, value in env.items()}
-        async with open_kernel(box, env=moved) as kernel:
+        async with open_kernel(box, env=env(box)) as kernel:
             return replace(await kernel.run(code, timeout_s=timeout_s), execution_count=None)
 
 
@@ -48,8 +47,3 @@ async def copy_files(live: Sandbox, scratch: Sandbox) -> None:
     packed, unpacked = await asyncio.gather(pack.wait(), unpack.wait())
     if unpacked or packed not in (0, 1):  # 1: a file changed while it was read
         raise SandboxError(f"the workspace could not be copied: {unpack.tail().strip()}")
-
-
-def translated(value: str, live: Sandbox, scratch: Sandbox) -> str:
-    """A path inside the live box as the scratch box has it."""
-    return value.replace(str(live.where(WORKSPACE)), str(scratch.where(WORKSPACE)))

@@ -10,10 +10,12 @@ import json
 import os
 import signal
 import socket
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path, PurePosixPath
+from types import TracebackType
 from typing import Any, Self
 
 from kernel_env.errors import SandboxError
@@ -198,11 +200,37 @@ class Box:
         return process
 
 
-class Boxed:
-    """The verbs of `Sandbox`, for a class that enters and leaves a `Box`."""
+class Boxed(ABC):
+    """The verbs of `Sandbox`, for a class that says how its `Box` is opened and closed."""
 
     box: Box
     environment: Mapping[str, str]
+
+    @abstractmethod
+    async def _open(self) -> None:
+        """Set `box` and meet its first process. What was begun is closed when this fails."""
+
+    @abstractmethod
+    async def _close(self) -> None:
+        """Remove every trace, however far `_open` came."""
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._open()
+        except BaseException as error:
+            await self._close()
+            if isinstance(error, OSError):  # a full disk, a path too long for a socket, a time-out
+                raise SandboxError(f"the sandbox did not start: {error or 'no answer'}") from error
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._close()
 
     def where(self, path: PurePosixPath) -> PurePosixPath:
         """A box with a file system of its own has the design's names."""

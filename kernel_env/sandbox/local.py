@@ -12,13 +12,12 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path, PurePosixPath
-from types import TracebackType
-from typing import Self
 
-from kernel_env.errors import SandboxError
 from kernel_env.sandbox import pid1
 from kernel_env.sandbox.base import WORKSPACE, Spec
 from kernel_env.sandbox.box import Box, Boxed
+
+START_S = 30.0
 
 
 class LocalSandbox(Boxed):
@@ -32,39 +31,30 @@ class LocalSandbox(Boxed):
         self._root: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
-    async def __aenter__(self) -> Self:
-        try:
-            self._root = Path(tempfile.mkdtemp(prefix="kernel-env-"))
-            for name in ("workspace", "home", "tmp", "door"):
-                (self._root / name).mkdir()
-            self.environment = self._environment(self._root)
-            self.box = Box(self._root / "door")
-            self._process = subprocess.Popen(  # noqa: ASYNC220 - starting is quick; asyncio's needs a watcher
-                [sys.executable, "-I", "-S", pid1.__file__, str(self.box.door)],
-                cwd=self._root / "workspace",
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-            await self.box.meet(timeout_s=30)
-        except OSError as error:  # a full disk, a path too long for a socket, a time-out
-            await self.__aexit__(None, None, None)
-            raise SandboxError(
-                f"the local sandbox did not start: {error or 'no answer'}"
-            ) from error
-        except BaseException:
-            await self.__aexit__(None, None, None)
-            raise
-        return self
+    async def _open(self) -> None:
+        self._root = Path(tempfile.mkdtemp(prefix="kernel-env-"))
+        for name in ("workspace", "home", "tmp", "door"):
+            (self._root / name).mkdir()
+        self.environment = {
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), "/usr/bin", "/bin"]),
+            "HOME": str(self._root / "home"),
+            "TMPDIR": str(self._root / "tmp"),
+            "LANG": "C.UTF-8",
+            "OMP_WAIT_POLICY": "passive",
+        }
+        self.box = Box(self._root / "door")
+        self._process = subprocess.Popen(  # noqa: ASYNC220 - quick, and asyncio's needs a watcher
+            [sys.executable, "-I", "-S", pid1.__file__, str(self.box.door)],
+            cwd=self._root / "workspace",
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        await self.box.meet(timeout_s=START_S)
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def _close(self) -> None:
         if hasattr(self, "box"):
             self.box.close()
         if self._process is not None:
@@ -91,12 +81,3 @@ class LocalSandbox(Boxed):
         assert self._root is not None
         folders = [str(self._root / name) for name in ("workspace", "home", "tmp")]
         await self.box.ask("sweep", empty=folders if empty else [])
-
-    def _environment(self, root: Path) -> dict[str, str]:
-        return {
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), "/usr/bin", "/bin"]),
-            "HOME": str(root / "home"),
-            "TMPDIR": str(root / "tmp"),
-            "LANG": "C.UTF-8",
-            "OMP_WAIT_POLICY": "passive",
-        }

@@ -357,7 +357,9 @@ def test_a_full_disk_is_one_clear_line_and_nothing_acknowledged_is_lost(
             disk,
         )
 
-        assert "No space left on device" in one_line(done)
+        assert done.returncode == 1
+        assert "No space left on device" in done.stderr
+        assert "Traceback" not in done.stderr
         (journal,) = disk.glob("*/*/journal.jsonl")
         from kernel_env.trajectory import read_journal
 

@@ -21,8 +21,7 @@ import tempfile
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import docker
 import requests
@@ -67,50 +66,40 @@ class DockerSandbox(Boxed):
             "PYTHONDONTWRITEBYTECODE": "1",
         }
         self._folder: Path | None = None
-        self._container: Container | None = None
+        self._creating: asyncio.Task[Container] | None = None
 
-    async def __aenter__(self) -> Self:
-        try:
-            client = await asyncio.to_thread(engine.connect)
-            image = images.find(self.spec.image)
-            if not await call(images.is_built, client, image):
-                raise SandboxError(
-                    f"the image {self.spec.image!r} is not built; "
-                    f"run: kernel-env images build {self.spec.image}"
-                )
-            self._folder = Path(tempfile.mkdtemp(prefix="kernel-env-"))
-            doorway = self._folder / "door"
-            doorway.mkdir()
-            doorway.chmod(0o755)
-            program = doorway / "pid1.py"
-            program.write_bytes(PID1)
-            program.chmod(0o644)
-            self.box = Box(doorway)
-            options = self._options(doorway)
-            self._container = await call(
-                client.containers.create, image.tag, self._command(), **options
+    async def _open(self) -> None:
+        client = await asyncio.to_thread(engine.connect)
+        image = images.find(self.spec.image)
+        if not await call(images.is_built, client, image):
+            raise SandboxError(
+                f"the image {self.spec.image!r} is not built; "
+                f"run: kernel-env images build {self.spec.image}"
             )
-            await call(self._container.start)
-            await self._meet()
-        except OSError as error:
-            await self.__aexit__(None, None, None)
-            raise SandboxError(f"the container did not start: {error}") from error
-        except BaseException:
-            await self.__aexit__(None, None, None)
-            raise
-        return self
+        self._folder = Path(tempfile.mkdtemp(prefix="kernel-env-"))
+        doorway = self._folder / "door"
+        doorway.mkdir()
+        doorway.chmod(0o755)
+        program = doorway / "pid1.py"
+        program.write_bytes(PID1)
+        program.chmod(0o644)
+        self.box = Box(doorway)
+        creating = call(
+            client.containers.create, image.tag, self._command(), **self._options(doorway)
+        )
+        self._creating = asyncio.create_task(creating)
+        container = await asyncio.shield(self._creating)
+        await call(container.start)
+        await self._meet(container)
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def _close(self) -> None:
         if hasattr(self, "box"):
             self.box.close()
-        if self._container is not None:
-            container, self._container = self._container, None
-            await asyncio.shield(asyncio.to_thread(remove, container))
+        if self._creating is not None:
+            creating, self._creating = self._creating, None
+            await asyncio.wait({creating})  # what the engine was asked for, it makes
+            if not creating.cancelled() and creating.exception() is None:
+                await asyncio.shield(asyncio.to_thread(remove, creating.result()))
         if self._folder is not None:
             await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
@@ -119,13 +108,12 @@ class DockerSandbox(Boxed):
         folders = [str(WORKSPACE), HOME, "/tmp", "/dev/shm"]  # noqa: S108 - the container's own
         await self.box.ask("sweep", empty=folders if empty else [])
 
-    async def _meet(self) -> None:
-        assert self._container is not None
+    async def _meet(self, container: Container) -> None:
         meeting = asyncio.ensure_future(self.box.meet(timeout_s=START_S))
         try:
             while not (await asyncio.wait({meeting}, timeout=0.5))[0]:
                 try:
-                    await call(self._container.reload)
+                    await call(container.reload)
                 except SandboxError as error:
                     raise SandboxError(
                         f"the container of image {self.spec.image!r} ended as soon as it started;"
