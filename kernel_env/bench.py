@@ -10,13 +10,14 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from jupyter_client.blocking.client import BlockingKernelClient
-from jupyter_client.manager import KernelManager, start_new_kernel
+from jupyter_client.manager import KernelManager
 
 from kernel_env.gym import make
 from kernel_env.kernel.launch import PROGRAM, PROGRAM_FOLDER
@@ -93,9 +94,8 @@ def starts(sandbox: str, repeats: int, tell: Tell) -> Row:
         asyncio.run(ours())
         mine.append(1e3 * (ready[0] - began))
         began = time.perf_counter()
-        manager, client = start_new_kernel()
-        theirs.append(1e3 * (time.perf_counter() - began))
-        stop(manager, client)
+        with bare_kernel():
+            theirs.append(1e3 * (time.perf_counter() - began))
     return row(f"{name} box created → kernel ready", mine[1:], "bare local kernel", theirs[1:])
 
 
@@ -103,18 +103,17 @@ def long_episode(sandbox: str, steps: int, folder: Path, tell: Tell) -> list[Row
     """`pass` through `env.step` and through a bare client, in turns, first step to last."""
     env = make(TASK, sandbox=sandbox, out=folder, budget={"steps": steps + 1, "seconds": 1e6})
     env.reset()
-    manager, client = start_new_kernel()
     mine, theirs, memory = [], [], []
     try:
-        for n in range(steps):
-            tell(f"steps of one episode · {n} of {steps}", n / steps)
-            mine.append(timed(lambda: env.step(PASS)))
-            theirs.append(timed(lambda: bare_pass(client)))
-            if n + 1 in (WINDOW, steps):
-                memory.append(resident_mb())
+        with bare_kernel() as client:
+            for n in range(steps):
+                tell(f"steps of one episode · {n} of {steps}", n / steps)
+                mine.append(timed(lambda: env.step(PASS)))
+                theirs.append(timed(lambda: bare_pass(client)))
+                if n + 1 in (WINDOW, steps):
+                    memory.append(resident_mb())
     finally:
         env.close()
-        stop(manager, client)
     peer = "bare jupyter_client, local kernel"
     first, last = slice(1, WINDOW), slice(-WINDOW, None)
     return [
@@ -170,10 +169,20 @@ def bare_pass(client: BlockingKernelClient) -> None:
         pass
 
 
-def stop(manager: KernelManager, client: BlockingKernelClient) -> None:
-    """End a bare kernel."""
-    client.stop_channels()
-    manager.shutdown_kernel(now=True)
+@contextmanager
+def bare_kernel() -> Iterator[BlockingKernelClient]:
+    """A plain local kernel over ipc, as any Jupyter program would start it."""
+    with tempfile.TemporaryDirectory(prefix="kernel-env-") as folder:
+        manager = KernelManager(transport="ipc", ip=f"{folder}/s")
+        manager.start_kernel()
+        client = manager.client()
+        try:
+            client.start_channels()
+            client.wait_for_ready(timeout=60)
+            yield client
+        finally:
+            client.stop_channels()
+            manager.shutdown_kernel(now=True)
 
 
 def resident_mb() -> float:
