@@ -285,6 +285,13 @@ class Episode:
         except OSError as error:
             raise SandboxError(f"{path} cannot be written: {error.strerror}") from error
 
+    def _kept(self, step: int) -> bytes:
+        path = self._submission_file(step)
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise SandboxError(f"{path} cannot be read: {error.strerror}") from error
+
     def _submission_file(self, step: int) -> Path:
         return self.folder / "submissions" / f"step-{step:04d}.csv"
 
@@ -313,7 +320,7 @@ class Episode:
         if self.steps.ending is None:
             best, chosen, grade = self.progress.best, None, None
             if best is not None:
-                data = self._submission_file(best.step).read_bytes()
+                data = self._kept(best.step)
                 scores = await self._grader.grade(
                     data, marking(self.rules.task, self.rules.prepared), ("Public", "Private")
                 )

@@ -214,6 +214,40 @@ async def test_a_kernel_that_dies_between_cells_is_said_with_the_next(episode: E
     assert "exited with code 9, before this cell" in outcome.cell.state_lost
 
 
+async def test_a_death_between_cells_is_not_forgotten_over_a_validation(episode: Episode) -> None:
+    await run(
+        episode,
+        "import threading, os, time\n"
+        "threading.Thread(target=lambda: (time.sleep(0.3), os._exit(9))).start()",
+    )
+    await asyncio.sleep(1)
+
+    await episode.act(ValidateCode(code="1"))
+    outcome = await run(episode, "1")
+
+    assert outcome.cell.state_lost is not None
+    assert "exited with code 9, before this cell" in outcome.cell.state_lost
+    assert (await run(episode, "1")).cell.state_lost is None
+
+
+async def test_a_cancelled_cell_leaves_nothing_that_the_record_does_not_know(
+    episode: Episode,
+) -> None:
+    await run(episode, "x = 41")
+    acting = asyncio.create_task(run(episode, "x = 99\nimport time; time.sleep(30)"))
+    await asyncio.sleep(0.5)
+
+    acting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await acting
+    outcome = await run(episode, "'x' in dir()")
+
+    assert outcome.cell.outputs[0]["data"]["text/plain"] == "False"
+    assert outcome.cell.state_lost is not None
+    assert "a cell was cancelled while it ran" in outcome.cell.state_lost
+    assert [step.number for step in episode.steps] == [1, 2]
+
+
 @pytest.mark.docker
 async def test_a_container_that_is_gone_is_replaced_and_said(tiny: str, tmp_path: Path) -> None:
     from kernel_env.sandbox.docker import engine

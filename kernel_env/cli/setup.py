@@ -5,9 +5,15 @@ from kernel_env.cli.say import note, progress
 
 def setup() -> None:
     """See to an engine and to the images; quick when both are there."""
+    from kernel_env.errors import SandboxError
     from kernel_env.sandbox.docker import engine, images
 
-    if not engine.ensure(note):
+    try:
+        if not engine.ensure(note):
+            return
+    except SandboxError as error:  # an engine that refuses, or one that could not be installed
+        note(f"WARNING: {error}")
+        note("WARNING: only the sandbox `local` is left, and IT ISOLATES NOTHING")
         return
     client = engine.connect()
     with progress() as tell:

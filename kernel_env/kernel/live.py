@@ -28,8 +28,10 @@ class Live:
         self._box: Sandbox | None = None
         self._kernel: Kernel | None = None
         self._box_stack, self._kernel_stack = AsyncExitStack(), AsyncExitStack()
-        self._told_of: Kernel | None = None
-        """The dead kernel whose death a cell has told already."""
+        self._told = False
+        """Whether a cell has told of the death of the kernel that is there."""
+        self._untold = ""
+        """Why the last kernel died, until a cell has told it."""
 
     @property
     def box(self) -> Sandbox:
@@ -40,6 +42,8 @@ class Live:
     async def start(self) -> Kernel:
         """See to a box and a kernel that live. Raises `SandboxError`, `KernelError`."""
         if self._kernel is not None and self._kernel.dead:
+            if not self._told:
+                self._untold = self._kernel.dead
             await self._end_kernel()
             await self._sweep(empty=False)
         if self._box is None:
@@ -52,14 +56,15 @@ class Live:
 
     async def run(self, code: str, *, timeout_s: float) -> Cell:
         """Run a cell, in a fresh kernel if the last one died. Raises `SandboxError`."""
-        before = self._kernel
         kernel = await self.start()
+        self._told = False
         cell = await kernel.run(code, timeout_s=timeout_s)
+        untold, self._untold = self._untold, ""
         lost = cell.state_lost
-        if before is not None and before.dead and before is not self._told_of and not lost:
-            lost = f"{before.dead}, before this cell; it ran in a fresh kernel"
+        if untold and not lost:
+            lost = f"{untold}, before this cell; it ran in a fresh kernel"
         if kernel.dead:
-            self._told_of = kernel
+            self._told = True
             if await self._box_is_gone():
                 lost = f"{lost}; the files in {WORKSPACE} are gone too"
         return replace(cell, state_lost=lost)
@@ -73,6 +78,7 @@ class Live:
 
     async def reset(self) -> None:
         """A fresh kernel and an empty box."""
+        self._untold = ""
         await self._end_kernel()
         await self._sweep(empty=True)
         await self.start()

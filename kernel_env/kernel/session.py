@@ -75,7 +75,8 @@ class Kernel:
         """Run one cell to its end, or to the end of its time.
 
         Raises `KernelError` when the kernel was already dead; a kernel that dies now is a
-        `Cell` with `state_lost`.
+        `Cell` with `state_lost`. A caller that cancels gives the kernel up: what the cell did
+        to it until then, nobody was told.
         """
         if self.dead is not None:
             raise KernelError(f"the kernel cannot run a cell: {self.dead}")
@@ -100,6 +101,9 @@ class Kernel:
                     self.dead = self.dead or (
                         f"the cell did not end in {timeout_s:g} s and ignored the interrupt"
                     )
+        except asyncio.CancelledError:
+            self.dead = self.dead or "a cell was cancelled while it ran, so it is in no record"
+            raise
         finally:
             self._running = None
         return finished(
