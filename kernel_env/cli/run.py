@@ -164,6 +164,14 @@ async def follow(
         await asyncio.sleep(0.2)
 
 
+WHO = {
+    "reference": "reference pipelines",
+    "human": "human teams",
+    "published": "published results",
+}
+"""What the entries of a leaderboard are, by its kind."""
+
+
 def show_json(record: "Record") -> None:
     """A record as a line of JSON."""
     answer_json(record.json())
@@ -172,15 +180,15 @@ def show_json(record: "Record") -> None:
 def show(records: "list[Record]") -> None:
     """The table at the end, and where the notebooks are."""
 
-    def place(position: float | None, kind: str) -> str:
-        return "–" if position is None else f"beats {100 * position:.0f} % of {kind}"
+    def share(position: float | None) -> str:
+        return "–" if position is None else f"{100 * position:.0f} %"
 
     def number(value: float | None) -> str:
         return "–" if value is None else f"{value:.5f}"
 
     rows = []
     for r in records:
-        kind = "reference pipelines" if r.leaderboard_kind == "reference" else r.leaderboard_kind
+        kind = WHO.get(r.leaderboard_kind, r.leaderboard_kind)
         cost = f"${r.usage.money:.4f}" if r.usage.money else f"{r.usage.tokens:,} tokens"
         rows.append(
             [
@@ -190,13 +198,13 @@ def show(records: "list[Record]") -> None:
                 r.status,
                 str(r.steps),
                 f"{number(r.public_score)} / {number(r.private_score)}",
-                f"{place(r.position_public, kind)} / {place(r.position_private, kind)}",
+                f"{share(r.position_public)} / {share(r.position_private)} of {kind}",
                 f"{r.seconds:.0f} s",
                 cost if r.usage.tokens or r.usage.money else "free",
             ]
         )
     columns = ["task", "agent", "seed", "status", "steps", "score public / private"]
-    table([*columns, "place public / private", "time", "cost"], rows)
+    table([*columns, "beats public / private", "time", "cost"], rows)
     for r in records:
         if r.error:
             note(f"{r.task}, seed {r.seed}: {r.error}")

@@ -108,7 +108,7 @@ def test_run_ends_with_a_table_and_the_path_of_the_notebook(
     )
 
     assert done.returncode == 0
-    assert "beats 100 % of reference" in done.stdout
+    assert "100 % / 100 % of reference pipelines" in done.stdout
     notebook = Path(done.stdout.strip().splitlines()[-1].removeprefix("notebook: "))
     assert notebook.is_file()
     assert "NOTHING IS ISOLATED" in done.stderr
