@@ -33,6 +33,7 @@ def main() -> None:
     """The entry point of `kernel-env`."""
     from kernel_env.errors import KernelEnvError, UsageError
 
+    warnings.simplefilter("once", UserWarning)
     warnings.showwarning = lambda message, *_: note(f"WARNING: {message}")
     try:
         app()
