@@ -4,6 +4,7 @@ Answers go to stdout, talk and progress to stderr. With `--json`, stdout holds J
 alone. An error is one line and a non-zero exit.
 """
 
+import functools
 import sys
 import warnings
 
@@ -33,8 +34,8 @@ def main() -> None:
     """The entry point of `kernel-env`."""
     from kernel_env.errors import KernelEnvError, UsageError
 
-    warnings.simplefilter("once", UserWarning)
-    warnings.showwarning = lambda message, *_: note(f"WARNING: {message}")
+    once = functools.cache(note)
+    warnings.showwarning = lambda message, *_: once(f"WARNING: {message}")
     try:
         app()
     except KernelEnvError as error:
