@@ -415,6 +415,8 @@ def status_of(error: Exception) -> Status:
             return "task_failed"
         case AgentError():
             return "agent_failed"
+        case EpisodeOver():
+            return "budget"
     return "crashed"
 
 

@@ -384,6 +384,67 @@ async def test_what_is_no_action_changes_nothing(episode: Episode) -> None:
 
 
 @pytest.mark.parametrize(
+    "code",
+    [
+        "os.chmod(open('x', 'w').name, 0) if os.geteuid() else os.truncate(os.open('x', os.O_CREAT | os.O_WRONLY), 1 << 42)",
+        "os.truncate(os.open('x', os.O_CREAT | os.O_WRONLY), 1 << 42)",
+    ],
+)
+async def test_files_that_cannot_be_copied_do_not_stop_a_validation(
+    tiny: str, tmp_path: Path, code: str
+) -> None:
+    budget = {"cell_seconds": 5}
+    async with open_episode(tiny, sandbox="local", out=tmp_path, budget=budget) as episode:
+        await run(episode, f"import os; {code}")
+
+        step = await episode.act(ValidateCode(code="1"))
+
+    assert isinstance(step.outcome, Checked)
+
+
+async def test_a_workspace_that_cannot_be_deleted_does_not_stop_a_reset(episode: Episode) -> None:
+    await run(
+        episode,
+        "import os\nfor i in range(20): os.mkdir('d' * 250); os.chdir('d' * 250)\n"
+        "os.mkdir('z'); open('z/f', 'w'); os.chmod('z', 0)",
+    )
+
+    await episode.act(Reset())
+
+    assert (await run(episode, "import os; os.listdir('.')")).cell.outputs[0]["data"][
+        "text/plain"
+    ] == "[]"
+
+
+@pytest.mark.docker
+async def test_full_temporary_folders_do_not_keep_the_next_kernel_from_starting(
+    tiny: str, tmp_path: Path
+) -> None:
+    async with open_episode(tiny, sandbox="docker", out=tmp_path) as episode:
+        fill = "; ".join(
+            f"dd if=/dev/zero of={folder}/big bs=1M" for folder in ("/tmp", "~", "/dev/shm", ".")
+        )
+        await run(episode, f"!{fill}")
+        await run(episode, "import os; os._exit(1)")
+
+        outcome = await run(episode, "6 * 7")
+
+    assert outcome.cell.outputs[0]["data"]["text/plain"] == "42"
+
+
+async def test_scores_beyond_all_numbers_are_refused(tiny: str, tmp_path: Path) -> None:
+    async with open_episode(tiny, sandbox="local", out=tmp_path) as episode:
+        outcome = await run(
+            episode,
+            LINE
+            + "\ntest.assign(y=1e300)[['id', 'y']].to_csv(os.environ['OUTPUT_PATH'], index=False)",
+        )
+
+    assert isinstance(outcome.submission, Refused)
+    assert "rmse of these predictions is inf" in outcome.submission.reason
+
+
+@pytest.mark.parametrize(
     ("options", "complaint"),
     [
         ({"task": "nope"}, "no task named 'nope'"),

@@ -244,6 +244,8 @@ def scores(request: Mapping[str, Any], form: Form, data: bytes) -> dict[str, flo
                 answers.loc[rows, columns], predicted[rows]
             )
         if not (isinstance(value, int | float) and abs(float(value)) < float("inf")):
+            if not request["grade_file"]:
+                raise SubmissionError(f"{request['metric']} of these predictions is {value}")
             raise TaskError(f"the metric gave {value!r}; it must give a finite number")
         result[split.lower()] = float(value)
     return result

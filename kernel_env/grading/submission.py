@@ -15,6 +15,7 @@ from kernel_env.grading.metric import Wants
 if TYPE_CHECKING:
     import pandas as pd
 
+MOST_EXTRA_COLUMNS = 1000
 SHOWN = 5
 """Examples given in a refusal."""
 
@@ -63,6 +64,12 @@ def read(data: bytes, form: Form) -> "pd.DataFrame":
         )
     if b"\0" in data:
         raise SubmissionError("the submission has zero bytes in it; write plain CSV text in UTF-8")
+    commas = data[: data.find(b"\n")].count(b",")
+    if commas > len(form.columns) + MOST_EXTRA_COLUMNS:
+        raise SubmissionError(
+            f"the submission has about {commas + 1:,} columns; this task wants"
+            f" {listed(form.columns)}"
+        )
     try:
         table = pd.read_csv(
             io.BytesIO(data), dtype=str, keep_default_na=False, encoding="utf-8", low_memory=False

@@ -25,6 +25,10 @@ DISPLAY_BYTES = 4 * 1024 * 1024
 ERROR_BYTES = 64 * 1024
 """Kept of each string of an error."""
 MOST_OUTPUTS = 200
+MOST_DEPTH = 50
+"""Of JSON inside JSON."""
+JSON_KIND = re.compile(r"[a-zA-Z0-9]+/[a-zA-Z0-9\-+.]+\+json")
+"""The MIME types whose data nbformat allows to be other than text."""
 
 PIECES = re.compile(rb"[^\r\n\x08]+|.", re.DOTALL)
 
@@ -57,13 +61,14 @@ class Fold:
             return
         match kind:
             case "stream":
-                self._stream(text_of(content.get("name")) or "stdout", content.get("text"))
+                name = "stderr" if content.get("name") == "stderr" else "stdout"
+                self._stream(name, content.get("text"))
             case "display_data" | "execute_result":
                 self._display(kind, content)
             case "update_display_data":
                 self._update(content)
             case "error":
-                self._add(error_output(content))
+                self._error(content)
             case "clear_output":
                 self._clear_next = bool(content.get("wait"))
                 if not self._clear_next:
@@ -96,13 +101,17 @@ class Fold:
         self._raw.clear()
         self._displays.clear()
         self._streams.clear()
+        self._display_room = DISPLAY_BYTES
         self._clear_next = False
 
     def _add(self, output: Output, raw: bytearray | None = None) -> bool:
         if self._clear_next:
             self._clear()
-        if len(self._outputs) >= MOST_OUTPUTS and output["output_type"] != "error":
-            return False
+        if len(self._outputs) >= MOST_OUTPUTS:
+            if output["output_type"] != "error":
+                return False
+            self._outputs.pop()  # how a cell ended is always shown
+            self._raw.pop()
         self._outputs.append(output)
         self._raw.append(raw)
         return True
@@ -135,14 +144,22 @@ class Fold:
             del raw[stream.room :]
             stream.room = 0
 
+    def _error(self, content: dict[str, Any]) -> None:
+        output = error_output(content)
+        size = size_of(output)
+        if size > self._display_room:
+            self.dropped_bytes += size
+            output = {**output, "evalue": output["evalue"][:1000], "traceback": []}
+        else:
+            self._display_room -= size
+        self._add(output)
+
     def _display(self, kind: str, content: dict[str, Any]) -> None:
         output: Output = {
             "output_type": kind,
-            "metadata": json_of(content.get("metadata")),
+            "metadata": self._metadata(content.get("metadata")),
             "data": self._bundle(content.get("data")),
         }
-        if not isinstance(output["metadata"], dict):
-            output["metadata"] = {}
         if kind == "execute_result":
             output["execution_count"] = count_of(content.get("execution_count"))
         if self._add(output) and (name := display_id(content)):
@@ -153,12 +170,23 @@ class Fold:
         if not places:
             self._display("display_data", content)
             return
-        data = self._bundle(content.get("data"))
-        metadata = json_of(content.get("metadata"))
         for place in places:
             self._display_room += size_of(self._outputs[place]["data"])
-            self._outputs[place]["data"] = data
-            self._outputs[place]["metadata"] = metadata if isinstance(metadata, dict) else {}
+            self._display_room += size_of(self._outputs[place]["metadata"])
+        for place in places:
+            self._outputs[place]["data"] = self._bundle(content.get("data"))
+            self._outputs[place]["metadata"] = self._metadata(content.get("metadata"))
+
+    def _metadata(self, metadata: Any) -> dict[str, Any]:
+        """What a display says of its data, if there is room for it."""
+        metadata = metadata if isinstance(metadata, dict) else {}
+        size = size_of(metadata)
+        if size > self._display_room:
+            self.dropped_bytes += size
+            return {}
+        self._display_room -= size
+        clean: dict[str, Any] = json_of(metadata)
+        return clean
 
     def _bundle(self, data: Any) -> dict[str, Any]:
         """A display's representations, or a note in their place when there is no room for them."""
@@ -209,12 +237,16 @@ def take_back(seen: bytearray, line: int) -> None:
 def error_output(content: dict[str, Any]) -> Output:
     """An nbformat error output, its strings cut."""
     traceback = content.get("traceback")
-    lines = [shortened(text_of(line)) for line in traceback] if isinstance(traceback, list) else []
+    traceback = traceback if isinstance(traceback, list) else []
+    text = "\n".join(text_of(line) for line in traceback[:MOST_OUTPUTS])
+    lines = [text_of(line) for line in traceback[:MOST_OUTPUTS]]
+    if len(text) > ERROR_BYTES:
+        lines = [shortened(text)]
     return {
         "output_type": "error",
         "ename": shortened(text_of(content.get("ename"))) or "Error",
         "evalue": shortened(text_of(content.get("evalue"))),
-        "traceback": lines[:MOST_OUTPUTS],
+        "traceback": lines,
     }
 
 
@@ -244,17 +276,19 @@ def text_of(value: Any) -> str:
     return text.encode(errors="replace").decode()
 
 
-def json_of(value: Any) -> Any:
-    """JSON that every reader accepts: no NaN, no lone surrogates."""
+def json_of(value: Any, depth: int = MOST_DEPTH) -> Any:
+    """JSON that every reader accepts: no NaN, no lone surrogates, no endless nesting."""
+    if depth == 0 and isinstance(value, dict | list | tuple):
+        return "…"
     match value:
         case str():
             return text_of(value)
         case float() if not math.isfinite(value):
             return None
         case dict():
-            return {text_of(key): json_of(item) for key, item in value.items()}
+            return {text_of(key): json_of(item, depth - 1) for key, item in value.items()}
         case list() | tuple():
-            return [json_of(item) for item in value]
+            return [json_of(item, depth - 1) for item in value]
         case None | bool() | int() | float():
             return value
     return text_of(value)
@@ -262,7 +296,7 @@ def json_of(value: Any) -> Any:
 
 def representation(kind: Any, value: Any) -> Any:
     """One entry of a MIME bundle in nbformat's shape."""
-    if isinstance(kind, str) and (kind == "application/json" or kind.endswith("+json")):
+    if isinstance(kind, str) and (kind == "application/json" or JSON_KIND.fullmatch(kind)):
         return json_of(value)
     if isinstance(value, list):
         return "".join(text_of(line) for line in value)

@@ -104,7 +104,7 @@ class Live:
         if self._box is not None:
             try:
                 await self._box.sweep(empty=empty)
-            except SandboxError:
+            except (SandboxError, OSError):  # OSError: what the agent left cannot be deleted
                 await self._end_box()
 
     async def _box_is_gone(self) -> bool:

@@ -5,10 +5,11 @@ Variables of the live kernel are not there; the caller is told so (`NOTE`).
 
 import asyncio
 import os
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from kernel_env.errors import SandboxError
+from kernel_env.kernel.fold import text_of
 from kernel_env.kernel.session import open_kernel
 from kernel_env.sandbox.base import WORKSPACE, Sandbox
 from kernel_env.step import Cell
@@ -26,17 +27,21 @@ async def try_out(
 ) -> Cell:
     """Run a cell in a scratch kernel. Raises `SandboxError`, `KernelError`."""
     async with make_sandbox() as box:
-        await copy_files(live, box)
+        if complaint := await copy_files(live, box, timeout_s):
+            return not_tried(complaint)
         async with open_kernel(box, env=env(box)) as kernel:
             return replace(await kernel.run(code, timeout_s=timeout_s), execution_count=None)
 
 
-async def copy_files(live: Sandbox, scratch: Sandbox) -> None:
-    """The workspace from one box to another, through a pipe between two `tar`s."""
+async def copy_files(live: Sandbox, scratch: Sandbox, timeout_s: float) -> str:
+    """The workspace from one box to another, through a pipe between two `tar`s.
+
+    What stands in the way is returned in words: files that may not be read are the agent's doing.
+    """
     outside, inside = os.pipe()
     try:
         pack = await live.spawn(
-            ["tar", "-C", str(live.where(WORKSPACE)), "-cf", "-", "."], stdout=inside
+            ["tar", "-C", str(live.where(WORKSPACE)), "-S", "-cf", "-", "."], stdout=inside
         )
         unpack = await scratch.spawn(
             ["tar", "-C", str(scratch.where(WORKSPACE)), "-xf", "-"], stdin=outside
@@ -44,6 +49,24 @@ async def copy_files(live: Sandbox, scratch: Sandbox) -> None:
     finally:
         os.close(inside)
         os.close(outside)
-    packed, unpacked = await asyncio.gather(pack.wait(), unpack.wait())
+    try:
+        async with asyncio.timeout(timeout_s):
+            packed, unpacked = await asyncio.gather(pack.wait(), unpack.wait())
+    except TimeoutError:
+        await pack.signal(signal.SIGKILL)
+        return f"it took longer than {timeout_s:g} s"
     if unpacked or packed not in (0, 1):  # 1: a file changed while it was read
-        raise SandboxError(f"the workspace could not be copied: {unpack.tail().strip()}")
+        said = (pack.tail() + unpack.tail()).strip().partition("\n")[0]
+        return said or f"tar ended with {packed} and {unpacked}"
+    return ""
+
+
+def not_tried(complaint: str) -> Cell:
+    """A cell that could not be tried, for a reason in the workspace."""
+    error = {
+        "output_type": "error",
+        "ename": "NotTried",
+        "evalue": f"the workspace could not be copied: {text_of(complaint)}",
+        "traceback": [f"NotTried: the workspace could not be copied: {text_of(complaint)}"],
+    }
+    return Cell(outputs=(error,))

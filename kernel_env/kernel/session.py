@@ -23,7 +23,7 @@ from pydantic import TypeAdapter, ValidationError
 from zmq.utils.monitor import recv_monitor_message
 
 from kernel_env.errors import KernelError, SandboxError
-from kernel_env.kernel.fold import Fold, json_of, text_of
+from kernel_env.kernel.fold import Fold, count_of, json_of, text_of
 from kernel_env.kernel.launch import Launched, launch
 from kernel_env.sandbox.base import Process, Sandbox
 from kernel_env.step import Cell, FileChange, Variable
@@ -31,8 +31,12 @@ from kernel_env.step import Cell, FileChange, Variable
 READY_S = 60.0
 INTERRUPT_S = 5.0
 """How long an interrupted cell may take to end before its kernel is given up."""
+MESSAGE_BYTES = 16 * 1024 * 1024
+"""A longer message is dropped unread: as Python objects it could be many times as large."""
 MOST_TOLD = 100
 """Changed variables and files taken from one reply, each."""
+WORD_CHARACTERS = 200
+"""Of a variable's or a file's name."""
 LAST_WORDS_S = 0.1
 """How long the messages of a kernel that just died are waited for."""
 
@@ -93,7 +97,7 @@ class Kernel:
         message = self._client.session.msg("execute_request", content)
         cell = self._running = Running(message["header"]["msg_id"])
         try:
-            self._client.shell_channel.send(message)
+            self._send(self._client.shell_channel, message)
             timed_out = not await self._over(cell, timeout_s)
             if timed_out and self.dead is None:
                 await self.interrupt()
@@ -116,7 +120,14 @@ class Kernel:
 
     async def interrupt(self) -> None:
         """Send the running cell a KeyboardInterrupt."""
-        self._client.control_channel.send(self._client.session.msg("interrupt_request", {}))
+        self._send(self._client.control_channel, self._client.session.msg("interrupt_request", {}))
+
+    def _send(self, channel: Any, message: Any) -> None:
+        """Never wait: a kernel that broke the connection would make us wait for ever."""
+        try:
+            channel.send(message)
+        except zmq.Again:
+            self._died("the kernel broke its connections")
 
     def _late_so_far(self) -> tuple[dict[str, Any], ...]:
         late, self._late = self._late, Fold()
@@ -143,14 +154,19 @@ class Kernel:
     async def _listen(self, channel: Any, take: Any) -> None:
         while True:
             parts = await channel.socket.recv_multipart()
+            if sum(map(len, parts)) > MESSAGE_BYTES:
+                self.not_understood += 1
+                continue
             try:
                 _, rest = self._client.session.feed_identities(parts)
                 message = self._client.session.deserialize(rest)
+                if not isinstance(message["content"], dict):
+                    raise TypeError("the content of a message is an object")
                 take(
                     message["msg_type"], message["parent_header"].get("msg_id"), message["content"]
                 )
-            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-                self.not_understood += 1  # forged or broken: the agent's doing, and no harm
+            except Exception:  # noqa: BLE001 - forged or broken in any way: counted, and no harm
+                self.not_understood += 1
 
     def _iopub(self, kind: str, parent: str | None, content: dict[str, Any]) -> None:
         cell = self._running
@@ -181,14 +197,13 @@ class Kernel:
 
     # ── life and death ────────────────────────────────────────────────────────────────────
 
-    async def _watch_connection(self) -> None:
-        """The kernel's end of the shell connection closes when it dies, however it dies."""
-        shell = self._client.shell_channel.socket
-        with shell.get_monitor_socket(zmq.EVENT_DISCONNECTED) as monitor:
+    async def _watch_connection(self, channel: Any) -> None:
+        """The kernel's end of a connection closes when it dies, however it dies."""
+        with channel.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED) as monitor:
             try:
                 await recv_monitor_message(monitor)
             finally:
-                shell.disable_monitor()
+                channel.socket.disable_monitor()
         try:  # the exit code says more than the broken connection; it comes at once or not at all
             code = await asyncio.wait_for(self.process.wait(), LAST_WORDS_S)
             self._died(cause_of_death(code))
@@ -212,15 +227,18 @@ class Kernel:
         """Connect, and wait until the kernel answers. Raises `KernelError`."""
         client = self._client
         client.start_channels(stdin=False, hb=False)
+        for channel in (client.shell_channel, client.control_channel):
+            channel.socket.setsockopt(zmq.SNDTIMEO, 0)
         loop = asyncio.get_running_loop()
         self._answers = {
             kind: loop.create_future() for kind in ("iopub_welcome", "kernel_info_reply")
         }
+        channels = (client.shell_channel, client.control_channel, client.iopub_channel)
         watches = (
             self._listen(client.iopub_channel, self._iopub),
             self._listen(client.shell_channel, self._shell),
             self._listen(client.control_channel, self._control),
-            self._watch_connection(),
+            *map(self._watch_connection, channels),
             self._watch_process(),
         )
         self._tasks = [asyncio.create_task(watch) for watch in watches]
@@ -299,10 +317,9 @@ def finished(
     reply = cell.reply or {}
     told = reply.get("kernel_env")
     told = told if isinstance(told, dict) else {}
-    count = reply.get("execution_count")
     return Cell(
         outputs=cell.fold.outputs(),
-        execution_count=count if isinstance(count, int) else None,
+        execution_count=count_of(reply.get("execution_count")),
         seconds=round(seconds, 6),
         timed_out=timed_out,
         state_lost=state_lost,
@@ -320,6 +337,21 @@ FILES = TypeAdapter(tuple[FileChange, ...])
 def parsed(adapter: TypeAdapter[tuple[T, ...]], told: Any) -> tuple[T, ...]:
     """What the kernel told in its own words, if it is what it should be; else nothing."""
     try:
-        return adapter.validate_python(json_of(told[:MOST_TOLD]))
-    except (ValidationError, TypeError, KeyError):
+        return adapter.validate_python(
+            [
+                {name: brief(value) for name, value in json_of(entry).items()}
+                for entry in told[:MOST_TOLD]
+            ]
+        )
+    except (ValidationError, TypeError, KeyError, AttributeError):
         return ()
+
+
+def brief(value: Any) -> Any:
+    """A word or a number of a size that can be shown."""
+    match value:
+        case str():
+            return value[:WORD_CHARACTERS]
+        case int():
+            return max(0, min(value, 1 << 62))
+    return value

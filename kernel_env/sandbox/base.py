@@ -147,7 +147,10 @@ class Sandbox(Protocol):
         """What is there, without following links; None when nothing is."""
 
     async def sweep(self, *, empty: bool) -> None:
-        """End every program in the box; with `empty`, also delete all that they wrote."""
+        """End every program in the box and empty its temporary folders.
+
+        With `empty`, the workspace too. Raises `OSError` when something cannot be deleted.
+        """
 
 
 def read_descriptor(descriptor: int, path: PurePosixPath, limit_bytes: int) -> bytes:

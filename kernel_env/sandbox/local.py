@@ -77,7 +77,7 @@ class LocalSandbox(Boxed):
         return path
 
     async def sweep(self, *, empty: bool) -> None:
-        """End every program in the box; with `empty`, also delete all that they wrote."""
+        """End every program, empty the temporary folders and, with `empty`, the workspace."""
         assert self._root is not None
-        folders = [str(self._root / name) for name in ("workspace", "home", "tmp")]
-        await self.box.ask("sweep", empty=folders if empty else [])
+        names = ["home", "tmp", *(["workspace"] if empty else [])]
+        await self.box.ask("sweep", empty=[str(self._root / name) for name in names])

@@ -115,8 +115,43 @@ def test_the_error_is_kept_however_many_outputs_came_before() -> None:
 
     folded = fold(*([display("d")] * (MOST_OUTPUTS + 50)), error)
 
-    assert len(folded.outputs()) == MOST_OUTPUTS + 1
+    assert len(folded.outputs()) == MOST_OUTPUTS
     assert folded.outputs()[-1]["ename"] == "E"
+
+
+def test_nothing_that_is_repeated_gets_around_the_limits() -> None:
+    big = "x" * 1_000_000
+    shown = {"data": {"text/plain": "a"}, "transient": {"display_id": "q"}}
+    update = {**shown, "data": {"text/plain": big}, "metadata": {"m": big}}
+    error = {"ename": "E", "evalue": big, "traceback": [big] * 300}
+
+    updates = fold(*([("display_data", shown)] * 150), ("update_display_data", update))
+    metadata = fold(*([("display_data", update)] * 50))
+    errors = fold(*([("error", error)] * 300))
+    names = fold(*(("stream", {"name": f"n{n}", "text": "x" * 80_000}) for n in range(300)))
+
+    for folded in (updates, metadata, errors, names):
+        assert sum(map(size_of, folded.outputs())) < DISPLAY_BYTES + 4 * HEAD_BYTES + 1_000_000
+
+
+def test_an_animation_keeps_its_last_picture() -> None:
+    image = ("display_data", {"data": {"image/png": "x" * 100_000}})
+
+    folded = fold(*([("clear_output", {"wait": True}), image] * 60))
+
+    assert list(folded.outputs()[0]["data"]) == ["image/png"]
+
+
+def test_nesting_without_end_is_cut() -> None:
+    deep: object = 1
+    for _ in range(900):
+        deep = [deep]
+
+    folded = fold(("display_data", {"data": {"application/json": deep, "foo+json": {"a": 1}}}))
+
+    data = folded.outputs()[0]["data"]
+    assert str(data["application/json"]).count("[") == 50
+    assert isinstance(data["foo+json"], str)
 
 
 JSON = st.recursive(

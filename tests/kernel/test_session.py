@@ -186,6 +186,44 @@ async def test_messages_that_are_none_and_forged_ones_do_no_harm(kernel: Kernel)
     assert kernel.not_understood >= 1
 
 
+BREAKING = """
+import os, socket, threading, time
+def channel(number):
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            s = socket.socket(fileno=os.dup(int(name)))
+            end = s.family == socket.AF_UNIX and s.getsockname().endswith(f"/s-{number}")
+            if end and not s.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                return s
+        except OSError:
+            pass
+def break_(number):
+    channel(number).send(b"\\x02" + (2**60).to_bytes(8, "big"))
+"""
+
+
+@pytest.mark.parametrize("number", [1, 2, 4])
+async def test_a_connection_that_is_broken_on_purpose_does_not_hold_the_host(
+    kernel: Kernel, number: int
+) -> None:
+    began = time.monotonic()
+
+    cell = await kernel.run(f"{BREAKING}\nbreak_({number}); time.sleep(60)", timeout_s=5)
+
+    assert time.monotonic() - began < 4
+    assert cell.state_lost == "the kernel closed its connections"
+
+
+async def test_a_message_without_parts_does_not_deafen_the_host(kernel: Kernel) -> None:
+    cell = await kernel.run(
+        "get_ipython().kernel.iopub_socket.send_multipart([b'x', b'<IDS|MSG>']); print('hello')",
+        timeout_s=10,
+    )
+
+    assert text(cell) == "hello\n"
+    assert cell.state_lost is None
+
+
 async def test_code_that_utf8_cannot_write_is_an_error_of_the_cell(kernel: Kernel) -> None:
     cell = await kernel.run("print('\ud800')", timeout_s=20)
     after = await kernel.run("print('\\ud800'.encode('utf-8', 'surrogatepass'))", timeout_s=20)

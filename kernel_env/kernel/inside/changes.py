@@ -29,7 +29,7 @@ Print = tuple[int, str, str, int]
 def describe(value: Any) -> Print:
     """Identity, type, shape and size of a value."""
     kind = type(value)
-    name, shape, size = kind.__name__, "", 0
+    name, shape, size = kind.__name__[:100], "", 0
     if kind in CONTAINERS:
         shape, size = str(len(value)), sys.getsizeof(value)
     elif (kind.__module__ or "").partition(".")[0] in SHAPED:

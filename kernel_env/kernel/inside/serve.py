@@ -8,7 +8,6 @@ tells in each reply which variables and files the cell changed.
 import json
 import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +42,17 @@ def adopting(sockets: dict[int, int]) -> type[IPKernelApp]:
     """An application whose ports are numbers of descriptors that already listen."""
 
     class App(IPKernelApp):
+        given: dict[str, Any]
+
+        def init_connection_file(self) -> None:
+            self.load_connection_info(self.given)  # type: ignore[arg-type]
+
+        def write_connection_file(self, **_: Any) -> None:
+            """Nobody reads it, and the disk may be full."""
+
+        def cleanup_connection_file(self) -> None:
+            """There is none."""
+
         def _try_bind_socket(self, s: Any, port: int) -> int:
             s.setsockopt(zmq.USE_FD, sockets[port])
             s.bind(f"ipc://{self.ip}-{port}")
@@ -70,13 +80,11 @@ def main() -> None:
         "signature_scheme": "hmac-sha256",
         **ports,
     }
-    descriptor, path = tempfile.mkstemp(prefix="kernel-", suffix=".json")
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(connection, file)
     for descriptor in given["sockets"]:
         os.set_inheritable(descriptor, False)
-    app = adopting(dict(enumerate(given["sockets"], 1))).instance(kernel_class=Kernel)
-    app.initialize(["-f", path, "--HistoryManager.enabled=False"])
+    app: Any = adopting(dict(enumerate(given["sockets"], 1))).instance(kernel_class=Kernel)
+    app.given = connection
+    app.initialize(["--HistoryManager.enabled=False"])
     app.start()
 
 

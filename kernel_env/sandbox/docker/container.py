@@ -104,9 +104,9 @@ class DockerSandbox(Boxed):
             await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
     async def sweep(self, *, empty: bool) -> None:
-        """End every program in the container; with `empty`, also delete all that they wrote."""
-        folders = [str(WORKSPACE), HOME, "/tmp", "/dev/shm"]  # noqa: S108 - the container's own
-        await self.box.ask("sweep", empty=folders if empty else [])
+        """End every program, empty the temporary folders and, with `empty`, the workspace."""
+        temporary = [HOME, "/tmp", "/dev/shm"]  # noqa: S108 - the container's own
+        await self.box.ask("sweep", empty=[*temporary, *([str(WORKSPACE)] if empty else [])])
 
     async def _meet(self, container: Container) -> None:
         meeting = asyncio.ensure_future(self.box.meet(timeout_s=START_S))
