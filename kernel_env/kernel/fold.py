@@ -235,27 +235,31 @@ def take_back(seen: bytearray, line: int) -> None:
 
 
 def error_output(content: dict[str, Any]) -> Output:
-    """An nbformat error output, its strings cut."""
+    """An nbformat error output, its strings cut; of a long traceback the end is kept."""
     traceback = content.get("traceback")
-    traceback = traceback if isinstance(traceback, list) else []
-    text = "\n".join(text_of(line) for line in traceback[:MOST_OUTPUTS])
-    lines = [text_of(line) for line in traceback[:MOST_OUTPUTS]]
-    if len(text) > ERROR_BYTES:
-        lines = [shortened(text)]
+    lines: list[str] = []
+    room = ERROR_BYTES
+    for line in reversed(traceback if isinstance(traceback, list) else []):
+        lines.insert(0, shortened(line))
+        room -= len(lines[0])
+        if room < 0 or len(lines) >= MOST_OUTPUTS:
+            break
     return {
         "output_type": "error",
-        "ename": shortened(text_of(content.get("ename"))) or "Error",
-        "evalue": shortened(text_of(content.get("evalue"))),
+        "ename": shortened(content.get("ename")) or "Error",
+        "evalue": shortened(content.get("evalue")),
         "traceback": lines,
     }
 
 
-def shortened(text: str) -> str:
+def shortened(value: Any) -> str:
     """The beginning and the end of a text that is too long."""
+    text = value if isinstance(value, str) else text_of(value)
     half = ERROR_BYTES // 2
     if len(text) <= ERROR_BYTES:
-        return text
-    return f"{text[:half]}\n[… {len(text) - ERROR_BYTES:,} characters left out …]\n{text[-half:]}"
+        return text_of(text)
+    note = f"[… {len(text) - ERROR_BYTES:,} characters left out …]"
+    return text_of(f"{text[:half]}\n{note}\n{text[-half:]}")
 
 
 def display_id(content: dict[str, Any]) -> str | None:

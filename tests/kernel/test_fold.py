@@ -123,7 +123,7 @@ def test_nothing_that_is_repeated_gets_around_the_limits() -> None:
     big = "x" * 1_000_000
     shown = {"data": {"text/plain": "a"}, "transient": {"display_id": "q"}}
     update = {**shown, "data": {"text/plain": big}, "metadata": {"m": big}}
-    error = {"ename": "E", "evalue": big, "traceback": [big] * 300}
+    error = {"ename": "E", "evalue": big, "traceback": [big] * 16}
 
     updates = fold(*([("display_data", shown)] * 150), ("update_display_data", update))
     metadata = fold(*([("display_data", update)] * 50))
