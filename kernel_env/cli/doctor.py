@@ -22,11 +22,13 @@ class Finding:
 
 
 def doctor(
-    clean: Annotated[bool, typer.Option("--clean", help="Remove containers left behind.")] = False,
+    clean: Annotated[
+        bool, typer.Option("--clean", help="Remove what killed processes left.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON line per finding.")] = False,
 ) -> None:
     """Look at engine, images, sandbox, tasks, keys and leftovers."""
-    findings = [*containers(clean=clean), *surroundings()]
+    findings = [*containers(clean=clean), *folders(clean=clean), *surroundings()]
     if json:
         for finding in findings:
             answer_json(asdict(finding))
@@ -74,6 +76,23 @@ def containers(*, clean: bool) -> Iterator[Finding]:
         what="leftovers",
         ok=not left,
         found=f"{len(left)} containers whose owner is gone",
+        todo="run: kernel-env doctor --clean" if left else "",
+    )
+
+
+def folders(*, clean: bool) -> Iterator[Finding]:
+    """Temporary folders that a killed process left."""
+    from kernel_env import temporary
+
+    if clean:
+        for path in temporary.abandoned():
+            note(f"removing {path}")
+            shutil.rmtree(path, ignore_errors=True)
+    left = temporary.abandoned()
+    yield Finding(
+        what="folders",
+        ok=not left,
+        found=f"{len(left)} temporary folders whose owner is gone",
         todo="run: kernel-env doctor --clean" if left else "",
     )
 

@@ -9,12 +9,12 @@ import os
 import secrets
 import shutil
 import socket
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from kernel_env import temporary
 from kernel_env.kernel.inside import __path__ as inside_path
 from kernel_env.sandbox.base import Process, Sandbox
 
@@ -43,7 +43,7 @@ class Launched:
 
 async def launch(sandbox: Sandbox, *, env: Mapping[str, str] | None = None) -> Launched:
     """Start a kernel in a box. Raises `SandboxError`, and `OSError` for a full disk."""
-    folder = Path(tempfile.mkdtemp(prefix="kernel-env-"))
+    folder = temporary.folder()
     listeners: list[socket.socket] = []
     try:
         key = secrets.token_hex(16)

@@ -10,9 +10,9 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path, PurePosixPath
 
+from kernel_env import temporary
 from kernel_env.sandbox import pid1
 from kernel_env.sandbox.base import WORKSPACE, Spec
 from kernel_env.sandbox.box import Box, Boxed
@@ -32,7 +32,7 @@ class LocalSandbox(Boxed):
         self._process: subprocess.Popen[bytes] | None = None
 
     async def _open(self) -> None:
-        self._root = Path(tempfile.mkdtemp(prefix="kernel-env-"))
+        self._root = temporary.folder()
         for name in ("workspace", "home", "tmp", "door"):
             (self._root / name).mkdir()
         self.environment = {

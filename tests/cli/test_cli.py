@@ -213,7 +213,8 @@ def test_doctor_finds_engine_and_images_and_removes_only_our_strays() -> None:
         assert found["engine"]["ok"]
         assert found["image base"]["ok"]
         assert found["leftovers"]["found"].startswith("1 ")
-        assert json.loads(cleaned.stdout.splitlines()[-4])["ok"]
+        tidy = {row["what"]: row for row in map(json.loads, cleaned.stdout.splitlines())}
+        assert tidy["leftovers"]["ok"]
         left = {c.id for c in client.containers.list(all=True, ignore_removed=True)}
         assert stray.id not in left
         assert {living.id, other.id} <= left

@@ -17,7 +17,6 @@ are shared like everywhere.
 import asyncio
 import os
 import shutil
-import tempfile
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +28,7 @@ from docker.errors import APIError, DockerException, NotFound
 from docker.models.containers import Container
 from docker.types import DeviceRequest, Ulimit
 
+from kernel_env import temporary
 from kernel_env.errors import SandboxError
 from kernel_env.sandbox import pid1
 from kernel_env.sandbox.base import GIB, WORKSPACE, Spec
@@ -76,7 +76,7 @@ class DockerSandbox(Boxed):
                 f"the image {self.spec.image!r} is not built; "
                 f"run: kernel-env images build {self.spec.image}"
             )
-        self._folder = Path(tempfile.mkdtemp(prefix="kernel-env-"))
+        self._folder = temporary.folder()
         doorway = self._folder / "door"
         doorway.mkdir()
         doorway.chmod(0o755)
@@ -208,17 +208,6 @@ def strays(client: docker.DockerClient) -> list[Container]:
 
     def abandoned(container: Container) -> bool:
         name, _, pid = container.labels.get(f"{LABEL}.owner", ":").rpartition(":")
-        return name == host and pid.isdigit() and not running(int(pid))
+        return name == host and pid.isdigit() and not temporary.process_runs(int(pid))
 
     return [container for container in found if abandoned(container)]
-
-
-def running(pid: int) -> bool:
-    """Whether a process of this number exists on this machine."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
