@@ -417,6 +417,22 @@ async def test_a_workspace_that_cannot_be_deleted_does_not_stop_a_reset(episode:
 
 
 @pytest.mark.docker
+async def test_the_answers_are_nowhere_in_the_container(tiny: str, tmp_path: Path) -> None:
+    async with open_episode(tiny, sandbox="docker", out=tmp_path) as episode:
+        names = "answers* leaderboard* grade.py prepare.py solution.ipynb private"
+        wanted = " -o ".join(f"-name '{name}'" for name in names.split())
+        outcome = await run(
+            episode,
+            f"!find /data /workspace /opt/kernel_env /run /tmp /home /root /mnt {wanted} 2>/dev/null\n"
+            "!grep -rlE ',(Public|Private)' /data /opt/kernel_env /run 2>/dev/null\n"
+            "!env | grep -iE 'answer|token|key|secret|kernel_env_'\n"
+            "!cat /proc/self/mountinfo | grep -cE 'answers|private'\n",
+        )
+
+    assert "".join(o["text"] for o in outcome.cell.outputs).split() == ["0"]
+
+
+@pytest.mark.docker
 async def test_full_temporary_folders_do_not_keep_the_next_kernel_from_starting(
     tiny: str, tmp_path: Path
 ) -> None:
