@@ -255,6 +255,7 @@ class Boxed(ABC):
                 code = await asyncio.wait_for(process.wait(), timeout_s)
             except TimeoutError:
                 await process.signal(signal.SIGKILL)
+                await asyncio.wait([process.ended], timeout=ANSWER_S)  # killed means gone
                 raise
             await asyncio.wait([drained], timeout=1.0)  # a grandchild may hold the pipe for ever
         return Completed(exit_code=code, output=bytes(kept))
