@@ -9,7 +9,6 @@ the kernel that the next cell will run in, and the clock.
 """
 
 import asyncio
-import contextlib
 import hashlib
 import json
 import secrets
@@ -22,7 +21,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from kernel_env import codec, trajectory
+from kernel_env import codec
 from kernel_env.action import (
     Action,
     ExecuteCode,
@@ -422,8 +421,10 @@ def status_of(error: Exception) -> Status:
 
 async def finish(episode: Episode, status: Status, reason: str) -> None:
     """End the box, then write the ending and the notebook, whatever state things are in."""
-    with contextlib.suppress(SandboxError):
+    try:
         await episode.close()
+    except SandboxError as error:
+        reason = f"{reason}; {error}"
     try:
         await episode.finish(status, reason)
     finally:
@@ -502,6 +503,3 @@ def rules_of(
         folder=folder,
     )
     return rules, header
-
-
-__all__ = ["Episode", "Rules", "open_episode", "trajectory"]

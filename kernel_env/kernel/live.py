@@ -104,8 +104,15 @@ class Live:
         if self._box is not None:
             try:
                 await self._box.sweep(empty=empty)
-            except (SandboxError, OSError):  # OSError: what the agent left cannot be deleted
+            except SandboxError:
                 await self._end_box()
+            except OSError as error:  # what the agent left cannot be deleted
+                await self._end_box()
+                if not empty:
+                    self._untold = (
+                        f"a temporary folder could not be emptied ({error.strerror}), so the box"
+                        f" was replaced; the files in {WORKSPACE} are gone too"
+                    )
 
     async def _box_is_gone(self) -> bool:
         await asyncio.sleep(0)  # the end of the box may be the next thing we hear

@@ -1,4 +1,4 @@
-"""Run agents on tasks: one episode here, many of them in `local`."""
+"""Run agents on tasks (`one`), and the reference pipelines of a leaderboard (`population`)."""
 
 from kernel_env.runner.one import Plan, run_episode
 

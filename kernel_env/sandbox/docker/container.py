@@ -23,8 +23,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import docker
-import requests
-from docker.errors import APIError, DockerException, NotFound
+from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 from docker.types import DeviceRequest, Ulimit
 
@@ -66,10 +65,11 @@ class DockerSandbox(Boxed):
             "PYTHONDONTWRITEBYTECODE": "1",
         }
         self._folder: Path | None = None
+        self._client: docker.DockerClient | None = None
         self._creating: asyncio.Task[Container] | None = None
 
     async def _open(self) -> None:
-        client = await asyncio.to_thread(engine.connect)
+        client = self._client = await asyncio.to_thread(engine.connect)
         image = images.find(self.spec.image)
         if not await call(images.is_built, client, image):
             raise SandboxError(
@@ -100,13 +100,15 @@ class DockerSandbox(Boxed):
             await asyncio.wait({creating})  # what the engine was asked for, it makes
             if not creating.cancelled() and creating.exception() is None:
                 await asyncio.shield(asyncio.to_thread(remove, creating.result()))
+        if self._client is not None:
+            self._client.close()
         if self._folder is not None:
             await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
     async def sweep(self, *, empty: bool) -> None:
         """End every program, empty the temporary folders and, with `empty`, the workspace."""
-        temporary = [HOME, "/tmp", "/dev/shm"]  # noqa: S108 - the container's own
-        await self.box.ask("sweep", empty=[*temporary, *([str(WORKSPACE)] if empty else [])])
+        folders = [HOME, "/tmp", "/dev/shm"]  # noqa: S108 - the container's own
+        await self.box.ask("sweep", empty=[*folders, *([str(WORKSPACE)] if empty else [])])
 
     async def _meet(self, container: Container) -> None:
         meeting = asyncio.ensure_future(self.box.meet(timeout_s=START_S))
@@ -172,11 +174,12 @@ class DockerSandbox(Boxed):
 
 async def call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Ask the engine off the event loop; its refusals become one line of `SandboxError`."""
-    try:
-        return await asyncio.to_thread(function, *args, **kwargs)
-    except (DockerException, requests.RequestException) as error:
-        said = getattr(error, "explanation", None) or str(error)
-        raise SandboxError(f"the Docker engine refused: {' '.join(str(said).split())}") from error
+
+    def asked() -> T:
+        with engine.plainly("the Docker engine refused"):
+            return function(*args, **kwargs)
+
+    return await asyncio.to_thread(asked)
 
 
 def remove(container: Container) -> None:
