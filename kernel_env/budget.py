@@ -39,6 +39,10 @@ class Budget:
     tokens: int | None = None
     money: float | None = None
     """US dollars."""
+    checkpoints: int = 4
+    """How many moments are kept as they were, the latest included, to go back to and fork from."""
+    checkpoint_gb: float = 2.0
+    """Memory of their kernels together, in GiB, of what they share with others their share."""
 
     def changed(self, overrides: Mapping[str, float | None]) -> "Budget":
         """This budget with some limits replaced.

@@ -4,22 +4,22 @@
         step = await episode.act(ExecuteCode(code="1 + 1"))
         print(episode.observation.text)
 
-The episode's state is its list of steps. What looks like state here are the box and
-the kernel that the next cell will run in, and the clock.
+The episode's state is its list of steps. What looks like state here are the kernel that
+the next cell will run in, and the clock.
 """
 
 import asyncio
 import hashlib
 import json
-import secrets
+import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from kernel_env import codec
 from kernel_env.action import (
@@ -31,7 +31,7 @@ from kernel_env.action import (
     Reset,
     ValidateCode,
 )
-from kernel_env.budget import Budget, Spent
+from kernel_env.budget import Spent
 from kernel_env.errors import (
     AgentError,
     EpisodeOver,
@@ -44,13 +44,13 @@ from kernel_env.errors import (
 from kernel_env.grading import leaderboard, reward
 from kernel_env.grading.grade import Grade
 from kernel_env.grading.process import Grader, Scores
-from kernel_env.kernel.launch import PROGRAM, PROGRAM_FOLDER
 from kernel_env.kernel.live import Live
+from kernel_env.kernel.pool import Pool
 from kernel_env.kernel.scratch import NOTE
 from kernel_env.observation import Feedback, Observation, history, observe, opening
 from kernel_env.record import RECORD, Record, record
-from kernel_env.sandbox.base import DATA, FileStat, Sandbox, Spec
-from kernel_env.sandbox.choose import choose
+from kernel_env.rules import Rules, branched, rules_of
+from kernel_env.sandbox.base import DATA, FileStat
 from kernel_env.step import (
     Checked,
     Graded,
@@ -62,41 +62,38 @@ from kernel_env.step import (
     Step,
     Told,
 )
-from kernel_env.tasks import Task, catalog
+from kernel_env.tasks import Task
 from kernel_env.tasks.info import info as about
-from kernel_env.tasks.prepare import Prepared, marking, prepare
-from kernel_env.trajectory import JOURNAL, NOTEBOOK, Ending, Header, Journal, Status, write_notebook
+from kernel_env.tasks.prepare import marking
+from kernel_env.trajectory import (
+    JOURNAL,
+    NOTEBOOK,
+    Ending,
+    Fork,
+    Journal,
+    Status,
+    write_notebook,
+)
 
 MB = 1_000_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rules:
-    """Everything that is decided before an episode begins."""
-
-    task: Task
-    prepared: Prepared
-    budget: Budget
-    reward: reward.Reward
-    reward_title: str
-    """What the reward is, for a reader."""
-    feedback: Feedback
-    make_sandbox: Callable[[], Sandbox]
-    folder: Path
-    """Where the journal, the notebook and the submissions go."""
+SUBMISSIONS = "submissions"
 
 
 class Episode:
     """An agent's work on one task, from a fresh kernel to the end of its budget."""
 
-    def __init__(self, rules: Rules, journal: Journal, grader: Grader) -> None:
+    def __init__(
+        self, rules: Rules, journal: Journal, family: "Family", live: Live | None = None
+    ) -> None:
         self.rules = rules
         self.steps = journal
         self.progress = Progress(higher_is_better=rules.task.scoring.higher_is_better)
         self.latest: Step | None = None
-        self._grader = grader
-        paths = {"DATA_PATH": DATA, "OUTPUT_PATH": rules.task.submission_path}
-        self._live = Live(rules.make_sandbox, paths)
+        self._family = family.join()
+        limits = rules.budget
+        self._live = live or Live(
+            rules.open_seat, checkpoints=limits.checkpoints, checkpoint_gb=limits.checkpoint_gb
+        )
         self._submission: FileStat | None = None
         self._seen_sha256 = ""
         self._began = time.monotonic()
@@ -201,17 +198,18 @@ class Episode:
     async def _outcome(self, action: Action) -> Outcome:
         match action:
             case ExecuteCode(code=code):
-                cell = await self._live.run(code, timeout_s=self._cell_seconds)
+                step = len(self.steps) + 1
+                cell = await self._live.run(code, timeout_s=self._cell_seconds, step=step)
                 return Ran(cell=cell, submission=await self._grade_if_changed())
             case ValidateCode(code=code):
                 cell = await self._live.try_out(code, timeout_s=self._cell_seconds)
-                return Checked(cell=cell, note=NOTE)
+                return Checked(cell=cell, note=NOTE if self._live.seat.home.plain else "")
             case RequestInfo(info_type=what):
                 return Told(text=self.info(what))
             case GetHistory(last=last):
                 return Told(text=history(self.steps[-last:]))
             case Reset():
-                await self._live.reset()
+                await self._live.reset(step=len(self.steps) + 1)
                 self._submission, self._seen_sha256 = None, ""
                 return Restarted()
 
@@ -230,10 +228,10 @@ class Episode:
 
     async def _grade_if_changed(self) -> Graded | Refused | None:
         """Grade what the cell left if it is not what was there before."""
-        box = self._live.box
+        live = self._live
         path, limit = self.rules.task.submission_path, self.rules.task.file.submission.limit_mb
         try:
-            found = await box.stat(path)
+            found = await live.stat(path)
             if found == self._submission:
                 return None
             self._submission = found
@@ -245,7 +243,7 @@ class Episode:
                 return Refused(
                     reason=f"{path.name} is a {found.what}; write a regular CSV file there"
                 )
-            data = await box.read(path, limit_bytes=int(limit * MB))
+            data = await live.read(path, limit_bytes=int(limit * MB))
         except SandboxError:
             return None  # the box died with the cell; the cell says so
         except OSError as error:
@@ -256,7 +254,7 @@ class Episode:
         self._seen_sha256 = sha256
         splits: Any = ("Public", "Private") if self.rules.feedback == "both" else ("Public",)
         try:
-            scores = await self._grader.grade(
+            scores = await self._family.grader.grade(
                 data, marking(self.rules.task, self.rules.prepared), splits
             )
         except SubmissionError as error:
@@ -292,7 +290,7 @@ class Episode:
             raise SandboxError(f"{path} cannot be read: {error.strerror}") from error
 
     def _submission_file(self, step: int) -> Path:
-        return self.folder / "submissions" / f"step-{step:04d}.csv"
+        return self.folder / SUBMISSIONS / f"step-{step:04d}.csv"
 
     def _reward(self, outcome: Outcome) -> tuple[float, str]:
         if not isinstance(outcome, Ran):
@@ -307,37 +305,165 @@ class Episode:
                 earned = self.rules.reward(grade, best, self.rules.task.scoring.higher_is_better)
                 return earned, self.rules.reward_title
 
+    # ── branches ──────────────────────────────────────────────────────────────────────────
+
+    async def fork(
+        self, n: int = 1, *, at_step: int | None = None, reseed: bool = False
+    ) -> list["Episode"]:
+        """Episodes that go on from this moment, or from after an earlier step; this one may too.
+
+        Each has its own kernel, workspace, trajectory and budget, the steps until then included;
+        memory is shared until it is written to. Each is to be left like an `open_episode`:
+        `async with child: …`, or `await child.end()`.
+
+        Args:
+            n: how many.
+            at_step: the step after which they begin. Where its checkpoint is not kept any more,
+                cells are run again; `rules.header.fork` says which of the two it was.
+            reseed: give each its own random states; without it all draw the same numbers.
+
+        Raises:
+            UsageError: there is no such step.
+            SandboxError, KernelError: the machine failed; this episode is not affected.
+        """
+        async with self._acting:
+            step = len(self.steps) if at_step is None else at_step
+            if n < 1 or not 0 <= step <= len(self.steps):
+                raise UsageError(
+                    f"{n} forks at step {step} were asked for; there must be at least one, at a"
+                    f" step from 0 to {len(self.steps)}"
+                )
+            children: list[Episode] = []
+            try:
+                for number in range(n):
+                    seed = seed_of(self.rules.header.episode, step, number) if reseed else None
+                    children.append(await self._branch(step, seed))
+            except BaseException:
+                for child in children:
+                    await child.end("machine_failed", "its siblings could not be made")
+                raise
+            return children
+
+    async def _branch(self, step: int, seed: int | None) -> "Episode":
+        branch = await self._live.branch(step=step, seed=seed)
+        try:
+            header = self.rules.header
+            fork = Fork(
+                episode=header.episode,
+                step=step,
+                how="replay" if branch.cells else "copy",
+                cells=branch.cells,
+                lost=branch.lost,
+                seed=seed,
+            )
+            rules = branched(self.rules, fork)
+            copy_submissions(self.folder, rules.folder, step)
+            journal = Journal(rules.folder / JOURNAL, rules.header, begin=self.steps.lines(step))
+            child = Episode(rules, journal, self._family, branch.live)
+            await child._go_on()
+        except BaseException:
+            await branch.live.close()
+            raise
+        return child
+
+    async def _go_on(self) -> None:
+        """Stand where the steps that are there already lead to."""
+        for step in self.steps:
+            self.progress, self.latest = self.progress.after(step), step
+            if isinstance(step.outcome, Restarted):
+                self._seen_sha256 = ""
+            elif isinstance(step.submission, Graded):
+                self._seen_sha256 = step.submission.sha256
+        self._began -= self.progress.spent.seconds
+        self._submission = await self._live.stat(self.rules.task.submission_path)
+
     # ── beginning and end ─────────────────────────────────────────────────────────────────
 
-    async def start(self) -> None:
-        """Have the box and the kernel ready; the clock starts then."""
-        await self._live.start()
-        self._began = time.monotonic()
+    async def __aenter__(self) -> Self:
+        """Have the box and the kernel ready; the clock of a new episode starts then."""
+        try:
+            await self._live.start()
+        except BaseException as error:
+            await self.__aexit__(type(error), error, error.__traceback__)
+            raise
+        if self.latest is None:
+            self._began = time.monotonic()
+        return self
 
-    async def finish(self, status: Status, reason: str) -> Ending:
-        """Grade the chosen submission on the private split and write the ending. Only once."""
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End the episode and say why."""
+        match error:
+            case None:
+                over = self.over
+                await self.end("budget" if over else "finished", over or "the agent was done")
+            case asyncio.CancelledError() | KeyboardInterrupt() | GeneratorExit():
+                await self.end("interrupted", "the operator stopped the episode")
+            case _:
+                await self.end(status_of(error), str(error) or type(error).__name__)
+
+    async def end(self, status: Status = "finished", reason: str = "the agent was done") -> Ending:
+        """End the kernel, grade the chosen submission on both splits, write ending and notebook.
+
+        Whatever state things are in. May be called again, and does nothing then.
+        """
         if self.steps.ending is None:
-            best, chosen, grade = self.progress.best, None, None
-            if best is not None:
-                data = self._kept(best.step)
-                scores = await self._grader.grade(
-                    data, marking(self.rules.task, self.rules.prepared), ("Public", "Private")
-                )
-                chosen, grade = best.step, self._grade(scores)
-            ending = Ending(
-                status=status,
-                reason=reason,
-                spent=self.spent,
-                chosen_step=chosen,
-                grade=grade,
-            )
-            self.steps.end(ending)
+            try:
+                await self._live.close()
+            except (SandboxError, KernelError) as error:
+                reason = f"{reason}; {error}"
+            try:
+                self.steps.end(await self._ending(status, reason))
+            finally:
+                self.steps.close()
+                await asyncio.to_thread(self._write)
+                await self._family.leave()
         assert self.steps.ending is not None
         return self.steps.ending
 
-    async def close(self) -> None:
-        """End the kernel and the box."""
-        await self._live.close()
+    async def _ending(self, status: Status, reason: str) -> Ending:
+        best, chosen, grade = self.progress.best, None, None
+        if best is not None:
+            data = self._kept(best.step)
+            scores = await self._family.grader.grade(
+                data, marking(self.rules.task, self.rules.prepared), ("Public", "Private")
+            )
+            chosen, grade = best.step, self._grade(scores)
+        return Ending(
+            status=status, reason=reason, spent=self.spent, chosen_step=chosen, grade=grade
+        )
+
+    def _write(self) -> None:
+        """The notebook, and the record beside it."""
+        write_notebook(self.steps.trajectory, self.notebook)
+        if found := self.record:
+            (self.folder / RECORD).write_text(json.dumps(found.json(), indent=1) + "\n")
+
+
+class Family:
+    """What an episode and its branches share: the process that grades. The last one ends it."""
+
+    def __init__(self, grader: Grader, stack: AsyncExitStack) -> None:
+        """`stack` is closed with the last episode; it holds the grader unless that was lent."""
+        self.grader, self._stack = grader, stack
+        self._warming = asyncio.create_task(grader.warm_up())
+        self._members = 0
+
+    def join(self) -> Self:
+        """One more."""
+        self._members += 1
+        return self
+
+    async def leave(self) -> None:
+        """One less."""
+        self._members -= 1
+        if not self._members:
+            await asyncio.gather(self._warming, return_exceptions=True)
+            await self._stack.aclose()
 
 
 def output_bytes(outcome: Outcome) -> int:
@@ -347,6 +473,23 @@ def output_bytes(outcome: Outcome) -> int:
     if isinstance(outcome, Ran | Checked):
         return sum(size_of(o) for o in (*outcome.cell.outputs, *outcome.cell.late))
     return 0
+
+
+def copy_submissions(parent: Path, child: Path, step: int) -> None:
+    """The graded submissions of the steps that two episodes share. Raises `SandboxError`."""
+    try:
+        for path in sorted((parent / SUBMISSIONS).glob("step-*.csv")):
+            if int(path.stem.removeprefix("step-")) <= step:
+                (child / SUBMISSIONS).mkdir(exist_ok=True)
+                shutil.copyfile(path, child / SUBMISSIONS / path.name)
+    except OSError as error:
+        raise SandboxError(f"{child} cannot be written: {error.strerror}") from error
+
+
+def seed_of(episode: str, step: int, number: int) -> int:
+    """A seed for the random states of a fork, other for each and the same each time."""
+    digest = hashlib.sha256(f"{episode} {step} {number}".encode()).digest()
+    return int.from_bytes(digest[:4], "big")
 
 
 @asynccontextmanager
@@ -361,7 +504,9 @@ async def open_episode(
     agent: str = "",
     model: str = "",
     seed: int = 0,
+    branching: bool = True,
     grader: Grader | None = None,
+    pool: Pool | None = None,
 ) -> AsyncIterator[Episode]:
     """An episode with a ready kernel; leaving it ends the box and writes the notebook.
 
@@ -373,39 +518,39 @@ async def open_episode(
         reward: `position`, `raw`, `improvement`, or a function.
         feedback: `public`, or `both` to tell the agent the private score as well.
         agent, model, seed: who plays, for the record.
+        branching: let copies of the kernel have files of their own. It takes a seccomp profile
+            that allows two calls more than Docker's default; without, trying code out holds
+            everything else still, and a fork runs the cells again in a container of its own.
         grader: a grading process to share; without it the episode starts its own.
+        pool: where to take a container from that was started ahead; see `Pool`.
 
     Raises:
         UsageError, TaskError, SandboxError, KernelError: before anything has begun.
     """
-    rules, header = await asyncio.to_thread(
-        rules_of, task, sandbox, Path(out), budget or {}, reward, feedback, agent, model, seed
+    rules = await asyncio.to_thread(
+        rules_of,
+        task,
+        sandbox=sandbox,
+        out=Path(out),
+        budget=budget or {},
+        how=reward,
+        feedback=feedback,
+        agent=agent,
+        model=model,
+        seed=seed,
+        branching=branching,
+        pool=pool,
     )
     async with AsyncExitStack() as stack:
+        journal = Journal(rules.folder / JOURNAL, rules.header)
         if grader is None:
             grader = await stack.enter_async_context(Grader())
-        episode = Episode(
-            rules, stack.enter_context(Journal(rules.folder / JOURNAL, header)), grader
-        )
-        stack.push_async_callback(episode.close)
-        warming = asyncio.create_task(grader.warm_up())
-        try:
-            await episode.start()
-            yield episode
-        except (asyncio.CancelledError, KeyboardInterrupt, GeneratorExit):
-            await finish(episode, "interrupted", "the operator stopped the episode")
-            raise
-        except Exception as error:
-            await finish(episode, status_of(error), str(error) or type(error).__name__)
-            raise
-        else:
-            over = episode.over
-            await finish(episode, "budget" if over else "finished", over or "the agent was done")
-        finally:
-            await asyncio.gather(warming, return_exceptions=True)
+        family = Family(grader, stack.pop_all())
+    async with Episode(rules, journal, family) as episode:
+        yield episode
 
 
-def status_of(error: Exception) -> Status:
+def status_of(error: BaseException) -> Status:
     """Who failed."""
     match error:
         case SandboxError() | KernelError():
@@ -417,89 +562,3 @@ def status_of(error: Exception) -> Status:
         case EpisodeOver():
             return "budget"
     return "crashed"
-
-
-async def finish(episode: Episode, status: Status, reason: str) -> None:
-    """End the box, then write the ending and the notebook, whatever state things are in."""
-    try:
-        await episode.close()
-    except SandboxError as error:
-        reason = f"{reason}; {error}"
-    try:
-        await episode.finish(status, reason)
-    finally:
-        await asyncio.to_thread(write, episode)
-
-
-def write(episode: Episode) -> None:
-    """The notebook, and the record beside it."""
-    write_notebook(episode.steps.trajectory, episode.notebook)
-    if found := episode.record:
-        (episode.folder / RECORD).write_text(json.dumps(found.json(), indent=1) + "\n")
-
-
-def rules_of(
-    task: str | Task,
-    sandbox: str,
-    out: Path,
-    budget: Mapping[str, float | None],
-    how: str | reward.Reward,
-    feedback: Feedback,
-    agent: str,
-    model: str,
-    seed: int,
-) -> tuple[Rules, Header]:
-    """Check everything that can be wrong before a box is started."""
-    found = catalog.find(task) if isinstance(task, str) else task
-    limits = found.budget.changed(budget)
-    rewards = reward.find(how)
-    if feedback not in ("public", "both"):
-        raise UsageError(f"feedback is {feedback!r}; it must be 'public' or 'both'")
-    name, make = choose(sandbox)
-    prepared = prepare(found)
-    started = datetime.now(UTC)
-    episode = f"{started:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
-    folder = out.absolute() / found.id / episode
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise UsageError(f"{folder} cannot be made: {error.strerror}") from error
-    spec = Spec(
-        image=found.file.image,
-        folders={DATA: prepared.public, PROGRAM: PROGRAM_FOLDER},
-        memory_gb=found.file.limits.memory_gb,
-        workspace_gb=found.file.limits.workspace_gb,
-        cpus=found.file.limits.cpus,
-    )
-    header = Header(
-        episode=episode,
-        task=found.id,
-        task_name=found.file.name,
-        task_version=prepared.public.parent.name,
-        description=found.description,
-        metric=found.scoring.title,
-        higher_is_better=found.scoring.higher_is_better,
-        leaderboard_kind=found.leaderboard.kind,
-        budget=limits,
-        reward=how if isinstance(how, str) else getattr(how, "__name__", "custom"),
-        feedback=feedback,
-        sandbox=name,
-        isolated=make.isolated,  # type: ignore[attr-defined]
-        image=spec.image,
-        agent=agent,
-        model=model,
-        seed=seed,
-        started=started.isoformat(timespec="seconds"),
-        version=version("kernel-env"),
-    )
-    rules = Rules(
-        task=found,
-        prepared=prepared,
-        budget=limits,
-        reward=rewards,
-        reward_title=reward.title(rewards),
-        feedback=feedback,
-        make_sandbox=lambda: make(spec),
-        folder=folder,
-    )
-    return rules, header

@@ -16,7 +16,7 @@ import weakref
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import gymnasium
 from gymnasium import spaces
@@ -28,6 +28,7 @@ from kernel_env.episode import Episode, open_episode
 from kernel_env.errors import ActionError, UsageError
 from kernel_env.grading.reward import Reward
 from kernel_env.grading.reward import find as find_reward
+from kernel_env.kernel.pool import Pool
 from kernel_env.observation import Feedback, Observation
 from kernel_env.record import Record
 from kernel_env.tasks import catalog
@@ -44,6 +45,8 @@ class Portal:
     """
 
     def __init__(self) -> None:
+        self._users = 0
+        self._pool: Pool | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="kernel_env", daemon=True
@@ -61,8 +64,24 @@ class Portal:
                 concurrent.futures.wait([future])
             raise
 
-    def close(self) -> None:
-        """End the loop and its thread."""
+    def join(self) -> Self:
+        """One more environment lives in the loop."""
+        self._users += 1
+        return self
+
+    def pool(self, size: int) -> Pool | None:
+        """The containers that wait for the environments in the loop."""
+        if self._pool is None and size:
+            self._pool = Pool(size=size)
+        return self._pool
+
+    def leave(self) -> None:
+        """One less; with the last one the loop and its thread end, and what waits."""
+        self._users -= 1
+        if self._users:
+            return
+        if self._pool is not None:
+            self.call(self._pool.__aexit__(None, None, None))
         self.call(self._loop.shutdown_default_executor())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -140,7 +159,8 @@ ACTIONS = Values(
 class KernelEnv(gymnasium.Env[View, Any]):
     """One task; every `reset` begins a new episode with a notebook of its own.
 
-    An observation is a dict: `text` says everything; `error`, `state_lost`, `public_score`
+    An observation is a dict: `text` says everything; `error`, `restored` (why the kernel had to be
+    put back), `state_lost`, `public_score`
     (of this step), `best_public_score`, `position` (0 … 1), `steps_left`, `seconds_left` say it
     to programs. An episode is truncated when its budget is used up; it never terminates by
     itself, because a better submission is always possible. `info` holds the number of steps, and
@@ -149,11 +169,13 @@ class KernelEnv(gymnasium.Env[View, Any]):
 
     metadata = {"render_modes": []}  # noqa: RUF012 - gymnasium's own declaration
 
-    def __init__(self, task: str, **options: Any) -> None:
+    def __init__(self, task: str, *, warm: int = 0, **options: Any) -> None:
+        self.warm = warm
         self.observation_space = spaces.Dict(
             {
                 "text": text(),
                 "error": text(),
+                "restored": text(),
                 "state_lost": text(),
                 "public_score": score(missing=True),
                 "best_public_score": score(missing=True),
@@ -167,7 +189,7 @@ class KernelEnv(gymnasium.Env[View, Any]):
             id=f"kernel_env/{Path(task).name}-v0",
             entry_point="kernel_env.gym:make",
             nondeterministic=True,  # an observation tells the time that was used
-            kwargs={"task": task, **options},
+            kwargs={"task": task, "warm": warm, **options},
         )
         self.task, self.options = task, options
         self.episode: Episode | None = None
@@ -187,9 +209,10 @@ class KernelEnv(gymnasium.Env[View, Any]):
         super().reset(seed=seed)
         self._end()
         if self._portal is None:
-            self._portal = Portal()
-            close_at_exit(self)
-        opened = open_episode(self.task, seed=seed or 0, **self.options)
+            self._live_in(Portal())
+        assert self._portal is not None
+        pool = self._portal.pool(self.warm)
+        opened = open_episode(self.task, seed=seed or 0, pool=pool, **self.options)
         self.episode = self._portal.call(opened.__aenter__())
         self._opened = opened
         return view(self.episode.observation), self._info()
@@ -208,12 +231,41 @@ class KernelEnv(gymnasium.Env[View, Any]):
         over = self.episode.over is not None
         return view(self.episode.observation), step.reward, False, over, self._info()
 
+    def fork(
+        self, n: int = 1, *, at_step: int | None = None, reseed: bool = False
+    ) -> "list[KernelEnv]":
+        """Environments that go on from this moment, or from after an earlier step.
+
+        Each has its own kernel, workspace, notebook and budget, and is to be closed; this one may
+        go on. See `Episode.fork` for the arguments and for what is raised.
+        """
+        if self.episode is None or self._portal is None:
+            raise UsageError("there is no episode to fork; call env.reset() first")
+        children = self._portal.call(self.episode.fork(n, at_step=at_step, reseed=reseed))
+        forks = []
+        for child in children:
+            env = KernelEnv(self.task, warm=self.warm, **self.options)
+            env._live_in(self._portal)
+            env.episode = env._opened = child
+            forks.append(env)
+        return forks
+
+    def clone(self) -> "KernelEnv":
+        """One fork of this moment, as search code knows it."""
+        return self.fork()[0]
+
     def close(self) -> None:
         """End the episode: the private score is computed and the notebook written."""
-        self._end()
-        if self._portal is not None:
-            self._portal.close()
-            self._portal = None
+        try:
+            self._end()
+        finally:
+            portal, self._portal = self._portal, None
+            if portal is not None:
+                portal.leave()
+
+    def _live_in(self, portal: Portal) -> None:
+        self._portal = portal.join()
+        close_at_exit(self)
 
     @property
     def notebook(self) -> Path | None:
@@ -261,6 +313,7 @@ def view(observation: Observation) -> View:
     return {
         "text": observation.text,
         "error": observation.error,
+        "restored": observation.restored,
         "state_lost": observation.state_lost,
         "public_score": observation.public_score,
         "best_public_score": observation.best_public_score,
@@ -279,6 +332,8 @@ def make(
     reward: str | Reward = "position",
     feedback: Feedback = "public",
     agent: str = "",
+    branching: bool = True,
+    warm: int = 0,
 ) -> KernelEnv:
     """An environment for a task. Nothing is started before the first `reset`.
 
@@ -291,6 +346,8 @@ def make(
             function `(grade, best_before, higher_is_better) -> float`.
         feedback: `public`; with `both` the private score is in `info`.
         agent: who plays, for the record.
+        branching: let forks and trials have files of their own; see `open_episode`.
+        warm: how many containers are started ahead, so that `reset` finds one that waits.
 
     Raises `UsageError` and `TaskError` for what is wrong with these.
     """
@@ -304,4 +361,6 @@ def make(
         reward=reward,
         feedback=feedback,
         agent=agent,
+        branching=branching,
+        warm=warm,
     )

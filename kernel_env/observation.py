@@ -15,6 +15,7 @@ from kernel_env.step import (
     Output,
     Progress,
     Ran,
+    Recovery,
     Refused,
     Restarted,
     Step,
@@ -37,6 +38,8 @@ class Observation:
     text: str
     error: str = ""
     """`Name: value` of the exception that ended the cell; empty when there was none."""
+    restored: str = ""
+    """Why the kernel had to be put back; empty when it did not break."""
     state_lost: str = ""
     """Why the kernel's memory is not what the agent left there; empty while it is."""
     public_score: float | None = None
@@ -63,6 +66,7 @@ def observe(step: Step, progress: Progress, budget: Budget) -> Observation:
     return Observation(
         text="\n".join([*describe(step), standing(progress, budget)]),
         error=f"{error.name}: {plain(error.value)}" if error else "",
+        restored=cell.recovery.cause if cell and cell.recovery else "",
         state_lost=step.state_lost or "",
         public_score=grade.public_score if grade else None,
         private_score=grade.private_score if grade else None,
@@ -123,16 +127,36 @@ def cell_lines(cell: Cell) -> list[str]:
     if cell.dropped_bytes:
         lines.append(f"[{cell.dropped_bytes:,} bytes of output were not kept]")
     if cell.timed_out:
-        end = "It was interrupted; variables are kept." if not cell.state_lost else ""
-        lines.append(
-            f"[time is up: the cell ran for {cell.seconds:.1f} s. {end}]".replace(". ]", ".]")
-        )
+        end = " It was interrupted; variables are kept." if not cell.recovery else ""
+        lines.append(f"[time is up: the cell ran for {cell.seconds:.1f} s.{end}]")
+    if cell.recovery:
+        lines.append(f"[KERNEL RESTORED: {recovery_words(cell.recovery)}]")
+    elif cell.broke:
+        lines.append(f"[it broke the copy of the kernel that it was tried on: {cell.broke}]")
     if cell.state_lost:
         lines.append(
-            f"[STATE LOST: {cell.state_lost}. All variables are gone; a fresh kernel runs the next"
-            " cell. Files in the workspace are kept unless this says otherwise.]"
+            f"[STATE LOST: {cell.state_lost}. Look at what is there before you rely on it.]"
         )
     return [*lines, f"[{'; '.join(cell_facts(cell))}]"]
+
+
+def recovery_words(recovery: Recovery) -> str:
+    """What broke the kernel, what is undone and what is not as it was."""
+    if recovery.how == "again":
+        done = (
+            "the cell was run once more, with the memory that copies of the kernel had held, and"
+            " that counts"
+        )
+    elif recovery.before:
+        done = "the kernel was put back to where the last cell left it, and this cell then ran"
+    else:
+        done = "nothing this cell did lasts: variables and files are as they were before it"
+    how = f" ({recovery.cells} earlier cells were run again)" if recovery.cells else ""
+    note = f" Note: {recovery.note}." if recovery.note else ""
+    return (
+        f"{recovery.cause}; {done}{how}. Threads, pools and processes of earlier"
+        f" cells are gone.{note}"
+    )
 
 
 def cell_facts(cell: Cell) -> list[str]:

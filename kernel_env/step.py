@@ -51,6 +51,26 @@ class FileChange:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Recovery:
+    """The kernel broke and was put back as it was."""
+
+    cause: str
+    """Why the kernel could not go on."""
+    how: Literal["standby", "replay", "again"]
+    """`standby`: a copy that was kept goes on; `replay`: cells were run again in a fresh kernel or
+    in an older copy; `again`: this cell itself was run once more, with all the memory there is."""
+    before: bool = False
+    """The kernel broke before this cell, which then ran; else this cell broke it and is undone."""
+    cells: int = 0
+    """How many earlier cells were run again."""
+    seconds: float = 0.0
+    note: str = ""
+    """What else the agent should know of it."""
+    lost: str = ""
+    """What was not given back; empty when everything was, as far as variables and files tell."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cell:
     """A finished cell, however it finished."""
 
@@ -60,8 +80,12 @@ class Cell:
     seconds: float = 0.0
     timed_out: bool = False
     """The cell was interrupted because its time was up."""
+    broke: str | None = None
+    """Why the kernel that ran it could not go on; None when it could."""
     state_lost: str | None = None
     """Why the kernel's memory is not what the agent left there; None while it is."""
+    recovery: Recovery | None = None
+    """How the kernel was put back after it broke; None when it did not break."""
     dropped_bytes: int = 0
     """Bytes of output beyond the caps: counted, not kept."""
     late: tuple[Output, ...] = ()

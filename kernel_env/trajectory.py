@@ -12,8 +12,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO, Literal, Self, overload
+from typing import Any, BinaryIO, Literal, overload
 
 import nbformat
 from nbformat import NotebookNode
@@ -23,7 +22,7 @@ from kernel_env import codec
 from kernel_env.budget import Budget, Spent
 from kernel_env.errors import SandboxError, UsageError
 from kernel_env.grading.grade import Grade
-from kernel_env.observation import cell_facts, place_words, submission_lines
+from kernel_env.observation import cell_facts, place_words, recovery_words, submission_lines
 from kernel_env.step import Cell, Checked, Graded, Refused, Restarted, Step, Told
 
 AGAIN = (
@@ -38,6 +37,23 @@ Status = Literal[
 ]
 """Why an episode ended: the agent was done, a limit was reached, the operator stopped it; or who
 failed: the agent, the task's metric, the machine, or we ourselves."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fork:
+    """From where an episode branched off another."""
+
+    episode: str
+    step: int
+    """The steps up to this one are the other episode's."""
+    how: Literal["copy", "replay"]
+    """The kernel is a copy, or cells were run again to reach that step."""
+    cells: int = 0
+    """How many cells were run again."""
+    lost: str = ""
+    """What running them again did not give back; empty when it gave everything."""
+    seed: int | None = None
+    """What the random states started from at the fork; None when they are the other's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +83,8 @@ class Header:
     """UTC, ISO 8601."""
     version: str = ""
     """Of kernel_env."""
+    fork: Fork | None = None
+    """None for an episode that began at the beginning."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,8 +121,8 @@ ENDING = TypeAdapter(Ending)
 class Journal(Sequence[Step]):
     """Steps on disk, in order. Only their places in the file are kept in memory."""
 
-    def __init__(self, path: Path, header: Header) -> None:
-        """Begin a new journal. Raises `SandboxError` when it cannot be written."""
+    def __init__(self, path: Path, header: Header, *, begin: Sequence[bytes] = ()) -> None:
+        """Begin a new journal, with lines of another. Raises `SandboxError` when it cannot."""
         self.path, self.header = path, header
         self.ending: Ending | None = None
         self._places: list[int] = []
@@ -112,31 +130,39 @@ class Journal(Sequence[Step]):
             self._file = path.open("xb", buffering=0)
         except OSError as error:
             raise SandboxError(f"the journal {path} cannot be made: {error.strerror}") from error
-        self._write(b"header", HEADER.dump_json(header))
+        header_line = b'{"header": %s}\n' % HEADER.dump_json(header)
+        place = len(header_line)
+        for line in begin:
+            self._places.append(place)
+            place += len(line)
+        try:
+            self._write(b"".join([header_line, *begin]))
+        except SandboxError:
+            self._file.close()
+            raise
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Let go of the file; what it holds can still be read."""
         self._file.close()
 
     def append(self, step: Step) -> None:
         """Write a step and wait until it is on the disk. Raises `SandboxError` when it is not."""
-        self._places.append(self._write(b"step", codec.step_json(step)))
+        self._places.append(self._write(b'{"step": %s}\n' % codec.step_json(step)))
 
     def end(self, ending: Ending) -> None:
         """Write how the episode ended."""
-        self._write(b"ending", ENDING.dump_json(ending))
+        self._write(b'{"ending": %s}\n' % ENDING.dump_json(ending))
         self.ending = ending
 
-    def _write(self, kind: bytes, value: bytes) -> int:
+    def lines(self, steps: int) -> list[bytes]:
+        """The first steps as they stand in the file."""
+        with self.path.open("rb") as file:
+            file.seek(self._places[0] if self._places else 0)
+            return [file.readline() for _ in self._places[:steps]]
+
+    def _write(self, data: bytes) -> int:
         place = self._file.tell()
-        line = memoryview(b'{"%s": %s}\n' % (kind, value))
+        line = memoryview(data)
         try:
             while line:
                 line = line[self._file.write(line) :]
@@ -261,7 +287,22 @@ def title(header: Header) -> str:
         )
         if part
     )
-    return f"*An episode of kernel_env: {who}. {AGAIN}*\n\n{header.description}"
+    origin = f"\n\n{fork_words(header.fork)}" if header.fork else ""
+    return f"*An episode of kernel_env: {who}. {AGAIN}*{origin}\n\n{header.description}"
+
+
+def fork_words(fork: Fork) -> str:
+    """From where an episode branched, for a reader."""
+    how = {
+        "copy": "its kernel began as a copy of that one's",
+        "replay": f"{fork.cells} cells were run again to reach that step",
+    }[fork.how]
+    seed = f" Its random states started anew there, from {fork.seed}." if fork.seed else ""
+    lost = f" That did not give back everything: {fork.lost}." if fork.lost else ""
+    return (
+        f"🌿 *Branched from episode `{fork.episode}` after step {fork.step}: the steps until then"
+        f" are that one's, and {how}.{seed}{lost}*"
+    )
 
 
 def step_cells(step: Step) -> Iterator[NotebookNode]:
@@ -333,6 +374,8 @@ def result_words(step: Step, cell: Cell) -> str:
         lines.append(f"Reward {step.reward:.4g}: {step.reward_reason}.")
     if cell.timed_out:
         lines.append(f"⏱ Time was up after {cell.seconds:.1f} s.")
+    if cell.recovery:
+        lines.append(f"🛟 **Kernel restored:** {recovery_words(cell.recovery)}")
     if step.state_lost:
         lines.append(f"💥 **State lost:** {step.state_lost}.")
     if cell.late:

@@ -227,7 +227,11 @@ async def taken(answer: Answer, episode: Episode, *, images: bool) -> Turn:
             seen = episode.observation
             replies.append(seen.text)
             pictures += seen.images
-            stopped = "the code before it failed" if seen.error or seen.state_lost else ""
+            stopped = (
+                "the code before it failed"
+                if seen.error or seen.restored or seen.state_lost
+                else ""
+            )
     return Turn(answer=answer, replies=tuple(replies), images=tuple(pictures) if images else ())
 
 

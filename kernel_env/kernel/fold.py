@@ -17,9 +17,12 @@ from typing import Any
 from kernel_env.sandbox.tail import Tail
 from kernel_env.step import Output
 
-HEAD_BYTES = 64 * 1024
+HEAD_BYTES = 97 * 1024
 TAIL_BYTES = 16 * 1024
-"""Kept of each stream of a cell: its beginning and its end."""
+"""Kept of each stream of a cell: its beginning and its end.
+
+A kernel with its own caps (`inside.caps`) never says so much: what it sends is shown as it is.
+"""
 DISPLAY_BYTES = 4 * 1024 * 1024
 """Kept of a cell's displays and results together."""
 ERROR_BYTES = 64 * 1024
@@ -162,7 +165,9 @@ class Fold:
         }
         if kind == "execute_result":
             output["execution_count"] = count_of(content.get("execution_count"))
-        if self._add(output) and (name := display_id(content)):
+        if not self._add(output):
+            self.dropped_bytes += size_of(output["data"]) + size_of(output["metadata"])
+        elif name := display_id(content):
             self._displays.setdefault(name, []).append(len(self._outputs) - 1)
 
     def _update(self, content: dict[str, Any]) -> None:

@@ -9,13 +9,15 @@ import os
 import secrets
 import shutil
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from kernel_env import temporary
 from kernel_env.kernel.inside import __path__ as inside_path
+from kernel_env.kernel.line import Line
 from kernel_env.sandbox.base import Process, Sandbox
 
 PROGRAM = PurePosixPath("/opt/kernel_env/inside")
@@ -33,50 +35,63 @@ class Launched:
     connection_info: Mapping[str, Any]
     """What `jupyter_client` needs to connect to it from the host."""
     process: Process
+    line: Line | None = None
+    """By which the kernel can be copied; None for a plain one."""
     folder: Path
     """On the host, with the sockets' names; the caller removes it with `forget`."""
 
     def forget(self) -> None:
-        """Remove the sockets' names. Connections that exist go on."""
+        """Remove the sockets' names and close the line. Connections that exist go on."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        if self.line is not None:
+            self.line.close()
 
 
 async def launch(sandbox: Sandbox, *, env: Mapping[str, str] | None = None) -> Launched:
-    """Start a kernel in a box. Raises `SandboxError`, and `OSError` for a full disk."""
+    """Start a plain kernel in a box. Raises `SandboxError`, and `OSError` for a full disk."""
     folder = temporary.folder()
-    listeners: list[socket.socket] = []
+    key = secrets.token_hex(16)
+    program = sandbox.where(PROGRAM)
+    given = {
+        "key": key,
+        "sockets": list(range(3, 3 + len(CHANNELS))),
+        "path": str(program.parent),
+    }
     try:
-        key = secrets.token_hex(16)
-        for number, _ in enumerate(CHANNELS, 1):
-            listener = socket.socket(socket.AF_UNIX)
-            listeners.append(listener)
-            listener.bind(str(folder / f"s-{number}"))
-            listener.listen(64)
-        program = sandbox.where(PROGRAM)
-        given = {
-            "key": key,
-            "sockets": list(range(3, 3 + len(CHANNELS))),
-            "path": str(program.parent),
-        }
-        process = await sandbox.spawn(
-            [sandbox.python, "-P", "-m", f"{program.name}.serve", json.dumps(given)],
-            env={"PYTHONPATH": str(program.parent), **KERNEL_ENVIRONMENT, **(env or {})},
-            descriptors=[listener.fileno() for listener in listeners],
-        )
+        with listening(folder) as descriptors:
+            process = await sandbox.spawn(
+                [sandbox.python, "-P", "-m", f"{program.name}.plain", json.dumps(given)],
+                env={"PYTHONPATH": str(program.parent), **KERNEL_ENVIRONMENT, **(env or {})},
+                descriptors=descriptors,
+            )
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    finally:
-        for listener in listeners:
-            listener.close()
-    info = {
+    return Launched(connection_info=connection_info(folder, key), process=process, folder=folder)
+
+
+@contextmanager
+def listening(folder: Path) -> Iterator[list[int]]:
+    """A kernel's sockets, bound by us in a folder of ours, as descriptors to give away."""
+    with ExitStack() as stack:
+        listeners = []
+        for number, _ in enumerate(CHANNELS, 1):
+            listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+            listener.bind(str(folder / f"s-{number}"))
+            listener.listen(64)
+            listeners.append(listener.fileno())
+        yield listeners
+
+
+def connection_info(folder: Path, key: str) -> dict[str, Any]:
+    """What a client on the host needs to connect to the sockets in a folder."""
+    return {
         "transport": "ipc",
         "ip": os.fspath(folder / "s"),
         "key": key,
         "signature_scheme": "hmac-sha256",
         **{f"{channel}_port": number for number, channel in enumerate(CHANNELS, 1)},
     }
-    return Launched(connection_info=info, process=process, folder=folder)
 
 
 KERNEL_ENVIRONMENT = {

@@ -1,123 +1,389 @@
-"""The box and the kernel that the next cell runs in: there when needed, replaced when they died.
+"""The kernel that the next cell runs in: there when needed, put back when it broke.
 
-Nothing dies silently: the cell that a kernel died in says so, and a kernel that died
-between two cells is told of with the next one.
+After each cell, while the agent thinks, a checkpoint is taken: a standby and a snapshot
+of the files. When a cell breaks the kernel in whatever way, everything it started is
+ended, the files are put back and a copy of the standby goes on. When even the standby
+is gone, the cells are run again in a fresh kernel, in a fresh box if need be. Nothing of
+that is silent: the cell says what happened, and `state_lost` is kept for what could
+not be put back.
+
+The same checkpoints serve for trying code out and for branches.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
-from dataclasses import replace
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from kernel_env.errors import SandboxError
+from kernel_env.errors import KernelEnvError, KernelError, SandboxError
 from kernel_env.kernel import scratch
-from kernel_env.kernel.session import Kernel, open_kernel
-from kernel_env.sandbox.base import WORKSPACE, Sandbox
-from kernel_env.step import Cell
+from kernel_env.kernel.checkpoint import (
+    Checkpoint,
+    Deed,
+    differences,
+    moment_after,
+    nearest,
+    since_reset,
+)
+from kernel_env.kernel.home import PRISTINE, Home
+from kernel_env.kernel.seat import Seat
+from kernel_env.kernel.session import Kernel
+from kernel_env.kernel.standby import Standby
+from kernel_env.sandbox.base import GIB, FileStat, Sandbox
+from kernel_env.step import Cell, Recovery
+
+FULL = 0.9
+"""A kernel that alone had this share of the memory was not killed because of its standby."""
+
+OpenSeat = Callable[[], Awaitable[Seat]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Branch:
+    """A kernel that goes on from an earlier moment of another."""
+
+    live: "Live"
+    cells: int
+    """How many cells were run again to reach that moment; 0 for a copy of a standby."""
+    lost: str
+    """What running them again did not give back; empty when it gave everything."""
 
 
 class Live:
     """A kernel for an episode. Enter it with `start`, leave it with `close`."""
 
     def __init__(
-        self, make_sandbox: Callable[[], Sandbox], paths: Mapping[str, PurePosixPath]
+        self, open_seat: OpenSeat, *, checkpoints: int = 4, checkpoint_gb: float = 2.0
     ) -> None:
-        """`paths` become environment variables of the kernel, as the box has these paths."""
-        self._make_sandbox, self._paths = make_sandbox, paths
-        self._box: Sandbox | None = None
-        self._kernel: Kernel | None = None
-        self._box_stack, self._kernel_stack = AsyncExitStack(), AsyncExitStack()
-        self._told = False
-        """Whether a cell has told of the death of the kernel that is there."""
-        self._untold = ""
-        """Why the last kernel died, until a cell has told it."""
+        """A kernel that will come from `open_seat`.
+
+        Args:
+            open_seat: a place in a box of its own with a pristine kernel, new or one that waited.
+            checkpoints: how many moments are kept to go back to, the latest included.
+            checkpoint_gb: memory of their standbys together, of what they share their share.
+        """
+        self._open_seat, self._most, self._most_gb = open_seat, checkpoints, checkpoint_gb
+        self._seed: int | None = None
+        """What the global random states of a fresh kernel start from: run again, the same cells
+        draw the same numbers."""
+        self._seat: Seat | None = None
+        self._deeds: list[Deed] = []
+        self._checkpoints: list[Checkpoint] = []
+        self._keeping: asyncio.Task[None] | None = None
+        self._unkept = ""
+        """Why the latest moment has no checkpoint."""
+        self._kills = 0
+        """By the memory limit, as far as they are accounted for."""
+
+    @property
+    def seat(self) -> Seat:
+        """Where the kernel lives now."""
+        assert self._seat is not None, "start comes first"
+        return self._seat
 
     @property
     def box(self) -> Sandbox:
         """The box that is there now."""
-        assert self._box is not None, "start comes first"
-        return self._box
+        return self.seat.box
 
-    async def start(self) -> Kernel:
-        """See to a box and a kernel that live. Raises `SandboxError`, `KernelError`."""
-        if self._kernel is not None and self._kernel.dead:
-            if not self._told:
-                self._untold = self._kernel.dead
-            await self._end_kernel()
-            await self._sweep(empty=False)
-        if self._box is None:
-            self._box = await self._box_stack.enter_async_context(self._make_sandbox())
-        if self._kernel is None:
-            self._kernel = await self._kernel_stack.enter_async_context(
-                open_kernel(self._box, env=self._env(self._box))
-            )
-        return self._kernel
+    async def read(self, path: PurePosixPath, *, limit_bytes: int) -> bytes:
+        """A file as the kernel sees it; see `Sandbox.read`."""
+        return await self.box.read(path, limit_bytes=limit_bytes, within=self.seat.within)
 
-    async def run(self, code: str, *, timeout_s: float) -> Cell:
-        """Run a cell, in a fresh kernel if the last one died. Raises `SandboxError`."""
-        kernel = await self.start()
-        self._told = False
+    async def stat(self, path: PurePosixPath) -> FileStat | None:
+        """What is there for the kernel; see `Sandbox.stat`."""
+        return await self.box.stat(path, within=self.seat.within)
+
+    # ── what an episode does ──────────────────────────────────────────────────────────────
+
+    async def start(self) -> Recovery | None:
+        """See to a kernel that lives; how that was done when one had broken.
+
+        Raises `SandboxError`, `KernelError`.
+        """
+        await self._kept()
+        if self._seat is None:
+            await self._fresh()
+            return None
+        kernel = self.seat.kernel
+        if kernel is not None and kernel.dead is None:
+            return None
+        cause = (kernel and kernel.dead) or "the kernel was gone"
+        return replace(await self._recover(cause), before=True)
+
+    async def run(self, code: str, *, timeout_s: float, step: int = 0) -> Cell:
+        """Run a cell; if it breaks the kernel, put the kernel back. Raises `SandboxError`."""
+        recovery = await self.start()
+        kernel = self.seat.kernel
+        assert kernel is not None
         cell = await kernel.run(code, timeout_s=timeout_s)
-        untold, self._untold = self._untold, ""
-        lost = cell.state_lost
-        if untold and not lost:
-            lost = f"{untold}, before this cell; it ran in a fresh kernel"
+        if (cause := kernel.dead) and await self._killed_for_its_standby():
+            began = time.perf_counter()
+            kernel = await self._without_standby()
+            seconds = time.perf_counter() - began
+            cell = await kernel.run(code, timeout_s=timeout_s)
+            recovery = Recovery(cause=cause, how="again", seconds=round(seconds, 6))
         if kernel.dead:
-            self._told = True
-            if await self._box_is_gone():
-                lost = f"{lost}; the files in {WORKSPACE} are gone too"
-        return replace(cell, state_lost=lost)
+            return told(cell, await self._recover(kernel.dead))
+        self._deeds.append(Deed(step=step, code=code, timeout_s=timeout_s, cell=cell))
+        self._keep()
+        return told(cell, recovery)
 
     async def try_out(self, code: str, *, timeout_s: float) -> Cell:
-        """Run a cell where nothing it does lasts; see `scratch`."""
-        await self.start()
-        return await scratch.try_out(
-            code, self.box, self._make_sandbox, env=self._env, timeout_s=timeout_s
-        )
+        """Run a cell on a copy of the kernel; nothing it does lasts.
 
-    async def reset(self) -> None:
-        """A fresh kernel and an empty box."""
-        self._untold = ""
-        await self._end_kernel()
-        await self._sweep(empty=True)
+        Raises `SandboxError`, `KernelError`.
+        """
+        recovery = await self.start()
+        if self.seat.home.plain:
+            cell = await scratch.try_out(code, self.box, self._open_seat, timeout_s=timeout_s)
+        else:
+            standby, files = await self._now()
+            cell = await self.seat.try_out(standby, files, code, timeout_s=timeout_s)
+        return told(replace(cell, execution_count=None), recovery)
+
+    async def reset(self, *, step: int = 0) -> None:
+        """A fresh kernel and empty folders. Raises `SandboxError`, `KernelError`."""
+        await self._kept()
+        await self._anew()
+        self._deeds.append(Deed(step=step, code=None))
+
+    async def branch(self, *, step: int | None = None, seed: int | None = None) -> Branch:
+        """Another kernel that goes on from here, or from after an earlier step.
+
+        `seed`: what its global random states start from; None for exactly the same. Raises
+        `SandboxError`, `KernelError`.
+        """
         await self.start()
+        home, moment = self.seat.home, len(self._deeds)
+        if step is not None:
+            moment = moment_after(self._deeds, step)
+        if moment == len(self._deeds) and not home.plain:
+            await self._now()
+        kept = nearest((c for c in self._checkpoints if c.files), self._deeds, moment)
+        child = Live(self._open_seat, checkpoints=self._most, checkpoint_gb=self._most_gb)
+        try:
+            return await child.follow(self._deeds[:moment], self._seed, home, kept, seed)
+        except BaseException:
+            await child.close()
+            raise
+
+    async def follow(
+        self,
+        deeds: list[Deed],
+        begun_with: int | None,
+        home: Home,
+        kept: Checkpoint | None,
+        seed: int | None,
+    ) -> Branch:
+        """Become a branch of another kernel: its deeds, and a checkpoint of it if one is kept.
+
+        In its home where copies can have files of their own, else in a new one, by doing all
+        deeds again.
+        """
+        self._deeds, self._seed = deeds, begun_with
+        done = since_reset(deeds, len(deeds))
+        if home.plain or home.one_view or home.template is None:
+            await self._fresh()
+        elif kept is None or kept.files is None:
+            self._seat = Seat(home)
+            await self._move_in(home.template, PRISTINE, done, None)
+        else:
+            self._seat, done = Seat(home), kept.moment
+            await self._move_in(kept.standby, kept.files, done, seed)
+        lost = await self._do_again(done)
+        return Branch(live=self, cells=len(deeds) - done, lost=lost)
 
     async def close(self) -> None:
-        """End the kernel and the box."""
-        await self._end_kernel()
-        await self._end_box()
-
-    def _env(self, box: Sandbox) -> dict[str, str]:
-        return {name: str(box.where(path)) for name, path in self._paths.items()}
-
-    async def _end_kernel(self) -> None:
-        self._kernel = None
-        await self._kernel_stack.aclose()
-
-    async def _end_box(self) -> None:
-        self._box = None
-        await self._box_stack.aclose()
-
-    async def _sweep(self, *, empty: bool) -> None:
-        """End what runs in the box; a box that does not obey any more is given up."""
-        if self._box is not None:
-            try:
-                await self._box.sweep(empty=empty)
-            except SandboxError:
-                await self._end_box()
-            except OSError as error:  # what the agent left cannot be deleted
-                await self._end_box()
-                if not empty:
-                    self._untold = (
-                        f"a temporary folder could not be emptied ({error.strerror}), so the box"
-                        f" was replaced; the files in {WORKSPACE} are gone too"
-                    )
-
-    async def _box_is_gone(self) -> bool:
-        await asyncio.sleep(0)  # the end of the box may be the next thing we hear
+        """End the kernel, and the box when nobody else lives in it."""
         try:
-            await self.box.stat(WORKSPACE)
-        except SandboxError:
-            return True
+            await self._kept()
+        finally:
+            seat, self._seat = self._seat, None
+            self._checkpoints.clear()
+            if seat is not None:
+                await seat.close()
+
+    # ── checkpoints ───────────────────────────────────────────────────────────────────────
+
+    def _keep(self) -> None:
+        """Take a checkpoint while the agent thinks."""
+        if not self.seat.home.plain:
+            self._keeping = asyncio.create_task(self._take())
+
+    async def _kept(self) -> None:
+        """Wait for the checkpoint that is being taken."""
+        keeping, self._keeping = self._keeping, None
+        if keeping is not None:
+            await asyncio.wait({keeping})
+            keeping.result()
+
+    async def _take(self) -> None:
+        seat, moment = self.seat, len(self._deeds)
+        copied, kept = await asyncio.gather(seat.copy(), seat.snapshot(), return_exceptions=True)
+        for failure in (copied, kept):
+            if isinstance(failure, BaseException) and not isinstance(
+                failure, KernelEnvError | OSError
+            ):
+                raise failure
+        self._unkept = "; ".join(str(f) for f in (copied, kept) if isinstance(f, BaseException))
+        files = kept if isinstance(kept, str) else None
+        if isinstance(copied, BaseException):
+            await self._forget(files)
+            return
+        self._checkpoints.append(Checkpoint(moment=moment, standby=copied, files=files))
+        await self._evict()
+
+    async def _evict(self) -> None:
+        """Let go of the oldest checkpoints beyond the limits; the latest always stays."""
+        with suppress(SandboxError):  # what is gone with its box is found when it is needed
+            while len(self._checkpoints) > self._most:
+                await self._drop(self._checkpoints[0])
+            while len(self._checkpoints) > 1:
+                pids = [checkpoint.standby.pid for checkpoint in self._checkpoints]
+                if await self.box.weigh(pids) <= self._most_gb * GIB:
+                    return
+                await self._drop(self._checkpoints[0])
+
+    async def _drop(self, checkpoint: Checkpoint) -> None:
+        self._checkpoints.remove(checkpoint)
+        self.seat.drop(checkpoint.standby)
+        await self._forget(checkpoint.files)
+
+    async def _forget(self, files: str | None) -> None:
+        with suppress(SandboxError, OSError):
+            await self.seat.forget(files)
+
+    async def _now(self) -> tuple[Standby, str]:
+        """The kernel and the files of this moment. Raises `KernelError` when they are not kept."""
+        moment = len(self._deeds)
+        for _ in range(2):
+            if self._checkpoints and (latest := self._checkpoints[-1]).moment == moment:
+                if latest.files is not None:
+                    return latest.standby, latest.files
+                await self._drop(latest)
+            await self._take()
+        raise KernelError(f"the kernel could not be copied: {self._unkept}")
+
+    # ── going back ────────────────────────────────────────────────────────────────────────
+
+    async def _recover(self, cause: str) -> Recovery:
+        """Put the kernel back to this moment, by whatever still can. Raises `SandboxError`."""
+        began = time.perf_counter()
+        moment, note = len(self._deeds), ""
+        while kept := nearest(self._checkpoints, self._deeds, moment):
+            try:
+                await self.seat.go_back(kept.standby, kept.files)
+            except (KernelError, SandboxError):
+                await self._drop(kept)
+                continue
+            if kept.files is None:
+                note = f"files are as they were left, because {self._unkept}"
+            done = kept.moment
+            break
+        else:
+            done = since_reset(self._deeds, moment)
+            await self._anew()
+        lost = await self._do_again(done)
+        return Recovery(
+            cause=cause,
+            how="standby" if kept and done == moment else "replay",
+            cells=moment - done,
+            seconds=round(time.perf_counter() - began, 6),
+            note=note,
+            lost=lost,
+        )
+
+    async def _do_again(self, done: int) -> str:
+        """Do all deeds from a moment on once more; what that did not give back, in words."""
+        found = []
+        for deed in self._deeds[done:]:
+            kernel = self.seat.kernel
+            assert kernel is not None
+            if deed.code is None:
+                await self._fresh()
+                continue
+            cell = await kernel.run(deed.code, timeout_s=deed.timeout_s)
+            found.append(cell)
+            if kernel.dead:
+                self._deeds.clear()
+                lost = f"run again, the cell of step {deed.step} broke the kernel: {kernel.dead}"
+                await self._anew()
+                return lost
+        self._keep()
+        wanted = [deed.cell for deed in self._deeds[done:] if deed.cell is not None]
+        return "; ".join(differences(wanted, found)[:10])
+
+    async def _anew(self) -> None:
+        """A fresh kernel, in a new home when the one that is there cannot give one."""
+        try:
+            await self._fresh()
+        except (KernelError, SandboxError):
+            self._checkpoints.clear()
+            seat, self._seat = self._seat, None
+            if seat is not None:
+                await seat.close()
+            await self._fresh()
+
+    async def _fresh(self) -> None:
+        """A pristine kernel in empty folders."""
+        if self._seat is None:
+            self._seat = await self._open_seat()
+            self._kills = (await self.box.memory()).killed
+            if self._seed is None or self._seed == self._seat.seed:
+                self._seed = self._seat.seed  # it is pristine already
+                return
+        elif self.seat.branched:
+            home = self.seat.home
+            self._checkpoints.clear()
+            beside = Seat(home)
+            await self.seat.close()
+            self._seat = beside
+            assert home.template is not None
+            await self._move_in(home.template, PRISTINE, len(self._deeds), self._seed)
+            return
+        assert self._seed is not None
+        await self.seat.begin(seed=self._seed)
+
+    async def _move_in(self, standby: Standby, files: str, moment: int, seed: int | None) -> None:
+        """Live in a view of its own of some files, with a kernel like a standby."""
+        first = await self.seat.move_in(standby, files, seed=seed)
+        kept = Checkpoint(moment=moment, standby=first, files=self.seat.latest)
+        self._checkpoints.append(kept)
+        await self.seat.go_back(first, None)
+
+    # ── memory ────────────────────────────────────────────────────────────────────────────
+
+    async def _killed_for_its_standby(self) -> bool:
+        """Whether the memory limit killed the kernel although it left room that others held."""
+        kernel = self.seat.kernel
+        assert kernel is not None
+        if self.seat.home.plain or not self._checkpoints or not self._checkpoints[-1].files:
+            return False
+        with suppress(SandboxError):
+            memory = await self.box.memory()
+            kills, self._kills = memory.killed - self._kills, memory.killed
+            latest = self._checkpoints[-1].moment == len(self._deeds)
+            room = kernel.process.peak_bytes < FULL * memory.limit_bytes
+            return bool(kills) and latest and room
         return False
+
+    async def _without_standby(self) -> Kernel:
+        """Go on as the latest standby itself, with all the memory there is."""
+        *older, latest = self._checkpoints
+        for checkpoint in older:
+            await self._drop(checkpoint)
+        self._checkpoints.clear()
+        await self.seat.go_back(latest.standby, latest.files, itself=True)
+        assert self.seat.kernel is not None
+        return self.seat.kernel
+
+
+def told(cell: Cell, recovery: Recovery | None) -> Cell:
+    """A cell that says how its kernel was put back, and whether something was lost for good."""
+    if recovery is None:
+        return cell
+    lost = f"{recovery.cause}; {recovery.lost}" if recovery.lost else None
+    return replace(cell, recovery=recovery, state_lost=lost)

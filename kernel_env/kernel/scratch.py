@@ -6,11 +6,10 @@ Variables of the live kernel are not there; the caller is told so (`NOTE`).
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Awaitable, Callable
 
 from kernel_env.kernel.fold import text_of
-from kernel_env.kernel.session import open_kernel
+from kernel_env.kernel.seat import Seat
 from kernel_env.sandbox.base import WORKSPACE, Sandbox
 from kernel_env.step import Cell
 
@@ -18,19 +17,17 @@ NOTE = "It ran in a scratch kernel with the same files; variables of the live ke
 
 
 async def try_out(
-    code: str,
-    live: Sandbox,
-    make_sandbox: Callable[[], Sandbox],
-    *,
-    env: Callable[[Sandbox], Mapping[str, str]],
-    timeout_s: float,
+    code: str, live: Sandbox, open_seat: Callable[[], Awaitable[Seat]], *, timeout_s: float
 ) -> Cell:
     """Run a cell in a scratch kernel. Raises `SandboxError`, `KernelError`."""
-    async with make_sandbox() as box:
-        if complaint := await copy_files(live, box, timeout_s):
+    seat = await open_seat()
+    try:
+        assert seat.kernel is not None
+        if complaint := await copy_files(live, seat.box, timeout_s):
             return not_tried(complaint)
-        async with open_kernel(box, env=env(box)) as kernel:
-            return replace(await kernel.run(code, timeout_s=timeout_s), execution_count=None)
+        return await seat.kernel.run(code, timeout_s=timeout_s)
+    finally:
+        await seat.close()
 
 
 async def copy_files(live: Sandbox, scratch: Sandbox, timeout_s: float) -> str:

@@ -25,6 +25,7 @@ from zmq.utils.monitor import recv_monitor_message
 from kernel_env.errors import KernelError, SandboxError
 from kernel_env.kernel.fold import Fold, count_of, json_of, text_of
 from kernel_env.kernel.launch import Launched, launch
+from kernel_env.kernel.line import Line
 from kernel_env.sandbox.base import Process, Sandbox
 from kernel_env.step import Cell, FileChange, Variable
 
@@ -33,6 +34,12 @@ INTERRUPT_S = 5.0
 """How long an interrupted cell may take to end before its kernel is given up."""
 MESSAGE_BYTES = 16 * 1024 * 1024
 """A longer message is dropped unread: as Python objects it could be many times as large."""
+WAITING_MESSAGES = 32
+"""Of each channel, kept by ZMQ until we read them; further ones wait in the kernel's box.
+
+Both limits are for a kernel that undid its caps (`inside.caps`). What remains: ZMQ gathers a
+message, all parts of it, before we see its length, so while it arrives it costs the host that.
+"""
 MOST_TOLD = 100
 """Changed variables and files taken from one reply, each."""
 WORD_CHARACTERS = 200
@@ -62,8 +69,10 @@ class Running:
 class Kernel:
     """A kernel that is ready. One cell runs at a time."""
 
-    def __init__(self, client: AsyncKernelClient, process: Process) -> None:
+    def __init__(self, client: AsyncKernelClient, process: Process, line: Line | None) -> None:
         self.process = process
+        self.line = line
+        """By which it can be copied; None for a plain kernel."""
         self.dead: str | None = None
         """Why the kernel cannot be used any more; None while it can."""
         self.not_understood = 0
@@ -79,8 +88,8 @@ class Kernel:
         """Run one cell to its end, or to the end of its time.
 
         Raises `KernelError` when the kernel was already dead; a kernel that dies now is a
-        `Cell` with `state_lost`. A caller that cancels gives the kernel up: what the cell did
-        to it until then, nobody was told.
+        `Cell` that says what `broke` it. A caller that cancels gives the kernel up: what the
+        cell did to it until then, nobody was told.
         """
         if self.dead is not None:
             raise KernelError(f"the kernel cannot run a cell: {self.dead}")
@@ -115,7 +124,7 @@ class Kernel:
             late.outputs() + self._late_so_far(),
             seconds=time.perf_counter() - started,
             timed_out=timed_out,
-            state_lost=self.dead,
+            broke=self.dead,
         )
 
     async def interrupt(self) -> None:
@@ -278,22 +287,24 @@ async def open_kernel(
         async with connected(launched) as kernel:
             yield kernel
     finally:
-        launched.forget()
         with suppress(SandboxError):  # the box is gone, and the kernel with it
             await launched.process.signal(signal.SIGKILL)
 
 
 @asynccontextmanager
 async def connected(launched: Launched) -> AsyncIterator[Kernel]:
-    """A kernel that was launched, once it is ready."""
-    client = AsyncKernelClient(context=zmq.asyncio.Context())
+    """A kernel that was launched, once it is ready. Leaving lets go of it and does not end it."""
+    context = zmq.asyncio.Context()
+    context.setsockopt(zmq.RCVHWM, WAITING_MESSAGES)
+    client = AsyncKernelClient(context=context)
     client.load_connection_info(cast("KernelConnectionInfo", launched.connection_info))
-    kernel = Kernel(client, launched.process)
+    kernel = Kernel(client, launched.process, launched.line)
     try:
         await kernel.start()
         yield kernel
     finally:
         await kernel.stop()
+        launched.forget()
 
 
 def cause_of_death(code: int) -> str:
@@ -311,25 +322,30 @@ def finished(
     *,
     seconds: float,
     timed_out: bool,
-    state_lost: str | None,
+    broke: str | None,
 ) -> Cell:
     """The value that a cell leaves behind."""
     reply = cell.reply or {}
     told = reply.get("kernel_env")
     told = told if isinstance(told, dict) else {}
+    dropped = told.get("dropped")
+    dropped = dropped if isinstance(dropped, dict) else {}
     return Cell(
         outputs=cell.fold.outputs(),
         execution_count=count_of(reply.get("execution_count")),
         seconds=round(seconds, 6),
         timed_out=timed_out,
-        state_lost=state_lost,
-        dropped_bytes=cell.fold.left_out_bytes,
+        broke=broke,
+        dropped_bytes=cell.fold.left_out_bytes
+        + sum(brief(count_of(dropped.get(name)) or 0) for name in DROPPED),
         late=late,
         variables=parsed(VARIABLES, told.get("variables")),
         files=parsed(FILES, told.get("files")),
     )
 
 
+DROPPED = ("stdout", "stderr", "display")
+"""What the kernel counts of what it left out itself."""
 VARIABLES = TypeAdapter(tuple[Variable, ...])
 FILES = TypeAdapter(tuple[FileChange, ...])
 

@@ -20,6 +20,8 @@ DATA = PurePosixPath("/data")
 """The task's public files, read-only."""
 WORKSPACE = PurePosixPath("/workspace")
 """The agent's folder and working directory, empty at first."""
+SNAPSHOTS = PurePosixPath("/snapshots")
+"""Where a box keeps copies of the agent's folders."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +38,13 @@ class Spec:
     cpus: float = 2.0
     processes: int = 512
     files: int = 200_000
-    """The number of files and folders in /workspace."""
+    """The number of files and folders in /workspace. /snapshots gets four times as many, and twice
+    the bytes."""
     runtime: str | None = None
     """The engine's OCI runtime, for example `runsc`; None for its default."""
     gpus: int = 0
+    branching: bool = True
+    """Whether programs may lay a copy-on-write view over a folder, in namespaces of their own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,11 +74,23 @@ class FileStat:
         return kinds.get(stat.S_IFMT(self.mode), "special file")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """The memory of a box as its limit sees it."""
+
+    killed: int
+    """Processes that the limit has killed so far."""
+    limit_bytes: int
+    """0 when there is no limit."""
+
+
 class Process(Protocol):
     """A program in a box."""
 
     pid: int
     """Its number inside the box."""
+    peak_bytes: int
+    """The most memory it had, once it has ended; 0 before."""
 
     @property
     def exit_code(self) -> int | None:
@@ -96,6 +113,8 @@ class Sandbox(Protocol):
     """Whether the box keeps its programs from the host's files, network and processes."""
     python: str
     """The interpreter inside, the one that has the libraries of the box."""
+    libraries: Sequence[str]
+    """Modules that kernels in the box have imported from the start, where they are there."""
 
     async def __aenter__(self) -> Self:
         """Start the box. Raises `SandboxError`."""
@@ -133,8 +152,16 @@ class Sandbox(Protocol):
         Raises `SandboxError` when it cannot be started.
         """
 
-    async def read(self, path: PurePosixPath, *, limit_bytes: int) -> bytes:
-        """A regular file's content.
+    async def adopt(self, pid: int) -> Process:
+        """A process that a program in the box started, and left to the box when it ended itself.
+
+        Raises `ProcessLookupError` when there is none of that number.
+        """
+
+    async def read(
+        self, path: PurePosixPath, *, limit_bytes: int, within: int | None = None
+    ) -> bytes:
+        """A regular file's content, as the process `within` sees it.
 
         Raises `FileNotFoundError`, `IsADirectoryError`, or `OSError` with a clear message for a
         link, a special file, and a file larger than `limit_bytes`.
@@ -143,14 +170,67 @@ class Sandbox(Protocol):
     async def write(self, path: PurePosixPath, data: bytes) -> None:
         """Make or replace a file; missing folders are made. Raises `OSError` (a full disk)."""
 
-    async def stat(self, path: PurePosixPath) -> FileStat | None:
-        """What is there, without following links; None when nothing is."""
+    async def stat(self, path: PurePosixPath, *, within: int | None = None) -> FileStat | None:
+        """What is there for the process `within`, links not followed; None when nothing is."""
 
     async def sweep(self, *, empty: bool) -> None:
         """End every program in the box and empty its temporary folders.
 
         With `empty`, the workspace too. Raises `OSError` when something cannot be deleted.
         """
+
+    # What copies of a kernel need. A process copied from another may `enter` a view of its own
+    # of the agent's folders; `within` is a process whose view is meant, None the box's own.
+
+    async def end(
+        self, *, keep: Sequence[int], within: int | None = None, others: Sequence[int] = ()
+    ) -> None:
+        """Kill the programs that share a view, but for `keep`; those of unknown views as well.
+
+        `others` are processes that stand for the views that are left alone. The processes are
+        gone when this returns.
+        """
+
+    async def stop(self, *, keep: Sequence[int]) -> list[int]:
+        """Hold every program but these where it is; who was stopped."""
+
+    async def go_on(self, pids: Sequence[int]) -> None:
+        """Let stopped programs go on."""
+
+    async def weigh(self, pids: Sequence[int]) -> int:
+        """Bytes of memory that these processes hold, their share of what they share."""
+
+    async def memory(self) -> Memory:
+        """How the memory limit has been felt."""
+
+    async def snapshot(
+        self,
+        name: str,
+        *,
+        prior: str | None = None,
+        like: str | None = None,
+        within: int | None = None,
+    ) -> None:
+        """Remember the agent's folders as they are under a name.
+
+        What is unchanged since the snapshot `prior` of the same view is shared with it. With
+        `like`, the view was just made of that snapshot. Raises `OSError` when there is no room.
+        """
+
+    async def restore(self, name: str, *, within: int | None = None) -> None:
+        """Make the agent's folders what they were. Raises `OSError`."""
+
+    async def forget(self, name: str) -> None:
+        """A snapshot that is not needed any more."""
+
+    async def layers(self, name: str) -> list[dict[str, str]]:
+        """Make what `inside/overlay.py` needs for a view of its own of this snapshot.
+
+        Raises `OSError`.
+        """
+
+    async def discard(self, layers: Sequence[Mapping[str, str]]) -> None:
+        """Remove the files of a view whose processes have ended."""
 
 
 def read_descriptor(descriptor: int, path: PurePosixPath, limit_bytes: int) -> bytes:

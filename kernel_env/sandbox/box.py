@@ -19,12 +19,16 @@ from types import TracebackType
 from typing import Any, Self
 
 from kernel_env.errors import SandboxError
-from kernel_env.sandbox.base import Completed, FileStat, read_descriptor
+from kernel_env.sandbox.base import SNAPSHOTS, Completed, FileStat, Memory, read_descriptor
 from kernel_env.sandbox.tail import Tail
 
 TAIL_BYTES = 16 * 1024
 ANSWER_S = 30.0
 """A first process that has not answered by then is not going to."""
+FILES_S = 300.0
+"""For copies of the agent's folders: some gigabytes take seconds."""
+FIRST = [Path(__file__).with_name(name) for name in ("pid1.py", "snapshots.py")]
+"""The program of the first process and what it imports from beside it."""
 
 
 @dataclass
@@ -34,6 +38,7 @@ class BoxProcess:
     box: "Box"
     pid: int
     ended: asyncio.Future[int]
+    peak_bytes: int = 0
     kept: Tail = field(default_factory=lambda: Tail(TAIL_BYTES))
 
     @property
@@ -72,7 +77,7 @@ class Box:
         self._numbers = count(1)
         self._answers: dict[int, asyncio.Future[tuple[dict[str, Any], list[int]]]] = {}
         self._running: dict[int, BoxProcess] = {}
-        self._unclaimed: dict[int, int] = {}
+        self._unclaimed: dict[int, tuple[int, int]] = {}
         self._sending = asyncio.Lock()
         self._buffer = b""
         self._descriptors: list[int] = []
@@ -134,14 +139,16 @@ class Box:
 
     def _take(self, message: dict[str, Any]) -> None:
         if "exit" in message:
-            pid, code = message["exit"], message["code"]
+            pid, code, peak = message["exit"], message["code"], message["peak"]
             process = self._running.pop(pid, None)
             if process is None:
-                self._unclaimed[pid] = code  # it ended before the answer to spawn was taken
+                self._unclaimed[pid] = code, peak  # it ended before our request was answered
             elif not process.ended.done():
+                process.peak_bytes = peak
                 process.ended.set_result(code)
             return
-        given, self._descriptors = self._descriptors, []
+        count = message.get("fds", 0)
+        given, self._descriptors = self._descriptors[:count], self._descriptors[count:]
         answer = self._answers.pop(message["id"], None)
         if answer is not None and not answer.done():
             answer.set_result((message, given))
@@ -191,10 +198,18 @@ class Box:
             message, _ = await self.ask("spawn", given=descriptors, argv=list(argv), env=dict(env))
         except OSError as error:
             raise SandboxError(f"{argv[0]} could not be started: {error.strerror}") from error
-        pid = message["pid"]
+        return self._process(message["pid"])
+
+    async def adopt(self, pid: int) -> BoxProcess:
+        """A process that was left to the first one. Raises `ProcessLookupError`."""
+        await self.ask("adopt", pid=pid)
+        return self._process(pid)
+
+    def _process(self, pid: int) -> BoxProcess:
         process = BoxProcess(self, pid, asyncio.get_running_loop().create_future())
         if pid in self._unclaimed:
-            process.ended.set_result(self._unclaimed.pop(pid))
+            code, process.peak_bytes = self._unclaimed.pop(pid)
+            process.ended.set_result(code)
         else:
             self._running[pid] = process
         return process
@@ -205,6 +220,13 @@ class Boxed(ABC):
 
     box: Box
     environment: Mapping[str, str]
+
+    _layers = count(1)
+
+    @property
+    @abstractmethod
+    def folders(self) -> Sequence[PurePosixPath]:
+        """The folders that an agent can write in and that its snapshots hold, as seen inside."""
 
     @abstractmethod
     async def _open(self) -> None:
@@ -287,10 +309,18 @@ class Boxed(ABC):
         keep_tail(outside, process.kept, self.box.ended)
         return process
 
-    async def read(self, path: PurePosixPath, *, limit_bytes: int) -> bytes:
+    async def adopt(self, pid: int) -> BoxProcess:
+        """A process that was left to the box."""
+        return await self.box.adopt(pid)
+
+    async def read(
+        self, path: PurePosixPath, *, limit_bytes: int, within: int | None = None
+    ) -> bytes:
         """A regular file's content, as bytes with a limit."""
         try:
-            _, (descriptor,) = await self.box.ask("open", path=str(self.where(path)), write=False)
+            _, (descriptor,) = await self.box.ask(
+                "open", path=str(self.where(path)), write=False, within=within
+            )
         except OSError as error:
             if error.errno == errno.ELOOP:
                 raise OSError(f"{path} is a link; only a regular file is read") from error
@@ -310,16 +340,84 @@ class Boxed(ABC):
 
         await asyncio.to_thread(put)
 
-    async def stat(self, path: PurePosixPath) -> FileStat | None:
+    async def stat(self, path: PurePosixPath, *, within: int | None = None) -> FileStat | None:
         """What is there; None when nothing is."""
         try:
-            message, _ = await self.box.ask("stat", path=str(self.where(path)))
+            message, _ = await self.box.ask("stat", path=str(self.where(path)), within=within)
         except (FileNotFoundError, NotADirectoryError):
             return None
         mode, size, modified_ns, changed_ns, inode = message["stat"]
         return FileStat(
             mode=mode, size=size, modified_ns=modified_ns, changed_ns=changed_ns, inode=inode
         )
+
+    async def end(
+        self, *, keep: Sequence[int], within: int | None = None, others: Sequence[int] = ()
+    ) -> None:
+        """Kill the programs that share a view, but for some."""
+        await self.box.ask("end", keep=list(keep), within=within, others=list(others))
+
+    async def stop(self, *, keep: Sequence[int]) -> list[int]:
+        """Hold every program but these where it is."""
+        message, _ = await self.box.ask("stop", keep=list(keep))
+        stopped: list[int] = message["stopped"]
+        return stopped
+
+    async def go_on(self, pids: Sequence[int]) -> None:
+        """Let stopped programs go on."""
+        await self.box.ask("go_on", pids=list(pids))
+
+    async def weigh(self, pids: Sequence[int]) -> int:
+        """Bytes of memory that these processes hold."""
+        message, _ = await self.box.ask("weigh", pids=list(pids))
+        return sum(message["bytes"])
+
+    async def memory(self) -> Memory:
+        """How the memory limit has been felt."""
+        message, _ = await self.box.ask("memory")
+        return Memory(killed=message["killed"], limit_bytes=message["limit"])
+
+    async def snapshot(
+        self,
+        name: str,
+        *,
+        prior: str | None = None,
+        like: str | None = None,
+        within: int | None = None,
+    ) -> None:
+        """Remember the agent's folders under a name."""
+        await self._files("take", name, within=within, prior=prior, like=like)
+
+    async def restore(self, name: str, *, within: int | None = None) -> None:
+        """Make the agent's folders what they were."""
+        await self._files("restore", name, within=within)
+
+    async def forget(self, name: str) -> None:
+        """A snapshot that is not needed any more."""
+        await self._files("forget", name)
+
+    async def layers(self, name: str) -> list[dict[str, str]]:
+        """What a view of its own of this snapshot is made of."""
+        root = f"{self.where(SNAPSHOTS)}/view-{next(self._layers)}"
+        await self._files("tree", name, folder=f"{root}/lower")
+        return [
+            {
+                "at": str(folder),
+                "lower": f"{root}/lower/{number}",
+                "upper": f"{root}/{number}/upper",
+                "work": f"{root}/{number}/work",
+            }
+            for number, folder in enumerate(self.folders)
+        ]
+
+    async def discard(self, layers: Sequence[Mapping[str, str]]) -> None:
+        """Remove the files of a view."""
+        if layers:
+            await self._files("remove", str(PurePosixPath(layers[0]["lower"]).parents[1]))
+
+    async def _files(self, do: str, name: str, **details: Any) -> None:
+        roots = [str(folder) for folder in self.folders]
+        await self.box.ask(do, name=name, roots=roots, timeout_s=FILES_S, **details)
 
 
 def pipe() -> tuple[int, int]:

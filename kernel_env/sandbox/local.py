@@ -13,9 +13,8 @@ import sys
 from pathlib import Path, PurePosixPath
 
 from kernel_env import temporary
-from kernel_env.sandbox import pid1
-from kernel_env.sandbox.base import WORKSPACE, Spec
-from kernel_env.sandbox.box import Box, Boxed
+from kernel_env.sandbox.base import SNAPSHOTS, WORKSPACE, Spec
+from kernel_env.sandbox.box import FIRST, Box, Boxed
 
 START_S = 30.0
 
@@ -25,6 +24,7 @@ class LocalSandbox(Boxed):
 
     isolated = False
     python = sys.executable
+    libraries = ()
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
@@ -33,7 +33,7 @@ class LocalSandbox(Boxed):
 
     async def _open(self) -> None:
         self._root = temporary.folder()
-        for name in ("workspace", "home", "tmp", "door"):
+        for name in ("workspace", "home", "tmp", "door", "snapshots"):
             (self._root / name).mkdir()
         self.environment = {
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), "/usr/bin", "/bin"]),
@@ -44,7 +44,10 @@ class LocalSandbox(Boxed):
         }
         self.box = Box(self._root / "door")
         self._process = subprocess.Popen(  # noqa: ASYNC220 - quick, and asyncio's needs a watcher
-            [sys.executable, "-I", "-S", pid1.__file__, str(self.box.door)],
+            [
+                sys.executable,
+                *("-I", "-S", str(FIRST[0]), str(self.box.door), str(self._root / "snapshots")),
+            ],
             cwd=self._root / "workspace",
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -67,10 +70,20 @@ class LocalSandbox(Boxed):
         if self._root is not None:
             await asyncio.to_thread(shutil.rmtree, self._root, ignore_errors=True)
 
+    @property
+    def folders(self) -> list[PurePosixPath]:
+        """Workspace, home and temporary files."""
+        assert self._root is not None
+        return [PurePosixPath(self._root, name) for name in ("workspace", "home", "tmp")]
+
     def where(self, path: PurePosixPath) -> PurePosixPath:
         """The host's own path: this box has no file system of its own."""
         assert self._root is not None
-        places = {WORKSPACE: self._root / "workspace", **self.spec.folders}
+        places = {
+            WORKSPACE: self._root / "workspace",
+            SNAPSHOTS: self._root / "snapshots",
+            **self.spec.folders,
+        }
         for name, place in places.items():
             if path.is_relative_to(name):
                 return PurePosixPath(place, path.relative_to(name))

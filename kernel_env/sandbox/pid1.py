@@ -6,20 +6,31 @@ the host once, through a socket in the doorway, before any untrusted program
 runs. From then on the host holds the connection: nothing in the box can reach,
 fill or replace it. When the connection ends, so does everything in the box.
 
-One JSON line per message; descriptors travel beside the bytes (SCM_RIGHTS).
+One JSON line per message; descriptors travel beside the bytes (SCM_RIGHTS), and each
+message says in `fds` how many are its own.
 
     {"id": 1, "do": "spawn", "argv": […], "env": {…}} + [stdin, stdout, …]  → {"pid": 7}
     {"id": 2, "do": "signal", "pid": 7, "number": 2}                 → {}
+    {"id": 6, "do": "adopt", "pid": 9}                               → {}
     {"id": 3, "do": "open", "path": "/workspace/x", "write": false}  → {} + [descriptor]
     {"id": 4, "do": "stat", "path": "/workspace/x"}                  → {"stat": […]}
     {"id": 5, "do": "sweep", "empty": ["/workspace"]}                → {}
-    and, unasked, for every program that ends: {"exit": 7, "code": 0}
+    {"id": 7, "do": "end", "keep": [9], "within": 9, "others": [12]} → {"ended": [7, 8]}
+    {"id": 8, "do": "stop", "keep": [9]}                             → {"stopped": [7]}
+    {"id": 12, "do": "go_on", "pids": [7]}                           → {}
+    {"id": 9, "do": "weigh", "pids": [9]}                            → {"bytes": [4096]}
+    {"id": 10, "do": "memory"}                                       → {"killed": 0, "limit": n}
+    {"id": 11, "do": "take", …}, restore, tree, forget, remove: see `snapshots`
+    and, unasked, for every program that ends: {"exit": 7, "code": 0, "peak": n}
 
 A request that fails is answered with {"errno": n, "error": "…"}.
 
 Signals sent from inside the container cannot end PID 1 (the kernel drops those
 that PID 1 has no handler for, SIGKILL included), and it is not dumpable, so
 programs of the same user cannot trace it or open its descriptors.
+
+A program may have a view of its own of the agent's folders (a branch of a kernel has).
+`within` names a program whose view is meant; its files are found through /proc.
 """
 
 import ctypes
@@ -27,16 +38,27 @@ import errno
 import fcntl
 import json
 import os
+import queue
 import select
-import shutil
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import snapshots
 
 FIRST_FREE = 100
 """Received descriptors are moved up here, clear of the numbers a program will be given."""
+END_S = 10.0
+"""How long killed processes may take to be gone."""
+STORED = ("take", "restore", "tree", "forget", "remove")
+"""What is asked of the store of snapshots."""
+REMEMBERED = 1000
+"""Ends of processes that nobody has asked for."""
 PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 4, 36
 
 
@@ -60,6 +82,11 @@ def spawn(argv: list[str], env: dict[str, str], descriptors: list[int]) -> int:
         setsigmask=[],
         setsigdef=[s for s in signal.valid_signals() if s not in (signal.SIGKILL, signal.SIGSTOP)],
     )
+
+
+def seen(path: str, within: int | None) -> str:
+    """The path by which we find what `within` finds at `path`."""
+    return path if within is None else f"/proc/{within}/root{path}"
 
 
 def open_file(path: str, *, write: bool) -> int:
@@ -100,75 +127,241 @@ def descendants() -> Iterator[int]:
         below += parents.get(pid, [])
 
 
+def view(pid: int) -> str:
+    """Which view of the file system a process has; empty when it does not say."""
+    try:
+        return os.readlink(f"/proc/{pid}/ns/mnt")
+    except OSError:
+        return ""
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rsplit(b")", 1)[1].split()[0] not in (b"Z", b"X")
+    except (OSError, IndexError):
+        return False
+
+
+def send(pid: int, number: int) -> None:
+    """A signal to a process that may be gone, or not ours to end."""
+    try:
+        os.kill(pid, number)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+def stop(chosen: Callable[[], set[int]]) -> set[int]:
+    """Stop processes until nothing new is found: what is stopped makes no more."""
+    stopped: set[int] = set()
+    while new := chosen() - stopped:
+        for pid in new:
+            send(pid, signal.SIGSTOP)
+        stopped |= new
+    return stopped
+
+
+def weight(pid: int) -> int:
+    """Bytes of memory that a process holds, what it shares divided among those who share it."""
+    try:
+        with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+            lines = dict(line.split(":", 1) for line in file.readlines()[1:])
+        kinds = [lines[name].split()[0] for name in ("Pss_Anon", "Pss_Shmem") if name in lines]
+        return sum(map(int, kinds)) * 1024
+    except (OSError, ValueError):
+        return 0
+
+
+def memory() -> dict[str, int]:
+    """How many processes the memory limit has killed, and the limit; 0 where there is none."""
+    for events, limit in (
+        ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory.max"),
+        ("/sys/fs/cgroup/memory/memory.oom_control", "/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+    ):
+        try:
+            with open(events, encoding="ascii") as file:
+                counts = dict(line.split() for line in file)
+            with open(limit, encoding="ascii") as file:
+                return {"killed": int(counts["oom_kill"]), "limit": int(file.read())}
+        except (OSError, ValueError, KeyError):
+            continue
+    return {"killed": 0, "limit": 0}
+
+
+class Store(threading.Thread):
+    """Snapshots are made aside, so that a large one does not hold up the rest."""
+
+    def __init__(self, folder: str, say: Callable[[dict[str, Any]], None]) -> None:
+        super().__init__(daemon=True)
+        self.store, self.say = snapshots.Store(folder), say
+        self.requests: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+
+    def put(self, request: dict[str, Any]) -> None:
+        """To be done in order."""
+        self.requests.put(request)
+
+    def run(self) -> None:
+        """Until this program ends."""
+        while True:
+            request = self.requests.get()
+            reply: dict[str, Any] = {"id": request["id"]}
+            try:
+                self.do(request)
+            except OSError as error:
+                reply |= {"errno": error.errno or errno.EIO, "error": error.strerror or str(error)}
+            self.say(reply)
+
+    def do(self, request: dict[str, Any]) -> None:
+        """One request. Raises `OSError`."""
+        name, store = request["name"], self.store
+        roots = [seen(path, request.get("within")) for path in request.get("roots", [])]
+        match request["do"]:
+            case "take":
+                store.take(name, roots, prior=request["prior"], like=request["like"])
+            case "restore":
+                store.restore(name, roots)
+            case "tree":
+                store.tree(name, request["folder"])
+            case "forget":
+                store.forget(name)
+            case "remove":
+                snapshots.empty(name)
+                os.rmdir(name)
+
+
 class First:
     """The loop: requests from the host, deaths of children."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, folder: str) -> None:
         self.connection = connection
+        self.saying = threading.Lock()
+        self.store = Store(folder, self.say)
+        self.store.start()
         self.children: set[int] = set()
+        """Those whose end the host wants to hear of."""
+        self.ended: dict[int, tuple[int, int]] = {}
+        """How the latest others ended, should the host ask yet."""
         self.wake, self.alarm = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(self.alarm, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
     def say(self, message: dict[str, Any], descriptors: list[int] | None = None) -> None:
         """Send one line; the host reads at once, so this never waits for long."""
-        data = json.dumps(message).encode() + b"\n"
-        sent = socket.send_fds(self.connection, [data], descriptors or [])
-        self.connection.sendall(data[sent:])
+        given = descriptors or []
+        data = json.dumps({**message, "fds": len(given)}).encode() + b"\n"
+        with self.saying:
+            sent = socket.send_fds(self.connection, [data], given)
+            self.connection.sendall(data[sent:])
 
     def reap(self) -> None:
         """Collect every child that has ended, ours or adopted, and report ours."""
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status, used = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
                 return
             if not pid:
                 return
-            if pid in self.children:
-                self.children.discard(pid)
-                self.say({"exit": pid, "code": os.waitstatus_to_exitcode(status)})
+            self.ended_with(pid, os.waitstatus_to_exitcode(status), used.ru_maxrss * 1024)
+
+    def ended_with(self, pid: int, code: int, peak: int) -> None:
+        """Report the end of a process and the most memory it had in bytes, or remember them."""
+        if pid in self.children:
+            self.children.discard(pid)
+            self.say({"exit": pid, "code": code, "peak": peak})
+        else:
+            self.ended[pid] = code, peak
+            if len(self.ended) > REMEMBERED:
+                del self.ended[next(iter(self.ended))]
+
+    def adopt(self, pid: int) -> None:
+        """Report how this process ends, or ended. Raises `ProcessLookupError`."""
+        if pid not in self.ended:
+            os.kill(pid, 0)
+        self.children.add(pid)
+        if pid in self.ended:
+            self.ended_with(pid, *self.ended.pop(pid))
 
     def end_all(self) -> None:
         """Kill every other process in the box; stop them first, so that a fork bomb cannot race."""
-        for number in (signal.SIGSTOP, signal.SIGKILL):
-            seen: set[int] = set()
-            while new := set(descendants()) - seen:
-                for pid in new:
-                    try:
-                        os.kill(pid, number)
-                    except (ProcessLookupError, PermissionError):
-                        pass
-                seen |= new
+        self.kill(lambda: set(descendants()))
         while True:  # zombies still count against the limit of processes: wait for each
             try:
-                pid, status = os.waitpid(-1, 0)
+                pid, status, used = os.wait4(-1, 0)
             except ChildProcessError:
                 return
-            if pid in self.children:
-                self.children.discard(pid)
-                self.say({"exit": pid, "code": os.waitstatus_to_exitcode(status)})
+            self.ended_with(pid, os.waitstatus_to_exitcode(status), used.ru_maxrss * 1024)
+
+    def end(self, keep: list[int], within: int | None, others: list[int]) -> list[int]:
+        """Kill the processes that share a view of the files, save some; wait until they are gone.
+
+        A process whose view is neither this one nor that of one of `others` is killed as well.
+        """
+        theirs = {view(pid) for pid in others} | ({view(os.getpid())} if within else set())
+        mine = view(within or os.getpid())
+
+        def chosen() -> set[int]:
+            found = set(descendants()) - set(keep)
+            return {p for p in found if (seen_by := view(p)) == mine or seen_by not in theirs}
+
+        killed = self.kill(chosen)
+        deadline = time.monotonic() + END_S
+        while time.monotonic() < deadline and any(map(alive, killed)):
+            time.sleep(0.0005)
+            self.reap()
+        return sorted(killed)
+
+    def kill(self, chosen: Callable[[], set[int]]) -> set[int]:
+        """Stop what is there until nothing new is found, then kill it."""
+        stopped = stop(chosen)
+        for pid in stopped:
+            send(pid, signal.SIGKILL)
+        while more := chosen() - stopped:
+            stopped |= more
+            for pid in more:
+                send(pid, signal.SIGKILL)
+        return stopped
 
     def answer(self, request: dict[str, Any], received: list[int]) -> None:
         """Do what one request asks and say how it went."""
+        if request["do"] in STORED:
+            self.store.put(request)
+            return
         given: list[int] = []
         reply: dict[str, Any] = {"id": request["id"]}
+        within = request.get("within")
         try:
             match request["do"]:
                 case "spawn":
                     reply["pid"] = spawn(request["argv"], request["env"], received)
                     self.children.add(reply["pid"])
+                case "adopt":
+                    self.adopt(request["pid"])
                 case "signal":
                     if request["pid"] in self.children:  # a reaped number may be somebody else's
                         os.killpg(request["pid"], request["number"])
                 case "open":
-                    given.append(open_file(request["path"], write=request["write"]))
+                    path = seen(request["path"], within)
+                    given.append(open_file(path, write=request["write"]))
                 case "stat":
-                    reply["stat"] = stat(request["path"])
+                    reply["stat"] = stat(seen(request["path"], within))
                 case "sweep":
                     self.end_all()
                     for folder in request["empty"]:
-                        empty(folder)
+                        snapshots.empty(folder)
+                case "end":
+                    reply["ended"] = self.end(request["keep"], within, request["others"])
+                case "stop":
+                    keep = set(request["keep"])
+                    reply["stopped"] = sorted(stop(lambda: set(descendants()) - keep))
+                case "go_on":
+                    for pid in request["pids"]:
+                        send(pid, signal.SIGCONT)
+                case "weigh":
+                    reply["bytes"] = [weight(pid) for pid in request["pids"]]
+                case "memory":
+                    reply |= memory()
         except OSError as error:
             reply |= {"errno": error.errno or errno.EIO, "error": error.strerror or str(error)}
         self.say(reply, given)
@@ -206,29 +399,12 @@ class First:
                     os.close(descriptor)
 
 
-def empty(folder: str) -> None:
-    """Delete what is in a folder and keep the folder."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                shutil.rmtree(entry.path, onerror=unlock)
-            else:
-                os.unlink(entry.path)
-
-
-def unlock(_function: Any, path: str, _: Any) -> None:
-    """A folder whose owner forbade himself to write in it is made writable, then tried again."""
-    os.chmod(os.path.dirname(path), 0o700)
-    os.chmod(path, 0o700)
-    shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
-
-
 def main() -> None:
-    """`pid1.py SOCKET`: connect to the host, then serve it."""
+    """`pid1.py SOCKET STORE`: connect to the host, then serve it; snapshots go into the folder."""
     protect()
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(sys.argv[1])
-    first = First(connection)
+    first = First(connection, sys.argv[2])
     try:
         first.serve()
     except (BrokenPipeError, ConnectionResetError):

@@ -19,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from kernel_env.errors import SandboxError
-from kernel_env.sandbox.base import DATA, WORKSPACE, Sandbox, Spec
+from kernel_env.sandbox.base import DATA, SNAPSHOTS, WORKSPACE, Sandbox, Spec
 
 Make = Callable[[Spec], Sandbox]
 Promise = Callable[[Make], Awaitable[None]]
@@ -184,6 +184,9 @@ async def a_link_is_not_followed_when_writing(make: Make) -> None:
 async def sweep_ends_every_program_and_keeps_or_deletes_the_files(make: Make) -> None:
     async with make(SMALL) as box:
         await sh(box, "echo 1 > f; mkdir -p d/e; echo 2 > d/e/f; chmod 500 d/e d")
+        await sh(
+            box, f"mkdir -p {box.where(SNAPSHOTS)}/a/work; chmod 0 {box.where(SNAPSHOTS)}/a/work"
+        )
         process = await box.spawn(["sh", "-c", "(setsid sleep 62 &) ; sleep 62"])
         await box.sweep(empty=False)
         assert await process.wait() == -signal.SIGKILL
@@ -192,8 +195,9 @@ async def sweep_ends_every_program_and_keeps_or_deletes_the_files(make: Make) ->
         )
         assert left == "0"
         assert await box.read(WORKSPACE / "f", limit_bytes=10) == b"1\n"
+        assert await box.stat(SNAPSHOTS / "a") is not None
         await box.sweep(empty=True)
-        assert (await sh(box, "ls -A"))[1] == ""
+        assert (await sh(box, f"ls -A . {box.where(SNAPSHOTS)} | grep -v :"))[1] == ""
 
 
 async def folders_of_the_host_are_seen_where_the_box_says(make: Make) -> None:
@@ -254,10 +258,11 @@ async def nothing_can_be_written_but_workspace_and_temporary_folders(make: Make)
             "    if root in ('/proc', '/sys'): folders[:] = []; continue\n"
             "    try: pathlib.Path(root, 'x').touch(); found.append(root)\n"
             "    except OSError: pass\n"
-            "    if root in ('/workspace', '/tmp', '/dev/shm', '/home/agent'): folders[:] = []\n"
+            "    mine = '/workspace', '/snapshots', '/tmp', '/dev/shm', '/home/agent'\n"
+            "    if root in mine: folders[:] = []\n"
             "print(sorted(found))",
         )
-        assert said == "['/dev/shm', '/home/agent', '/tmp', '/workspace']", said
+        assert said == "['/dev/shm', '/home/agent', '/snapshots', '/tmp', '/workspace']", said
 
 
 async def folders_of_the_host_cannot_be_changed(make: Make) -> None:
@@ -282,9 +287,91 @@ async def programs_have_no_privilege_and_can_get_none(make: Make) -> None:
         assert facts["Seccomp"] == "2"
 
 
+async def what_a_program_gains_in_namespaces_of_its_own_ends_there(make: Make) -> None:
+    async with make(SMALL) as box:
+        said = await python(box, IN_NAMESPACES_OF_ITS_OWN)
+        assert said == "[]", said
+        assert await sh(box, "echo alive; ls /workspace") == (0, "alive")
+
+
+IN_NAMESPACES_OF_ITS_OWN = r"""
+import ctypes, os, resource, socket, stat
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mount.argtypes = [*[ctypes.c_char_p] * 3, ctypes.c_ulong, ctypes.c_char_p]
+found = []
+
+def reach(what, attempt):  # a refusal is an OSError, or -1 from a C function
+    try:
+        result = attempt()
+    except (OSError, ValueError):
+        return
+    if result != -1:
+        found.append(what)
+
+def mount(kind, flags=6, source=b"none", at=b"/tmp", data=None):
+    return lambda: libc.mount(source, at, kind, flags, data)
+
+def over(lower):  # what an overlay shows of a folder: not what the container hides in it
+    path = b"/tmp/over" + lower.replace(b"/", b"-")
+    for name in (path, path + b"/at", path + b"/upper", path + b"/work"):
+        os.mkdir(name)
+    options = b"lowerdir=%s,upperdir=%s/upper,workdir=%s/work,userxattr" % (lower, path, path)
+    return mount(b"overlay", at=path + b"/at", data=options)
+
+uid, gid = os.getuid(), os.getgid()
+if libc.unshare(0x10020000) == 0:
+    for name, text in ("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1"):
+        with open(f"/proc/self/{name}", "w") as file:
+            file.write(text)
+    with open("/proc/self/status") as file:
+        held = next(line for line in file if line.startswith("CapEff"))
+    assert int(held.split()[1], 16), held
+
+for flags in (1 << 7, 1 << 17, *[1 << bit for bit in range(25, 31)]):
+    reach(f"unshare {flags:#x}", lambda: libc.unshare(flags))
+for kind in b"proc sysfs cgroup cgroup2 mqueue ext4 devtmpfs debugfs securityfs".split():
+    reach(f"mount {kind}", mount(kind))
+for lower in (b"/", b"/proc", b"/sys", b"/dev"):
+    reach(f"an overlay over {lower}", over(lower))
+reach("a bind", mount(None, 0x1000, b"/proc", b"/tmp"))
+reach("a recursive bind", mount(None, 0x5000, b"/", b"/tmp"))
+reach("a root that can be written", mount(None, 0x20, None, b"/"))
+reach("a remounted folder", mount(None, 0x1026, None, b"/proc/sys"))
+reach("a shared mount", mount(None, 0x100000, None, b"/"))
+reach("a moved mount", mount(None, 0x2000, b"/workspace", b"/tmp"))
+reach("umount", lambda: libc.umount2(b"/proc/kcore", 2))
+reach("setns", lambda: libc.setns(os.open("/proc/self/ns/net", os.O_RDONLY), 0))
+reach("chroot", lambda: os.chroot("/tmp"))
+for number in (1, os.getppid()):
+    reach(f"ptrace {number}", lambda: libc.ptrace(16, number, 0, 0))
+    for path in ("environ", "mem", "fd/0", "fd/3", "root/etc/passwd", "ns/mnt"):
+        reach(f"/proc/{number}/{path}", lambda: os.open(f"/proc/{number}/{path}", os.O_RDONLY))
+    reach(f"the map of {number}", lambda: os.open(f"/proc/{number}/uid_map", os.O_WRONLY))
+for path in "/x /etc/x /run/kernel_env/x /proc/sys/kernel/hostname /proc/sysrq-trigger".split():
+    reach(path, lambda: os.open(path, os.O_WRONLY | os.O_CREAT))
+reach("a device", lambda: os.mknod("/tmp/device", stat.S_IFBLK | 0o600, os.makedev(8, 0)))
+reach("memory", lambda: os.mknod("/tmp/memory", stat.S_IFCHR | 0o600, os.makedev(1, 1)))
+reach("another user", lambda: os.setuid(1))
+reach("another group", lambda: os.setgroups([]))
+reach("a file of root's", lambda: os.chmod("/etc/passwd", 0o666))
+reach("a file given away", lambda: os.chown("/workspace", 1, 1))
+reach("packets", lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
+reach("raw sockets", lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, 1))
+reach("a name", lambda: socket.sethostname("mine"))
+reach("a place before others", lambda: os.setpriority(os.PRIO_PROCESS, 0, -5))
+reach("a real-time place", lambda: os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1)))
+reach("a higher limit", lambda: resource.setrlimit(resource.RLIMIT_CORE, (1, 1)))
+killer = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+reach("no memory killer", lambda: os.write(killer, b"-1000"))
+reach("the clock", lambda: __import__("time").clock_settime(0, 0))
+print(found)
+"""
+"""A program that makes itself root in namespaces of its own, if it can, and tries to reach out."""
+
+
 async def a_program_that_writes_for_ever_runs_out_of_space(make: Make) -> None:
     async with make(SMALL) as box:
-        for folder in ("/workspace", "/tmp", "/dev/shm", "/home/agent"):  # noqa: S108
+        for folder in ("/workspace", "/snapshots", "/tmp", "/dev/shm", "/home/agent"):  # noqa: S108
             _, output = await sh(
                 box, f"dd if=/dev/zero of={folder}/big bs=1M; rm {folder}/big", timeout_s=60
             )
@@ -371,6 +458,7 @@ ISOLATION: tuple[Promise, ...] = (
     nothing_can_be_written_but_workspace_and_temporary_folders,
     folders_of_the_host_cannot_be_changed,
     programs_have_no_privilege_and_can_get_none,
+    what_a_program_gains_in_namespaces_of_its_own_ends_there,
     a_program_that_writes_for_ever_runs_out_of_space,
     a_fork_bomb_stops_at_the_limit_and_can_be_swept_away,
     memory_is_bounded,

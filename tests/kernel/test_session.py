@@ -81,7 +81,7 @@ async def test_a_cell_whose_time_is_up_is_interrupted_and_the_state_kept(kernel:
         assert cell.timed_out
         assert cell.error is not None
         assert cell.error.name == "KeyboardInterrupt"
-        assert cell.state_lost is None
+        assert cell.broke is None
     assert text(after) == "42"
 
 
@@ -103,8 +103,8 @@ async def test_a_kernel_that_dies_is_noticed_within_two_seconds_and_said(
     cell = await kernel.run(code, timeout_s=60)
 
     assert time.monotonic() - began < 2
-    assert cell.state_lost is not None
-    assert any(word in cell.state_lost for word in cause.split("|")), cell.state_lost
+    assert cell.broke is not None
+    assert any(word in cell.broke for word in cause.split("|")), cell.broke
     with pytest.raises(KernelError, match="the kernel cannot run a cell"):
         await kernel.run("1", timeout_s=5)
 
@@ -120,7 +120,7 @@ async def test_a_cell_that_ignores_the_interrupt_is_given_up(
     )
 
     assert cell.timed_out
-    assert cell.state_lost == "the cell did not end in 0.5 s and ignored the interrupt"
+    assert cell.broke == "the cell did not end in 0.5 s and ignored the interrupt"
 
 
 async def test_a_cell_has_no_standard_input_to_wait_for(kernel: Kernel) -> None:
@@ -211,7 +211,7 @@ async def test_a_connection_that_is_broken_on_purpose_does_not_hold_the_host(
     cell = await kernel.run(f"{BREAKING}\nbreak_({number}); time.sleep(60)", timeout_s=5)
 
     assert time.monotonic() - began < 4
-    assert cell.state_lost == "the kernel closed its connections"
+    assert cell.broke == "the kernel closed its connections"
 
 
 async def test_a_message_without_parts_does_not_deafen_the_host(kernel: Kernel) -> None:
@@ -221,7 +221,7 @@ async def test_a_message_without_parts_does_not_deafen_the_host(kernel: Kernel) 
     )
 
     assert text(cell) == "hello\n"
-    assert cell.state_lost is None
+    assert cell.broke is None
 
 
 async def test_code_that_utf8_cannot_write_is_an_error_of_the_cell(kernel: Kernel) -> None:

@@ -2,6 +2,7 @@
 
     /data, /opt/…    folders of the host, read-only
     /workspace       a tmpfs of bounded size: the agent's files
+    /snapshots       another, twice as large: what branches share and what each one changed
     /tmp, ~          smaller ones
     everything else  read-only
 
@@ -11,7 +12,8 @@ that holds the first process's program and the socket it knocks at, is read-only
 
 Not protected: the kernel of the host is shared (choose the runtime `runsc` against
 that), programs in one container are not protected from each other, and CPU caches
-are shared like everywhere.
+are shared like everywhere. What `seccomp` lets a program do in namespaces of its own
+widens the part of the host's kernel that it reaches.
 """
 
 import asyncio
@@ -19,7 +21,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, ParamSpec, TypeVar
 
 import docker
@@ -29,10 +31,9 @@ from docker.types import DeviceRequest, Ulimit
 
 from kernel_env import temporary
 from kernel_env.errors import SandboxError
-from kernel_env.sandbox import pid1
-from kernel_env.sandbox.base import GIB, WORKSPACE, Spec
-from kernel_env.sandbox.box import Box, Boxed
-from kernel_env.sandbox.docker import engine, images
+from kernel_env.sandbox.base import GIB, SNAPSHOTS, WORKSPACE, Spec
+from kernel_env.sandbox.box import FIRST, Box, Boxed
+from kernel_env.sandbox.docker import engine, images, seccomp
 
 USER = 10001
 """Who programs are in the container; a number no host account is likely to have."""
@@ -43,7 +44,7 @@ LABEL = "kernel-env"
 TEMPORARY_BYTES = 1 * GIB
 """For /tmp, the home folder and shared memory together."""
 START_S = 60.0
-PID1 = Path(pid1.__file__).read_bytes()
+PROGRAM = {path.name: path.read_bytes() for path in FIRST}
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -64,6 +65,7 @@ class DockerSandbox(Boxed):
             "OMP_WAIT_POLICY": "passive",
             "PYTHONDONTWRITEBYTECODE": "1",
         }
+        self.libraries = images.find(spec.image).libraries
         self._folder: Path | None = None
         self._client: docker.DockerClient | None = None
         self._creating: asyncio.Task[Container] | None = None
@@ -80,9 +82,10 @@ class DockerSandbox(Boxed):
         doorway = self._folder / "door"
         doorway.mkdir()
         doorway.chmod(0o755)
-        program = doorway / "pid1.py"
-        program.write_bytes(PID1)
-        program.chmod(0o644)
+        for name, text in PROGRAM.items():
+            program = doorway / name
+            program.write_bytes(text)
+            program.chmod(0o644)
         self.box = Box(doorway)
         creating = call(
             client.containers.create, image.tag, self._command(), **self._options(doorway)
@@ -104,6 +107,11 @@ class DockerSandbox(Boxed):
             self._client.close()
         if self._folder is not None:
             await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+
+    @property
+    def folders(self) -> list[PurePosixPath]:
+        """Workspace, home and temporary files; shared memory is left to those who share it."""
+        return [WORKSPACE, PurePosixPath(HOME), PurePosixPath("/tmp")]  # noqa: S108
 
     async def sweep(self, *, empty: bool) -> None:
         """End every program, empty the temporary folders and, with `empty`, the workspace."""
@@ -128,13 +136,15 @@ class DockerSandbox(Boxed):
             meeting.cancel()
 
     def _command(self) -> list[str]:
-        return [self.python, "-I", "-S", f"{DOORWAY}/pid1.py", f"{DOORWAY}/door"]
+        first = f"{DOORWAY}/{FIRST[0].name}"
+        return [self.python, "-I", "-S", first, f"{DOORWAY}/door", str(SNAPSHOTS)]
 
     def _options(self, doorway: Path) -> dict[str, Any]:
         spec = self.spec
-        mine = f"uid={USER},gid={USER},mode=0755,nosuid,nodev,exec"
+        mine = f"uid={USER},gid={USER},nosuid,nodev,exec"
         workspace = int(spec.workspace_gb * GIB)
-        memory = int(spec.memory_gb * GIB) + workspace + TEMPORARY_BYTES
+        snapshots = 2 * workspace
+        memory = int(spec.memory_gb * GIB) + workspace + snapshots + TEMPORARY_BYTES
         seen = {doorway: DOORWAY, **{host: str(name) for name, host in spec.folders.items()}}
         return {
             "name": f"kernel-env-{uuid.uuid4().hex[:12]}",
@@ -146,7 +156,10 @@ class DockerSandbox(Boxed):
             "ipc_mode": "private",
             "read_only": True,
             "cap_drop": ["ALL"],
-            "security_opt": ["no-new-privileges"],
+            "security_opt": [
+                "no-new-privileges",
+                *([f"seccomp={seccomp.profile()}"] if spec.branching else []),
+            ],
             "pids_limit": spec.processes,
             "mem_limit": memory,
             "memswap_limit": memory,
@@ -157,9 +170,10 @@ class DockerSandbox(Boxed):
             ],
             "shm_size": TEMPORARY_BYTES // 4,
             "tmpfs": {
-                str(WORKSPACE): f"size={workspace},nr_inodes={spec.files},{mine}",
-                "/tmp": f"size={TEMPORARY_BYTES // 2},nr_inodes=100000,{mine}",  # noqa: S108
-                HOME: f"size={TEMPORARY_BYTES // 4},nr_inodes=20000,{mine}",
+                str(WORKSPACE): f"size={workspace},nr_inodes={spec.files},mode=0755,{mine}",
+                str(SNAPSHOTS): f"size={snapshots},nr_inodes={4 * spec.files},mode=0700,{mine}",
+                "/tmp": f"size={TEMPORARY_BYTES // 2},nr_inodes=100000,mode=0755,{mine}",  # noqa: S108
+                HOME: f"size={TEMPORARY_BYTES // 4},nr_inodes=20000,mode=0755,{mine}",
             },
             "volumes": {str(host): {"bind": name, "mode": "ro"} for host, name in seen.items()},
             "log_config": {"Type": "none", "Config": {}},

@@ -36,6 +36,7 @@ from kernel_env.sandbox.docker.engine import plainly
 OURS = "kernel-env/"
 LABEL = "kernel-env"
 """On every image of ours: `image`, or `build` on what a build leaves behind."""
+LIBRARIES = "libraries.txt"
 PLATFORM = """
 import json, platform, sys
 print(json.dumps([*sys.version_info[:2], platform.machine(), platform.libc_ver()[1]]))
@@ -58,6 +59,14 @@ class Image:
     """None when it starts from a public image."""
     tag: str
     """The name by which the engine knows it. It changes with anything the image is made from."""
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """What kernels in it have imported from the start: `libraries.txt`, or its parent's."""
+        listed = self.folder / LIBRARIES
+        if listed.is_file():
+            return tuple(listed.read_text("utf-8").split())
+        return self.parent.libraries if self.parent else ()
 
     @property
     def line(self) -> "list[Image]":
@@ -348,11 +357,11 @@ def _has(client: docker.DockerClient, tag: str) -> bool:
 
 
 def _files(folder: Path) -> list[tuple[str, Path]]:
-    """What an image is made from: all files of its folder but the notes its lock was made of."""
+    """What an image is made from: all files of its folder but notes and what the host reads."""
     return [
         (path.relative_to(folder).as_posix(), path)
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.suffix not in {".in", ".md"} and path.name[0] != "."
+        if path.is_file() and path.suffix not in {".in", ".md", ".txt"} and path.name[0] != "."
     ]
 
 

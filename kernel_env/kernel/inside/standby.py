@@ -1,0 +1,266 @@
+"""A standby: a copy of a kernel at rest that only waits, until the host copies it or wakes it.
+
+Every kernel that serves was once a standby, and every standby a fork: of the template,
+of a live kernel between two cells, or of another standby. It has one thread, no ZMQ, no
+signals and one connection, which the host holds. So there are two movements and no more:
+
+    live kernel ──copy──▶ standby       after a cell, while the agent thinks
+    standby     ──copy──▶ standby ──serve──▶ live kernel
+
+What does not survive a fork: other threads, pools of threads and processes, tasks of
+the event loop, connections, CUDA contexts. Positions in open files are put back.
+"""
+
+import ctypes
+import gc
+import os
+import random
+import signal
+import socket
+import stat
+import sys
+import warnings
+from asyncio import tasks
+from typing import Any
+
+from . import overlay
+from .line import Line
+
+EVERY_SIGNAL = signal.valid_signals()
+OMP_POOLS = ("libgomp", "libomp", "libiomp")
+DIES_FIRST, DIES_LAST = 1000, 0
+"""Scores for the kernel's memory killer: the running kernel goes before its standbys."""
+
+kept_for_ever: list[Any] = []
+"""What belongs to the threads, loops and sockets of processes we were copied from. If it were
+collected here it would close numbers that have new owners, or speak on its old connections."""
+
+
+class Standby:
+    """What this process knows of itself as a copy."""
+
+    def __init__(self, line: Line) -> None:
+        self.line = line
+        self.pid = os.getpid()
+        self.collecting = False
+        """Whether garbage is to be collected again once this copy serves. While it waits, nothing
+        may be: what belonged to other processes would speak."""
+        self.plumbing: set[int] = set()
+        """Descriptors the kernel opened for itself: a copy closes them."""
+        self.names: str = ""
+        """How the host's names of this kernel's sockets begin."""
+        self.positions: dict[int, int] = {}
+        """Descriptor → position, of the files that were open when the live kernel was copied."""
+        self.mask: set[Any] = set()
+        """The signals that were blocked when this copy was made."""
+
+    def copy(self, descriptor: int, also: list[int] | None = None) -> bool:
+        """Fork. True in the copy, which from then on waits at the other end of `descriptor`.
+
+        The copy is a child of the box's first process and not of this one, so code that waits
+        for or ends all its children does not meet it. `also`: more plumbing that a copy closes.
+        Raises `OSError` when no process can be made.
+        """
+        pause_omp()
+        drawn = random.getstate()
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            copied = fork_away()
+        except BaseException:
+            os.close(descriptor)
+            raise
+        finally:
+            if collecting and os.getpid() == self.pid:
+                gc.enable()
+        if not copied:
+            os.close(descriptor)
+            return False
+        self.collecting = self.collecting or collecting
+        random.setstate(drawn)  # the module starts anew in every child
+        try:
+            kept_for_ever.append(list(tasks._all_tasks))  # type: ignore[attr-defined]
+            self._settle(Line(descriptor), also or [])
+        except BaseException:  # noqa: BLE001 - a copy never goes on as its original
+            os._exit(70)
+        return True
+
+    def _settle(self, line: Line, also: list[int]) -> None:
+        """The first thing a copy does: out of reach of signals, free of the original's plumbing."""
+        self.pid = os.getpid()
+        os.setsid()
+        signal.set_wakeup_fd(-1)
+        self.mask = signal.pthread_sigmask(signal.SIG_BLOCK, EVERY_SIGNAL)
+        score(DIES_LAST)
+        self.line.close()
+        self._close_plumbing(line.socket.fileno(), also)
+        self.line, self.plumbing = line, set()
+        line.say({"pid": os.getpid()})
+
+    def _close_plumbing(self, mine: int, also: list[int]) -> None:
+        """Close what clients and threads of the original are connected by.
+
+        Event descriptors of unknown owners become /dev/null: a later close by their owner is
+        then harmless.
+        """
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        for descriptor in descriptors() - {mine, null, 0, 1, 2}:
+            try:
+                if descriptor in self.plumbing or descriptor in also:
+                    os.close(descriptor)
+                elif stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                    if self.names and socket_name(descriptor).startswith(self.names):
+                        os.close(descriptor)
+                elif os.readlink(f"/proc/self/fd/{descriptor}").startswith("anon_inode:[event"):
+                    os.dup2(null, descriptor, inheritable=False)
+            except OSError:
+                continue
+        for descriptor in (1, 2):  # they were pipes to threads that are not here
+            os.dup2(null, descriptor)
+        os.close(null)
+
+    def wait(self) -> dict[str, Any]:
+        """Do what the host asks until it asks to serve; end when it lets go."""
+        while request := self.line.hear():
+            try:
+                match request["do"]:
+                    case "copy":
+                        if not self.copy(*request["fds"]):
+                            self.line.answer(request)
+                    case "enter":
+                        overlay.enter(request["layers"])
+                        self.rewind()
+                        reseed(request["seed"])
+                        self.line.answer(request)
+                    case "probe":
+                        self.line.answer(request, why=overlay.possible(request["folder"]))
+                    case "rewind":
+                        self.rewind()
+                        self.line.answer(request)
+                    case "serve":
+                        return request
+                    case unknown:
+                        raise OSError(f"a standby cannot {unknown}")
+            except OSError as error:
+                self.line.answer(request, error=error.strerror or str(error))
+        os._exit(0)
+
+    def rewind(self) -> None:
+        """Positions in open files are shared with the original: put them back."""
+        for descriptor, position in self.positions.items():
+            try:
+                os.lseek(descriptor, position, os.SEEK_SET)
+            except OSError:
+                continue
+
+    def wake(self, request: dict[str, Any]) -> None:
+        """Be ready to run the agent's code again, as it was when this copy was made."""
+        self.rewind()
+        for number in signal.sigpending():
+            handler = signal.getsignal(number)
+            try:
+                signal.signal(number, signal.SIG_IGN)  # forgets what came while it waited
+                signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+            except (OSError, ValueError, TypeError):
+                continue
+        signal.pthread_sigmask(signal.SIG_SETMASK, self.mask)
+        score(DIES_FIRST)
+        self.names = request["names"]
+        reseed(request["seed"])
+
+
+def fork_away() -> bool:
+    """Fork twice, so that the copy is nobody's child here. True in the copy."""
+    told, tell = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # other threads: see the module's text
+        middle = os.fork()
+        if middle == 0:
+            try:
+                if os.fork() == 0:
+                    os.close(told)
+                    os.close(tell)
+                    return True
+            except OSError as error:
+                os.write(tell, str(error.errno).encode())
+            os._exit(0)
+    os.close(tell)
+    failed = os.read(told, 16)
+    os.close(told)
+    try:
+        os.waitpid(middle, 0)
+    except ChildProcessError:
+        pass  # the agent's code asked that its children be forgotten
+    if failed:
+        raise OSError(int(failed), os.strerror(int(failed)))
+    return False
+
+
+def pause_omp() -> None:
+    """End OpenMP's idle threads: a child that inherits a pool without its threads hangs in it.
+
+    The next parallel region makes the pool anew. Must be called from the main thread.
+    """
+    try:
+        with open("/proc/self/maps", encoding="utf-8", errors="replace") as maps:
+            found = {
+                path
+                for line in maps
+                if any(name in line for name in OMP_POOLS)
+                and (path := line.split(maxsplit=5)[5].strip()).startswith("/")
+            }
+    except OSError:
+        return
+    for path in found:
+        try:
+            ctypes.CDLL(path).omp_pause_resource_all(2)
+        except (OSError, AttributeError):
+            continue
+
+
+def reseed(seed: int | None) -> None:
+    """The global random states of the libraries that are loaded; None leaves them."""
+    if seed is None:
+        return
+    random.seed(seed)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(seed % (1 << 32))
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(seed)
+
+
+def score(value: int) -> None:
+    """How soon the memory killer takes this process. Needs no privilege within 0 … 1000."""
+    try:
+        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+            file.write(str(value))
+    except OSError:
+        pass
+
+
+def descriptors() -> set[int]:
+    """The numbers that are open in this process."""
+    folder = "/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"
+    return {int(name) for name in os.listdir(folder)}
+
+
+def socket_name(descriptor: int) -> str:
+    """The name that a unix socket is bound to."""
+    copy = socket.socket(fileno=os.dup(descriptor))
+    try:
+        name = copy.getsockname() if copy.family == socket.AF_UNIX else ""
+        return name if isinstance(name, str) else ""
+    finally:
+        copy.close()
+
+
+def positions() -> dict[int, int]:
+    """Where each open regular file is being read or written."""
+    found = {}
+    for descriptor in descriptors():
+        try:
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                found[descriptor] = os.lseek(descriptor, 0, os.SEEK_CUR)
+        except OSError:
+            continue
+    return found
