@@ -13,6 +13,7 @@ import hashlib
 import json
 import shutil
 import time
+import warnings
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -44,6 +45,7 @@ from kernel_env.errors import (
 from kernel_env.grading import leaderboard, reward
 from kernel_env.grading.grade import Grade
 from kernel_env.grading.process import Grader, Scores
+from kernel_env.kernel.home import LesserKernelWarning
 from kernel_env.kernel.live import Live
 from kernel_env.kernel.pool import Pool
 from kernel_env.kernel.scratch import NOTE
@@ -94,6 +96,7 @@ class Episode:
         self._live = live or Live(
             rules.open_seat, checkpoints=limits.checkpoints, checkpoint_gb=limits.checkpoint_gb
         )
+        self._missing = ""
         self._submission: FileStat | None = None
         self._seen_sha256 = ""
         self._began = time.monotonic()
@@ -375,6 +378,7 @@ class Episode:
             elif isinstance(step.submission, Graded):
                 self._seen_sha256 = step.submission.sha256
         self._began -= self.progress.spent.seconds
+        self._missing = self._live.seat.home.missing
         self._submission = await self._live.stat(self.rules.task.submission_path)
 
     # ── beginning and end ─────────────────────────────────────────────────────────────────
@@ -388,6 +392,10 @@ class Episode:
             raise
         if self.latest is None:
             self._began = time.monotonic()
+        self._missing = self._live.seat.home.missing
+        if self._missing:
+            words = f"on this machine, {self._missing}"
+            warnings.warn(words, LesserKernelWarning, stacklevel=3)
         return self
 
     async def __aexit__(
@@ -426,7 +434,7 @@ class Episode:
         return self.steps.ending
 
     async def _ending(self, status: Status, reason: str) -> Ending:
-        best, chosen, grade = self.progress.best, None, None
+        best, chosen, grade, missing = self.progress.best, None, None, self._missing
         if best is not None:
             data = self._kept(best.step)
             scores = await self._family.grader.grade(
@@ -434,7 +442,12 @@ class Episode:
             )
             chosen, grade = best.step, self._grade(scores)
         return Ending(
-            status=status, reason=reason, spent=self.spent, chosen_step=chosen, grade=grade
+            status=status,
+            reason=reason,
+            spent=self.spent,
+            chosen_step=chosen,
+            grade=grade,
+            missing=missing,
         )
 
     def _write(self) -> None:

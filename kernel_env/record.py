@@ -46,6 +46,10 @@ class Record:
     """Why it failed, in one line; empty when it did not."""
     episode: str
     sandbox: str
+    missing: str
+    """What the machine could not do for the kernel, and why; empty when nothing was missing."""
+    restored: int
+    """How often the kernel broke and was put back."""
     states_lost: int
     refusals: int
 
@@ -81,6 +85,8 @@ def record(trajectory: Trajectory, notebook: Path) -> Record:
         error="" if ending.status in UNHARMED else ending.reason,
         episode=header.episode,
         sandbox=header.sandbox,
+        missing=ending.missing,
+        restored=progress.restored,
         states_lost=progress.states_lost,
         refusals=progress.refusals,
     )

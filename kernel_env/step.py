@@ -213,6 +213,7 @@ class Progress:
     best: Best | None = None
     submissions: int = 0
     refusals: int = 0
+    restored: int = 0
     states_lost: int = 0
     spent: Spent = Spent()
 
@@ -229,6 +230,7 @@ class Progress:
             best=best,
             submissions=self.submissions + (graded is not None),
             refusals=self.refusals + isinstance(step.submission, Refused),
+            restored=self.restored + bool(step.cell and step.cell.recovery),
             states_lost=self.states_lost + (step.state_lost is not None),
             spent=step.spent,
         )

@@ -99,6 +99,8 @@ class Ending:
     """The step whose submission counts: the best public one."""
     grade: Grade | None = None
     """Of the chosen submission, now with its private half."""
+    missing: str = ""
+    """What the machine could not do for its kernel, and why; empty when nothing was missing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -390,8 +392,10 @@ def ending_words(trajectory: Trajectory) -> str:
     reason = ending.reason[:1].upper() + ending.reason[1:]
     spent = f"{ending.spent.steps} steps, {ending.spent.seconds:.0f} s"
     lines = [f"## How it ended\n\n{reason} ({ending.status}; {spent})."]
+    if ending.missing:
+        lines.append(f"⚠ On this machine, {ending.missing}.")
     if ending.grade is None:
-        return lines[0] + "\n\nNo submission was graded."
+        return "\n\n".join([*lines, "No submission was graded."])
     grade, kind = ending.grade, trajectory.header.leaderboard_kind
     rows = [("public", grade.public_score, grade.public)]
     if grade.private_score is not None:

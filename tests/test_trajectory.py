@@ -1,4 +1,5 @@
 import json
+from contextlib import closing
 from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
@@ -206,7 +207,7 @@ def test_steps_to_journal_to_steps_loses_nothing(tmp_path: Path, trajectory: Tra
     path = tmp_path / "journal.jsonl"
     path.unlink(missing_ok=True)
 
-    with Journal(path, trajectory.header) as journal:
+    with closing(Journal(path, trajectory.header)) as journal:
         for step in trajectory.steps:
             journal.append(step)
         if trajectory.ending:
@@ -251,7 +252,7 @@ def test_a_journal_cut_off_in_the_middle_of_a_line_keeps_all_that_was_acknowledg
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "journal.jsonl"
-    with Journal(path, HEADER) as journal:
+    with closing(Journal(path, HEADER)) as journal:
         for number in (1, 2, 3):
             journal.append(step(number))
     whole = path.read_bytes()
@@ -264,7 +265,7 @@ def test_a_journal_cut_off_in_the_middle_of_a_line_keeps_all_that_was_acknowledg
 
 
 def test_appending_costs_the_same_at_any_length(tmp_path: Path) -> None:
-    with Journal(tmp_path / "journal.jsonl", HEADER) as journal:
+    with closing(Journal(tmp_path / "journal.jsonl", HEADER)) as journal:
         sizes = []
         for number in range(1, 1001):
             journal.append(step(number))
@@ -275,7 +276,7 @@ def test_appending_costs_the_same_at_any_length(tmp_path: Path) -> None:
 
 
 def test_a_journal_is_never_overwritten(tmp_path: Path) -> None:
-    with Journal(tmp_path / "journal.jsonl", HEADER):
+    with closing(Journal(tmp_path / "journal.jsonl", HEADER)):
         pass
 
     with pytest.raises(Exception, match="cannot be made: File exists"):

@@ -1,7 +1,9 @@
 """`kernel-env doctor`: what is here, what is missing, and what to do about each gap."""
 
+import asyncio
 import os
 import shutil
+import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Annotated
@@ -28,7 +30,7 @@ def doctor(
     json: Annotated[bool, typer.Option("--json", help="One JSON line per finding.")] = False,
 ) -> None:
     """Look at engine, images, sandbox, tasks, keys and leftovers."""
-    findings = [*containers(clean=clean), *folders(clean=clean), *surroundings()]
+    findings = [*containers(clean=clean), *folders(clean=clean), kernels(), *surroundings()]
     if json:
         for finding in findings:
             answer_json(asdict(finding))
@@ -94,6 +96,38 @@ def folders(*, clean: bool) -> Iterator[Finding]:
         ok=not left,
         found=f"{len(left)} temporary folders whose owner is gone",
         todo="run: kernel-env doctor --clean" if left else "",
+    )
+
+
+def kernels() -> Finding:
+    """Start a kernel as an episode would, and see what it can do."""
+    from kernel_env.errors import KernelEnvError
+    from kernel_env.kernel.home import Home
+    from kernel_env.kernel.launch import PROGRAM, PROGRAM_FOLDER
+    from kernel_env.sandbox.base import Spec
+    from kernel_env.sandbox.choose import choose
+
+    async def missing() -> str:
+        spec = Spec(image="base", folders={PROGRAM: PROGRAM_FOLDER})
+        home = await Home.open(lambda: make(spec), {})
+        await home.leave(None)
+        return home.missing
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # this is the place where it is all said
+        name, make = choose("auto")
+        try:
+            found = asyncio.run(missing())
+        except KernelEnvError as error:
+            return Finding(what="kernels", ok=False, found=f"{error}")
+    good = f"in {name}: nothing is lost when one breaks, and branches have files of their own"
+    return Finding(
+        what="kernels",
+        ok=not found,
+        found=f"in {name}: {found}" if found else good,
+        todo="use an image with the supported ipykernel and a system with user namespaces"
+        if found
+        else "",
     )
 
 

@@ -18,6 +18,10 @@ PRISTINE = "pristine"
 """The snapshot of the agent's folders before anything was done."""
 
 
+class LesserKernelWarning(UserWarning):
+    """The machine cannot do for kernels all that was asked for."""
+
+
 class Home:
     """A box, its template, and who lives in it. Open it with `Home.open`."""
 
@@ -28,6 +32,8 @@ class Home:
         """Why kernels here cannot be copied; empty when they can."""
         self.one_view = ""
         """Why copies cannot have files of their own; empty when they can."""
+        self.branching = True
+        """Whether files of their own were asked for."""
         self.living: dict[object, set[int]] = {}
         """For each kernel that lives here: its process and its standbys."""
         self.moving = asyncio.Lock()
@@ -46,6 +52,7 @@ class Home:
         async with AsyncExitStack() as stack:
             box = await stack.enter_async_context(make_sandbox())
             home = cls(box, {name: str(box.where(path)) for name, path in paths.items()})
+            home.branching = box.branching
             try:
                 home.template = await boot(box, libraries=box.libraries, env=home.env)
                 stack.callback(home.template.close)
@@ -57,6 +64,23 @@ class Home:
                 raise SandboxError(f"the box cannot keep files: {error.strerror}") from error
             home._stack = stack.pop_all()
         return home
+
+    @property
+    def missing(self) -> str:
+        """What this home cannot do and why; empty when it can do everything that was asked for."""
+        if self.plain:
+            return (
+                f"{self.plain}; so kernels are plain ones: a broken kernel's cells are run again,"
+                " validate_code does not see variables, and a fork runs the cells again in a box"
+                " of its own"
+            )
+        if self.one_view and self.branching:
+            return (
+                f"copies of the kernel cannot have files of their own ({self.one_view}); so"
+                " validate_code holds everything else still, and a fork runs the cells again in a"
+                " box of its own"
+            )
+        return ""
 
     def name(self) -> str:
         """A new name for a snapshot."""

@@ -11,6 +11,7 @@ The same checkpoints serve for trying code out and for branches.
 """
 
 import asyncio
+import errno
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -215,14 +216,14 @@ class Live:
 
     async def _kept(self) -> None:
         """Wait for the checkpoint that is being taken."""
-        keeping, self._keeping = self._keeping, None
-        if keeping is not None:
+        if (keeping := self._keeping) is not None:
             await asyncio.wait({keeping})
+            self._keeping = None
             keeping.result()
 
     async def _take(self) -> None:
         seat, moment = self.seat, len(self._deeds)
-        copied, kept = await asyncio.gather(seat.copy(), seat.snapshot(), return_exceptions=True)
+        copied, kept = await asyncio.gather(seat.copy(), self._snapshot(), return_exceptions=True)
         for failure in (copied, kept):
             if isinstance(failure, BaseException) and not isinstance(
                 failure, KernelEnvError | OSError
@@ -236,14 +237,25 @@ class Live:
         self._checkpoints.append(Checkpoint(moment=moment, standby=copied, files=files))
         await self._evict()
 
+    async def _snapshot(self) -> str:
+        """Remember the files, in the place of older moments when there is no room for all."""
+        while True:
+            try:
+                return await self.seat.snapshot()
+            except OSError as error:
+                if error.errno != errno.ENOSPC or len(self._checkpoints) < 2:
+                    raise
+                await self._drop(self._checkpoints[0])
+
     async def _evict(self) -> None:
         """Let go of the oldest checkpoints beyond the limits; the latest always stays."""
         with suppress(SandboxError):  # what is gone with its box is found when it is needed
             while len(self._checkpoints) > self._most:
                 await self._drop(self._checkpoints[0])
+            most = int(self._most_gb * GIB)
             while len(self._checkpoints) > 1:
                 pids = [checkpoint.standby.pid for checkpoint in self._checkpoints]
-                if await self.box.weigh(pids) <= self._most_gb * GIB:
+                if await self.box.weigh(pids, enough_bytes=most) <= most:
                     return
                 await self._drop(self._checkpoints[0])
 

@@ -96,7 +96,8 @@ class Seat:
     async def snapshot(self) -> str:
         """Remember the files as they are; the snapshot's name. Raises `SandboxError`, `OSError`."""
         name = self.home.name()
-        await self.box.snapshot(name, prior=self.latest, within=self.within)
+        pid = self.kernel.process.pid if self.kernel else None
+        await self.box.snapshot(name, prior=self.latest, within=self.within, mapped_by=pid)
         self.latest = name
         return name
 

@@ -31,8 +31,8 @@ from kernel_env.sandbox.base import SNAPSHOTS, Process, Sandbox
 
 BOOT_S = 120.0
 """A template that has not booted by then is not going to: some libraries take long to import."""
-COPY_S = 30.0
-"""A copy of many gigabytes of small objects takes about a second."""
+COPY_S = 10.0
+"""A copy takes some milliseconds; of many gigabytes of small objects, a second."""
 
 
 class CannotCopy(KernelError):
@@ -60,7 +60,7 @@ class Standby:
 
     async def why_one_view(self, sandbox: Sandbox) -> str:
         """Why a copy cannot have files of its own here; empty when it can. Raises `KernelError`."""
-        folder = str(sandbox.where(SNAPSHOTS) / "probe")
+        folder = str(sandbox.where(SNAPSHOTS))
         answer = await self.line.ask("probe", folder=folder, timeout_s=COPY_S)
         return f"{answer.get('why') or ''!s:.200}"
 

@@ -113,6 +113,8 @@ class Sandbox(Protocol):
     """Whether the box keeps its programs from the host's files, network and processes."""
     python: str
     """The interpreter inside, the one that has the libraries of the box."""
+    branching: bool
+    """Whether programs may lay a view of their own over the agent's folders, if the system can."""
     libraries: Sequence[str]
     """Modules that kernels in the box have imported from the start, where they are there."""
 
@@ -197,8 +199,11 @@ class Sandbox(Protocol):
     async def go_on(self, pids: Sequence[int]) -> None:
         """Let stopped programs go on."""
 
-    async def weigh(self, pids: Sequence[int]) -> int:
-        """Bytes of memory that these processes hold, their share of what they share."""
+    async def weigh(self, pids: Sequence[int], *, enough_bytes: int) -> int:
+        """Bytes of memory that these processes hold, of what they share their share.
+
+        The answer is right about being more than `enough_bytes`, and may be too high below it.
+        """
 
     async def memory(self) -> Memory:
         """How the memory limit has been felt."""
@@ -210,11 +215,14 @@ class Sandbox(Protocol):
         prior: str | None = None,
         like: str | None = None,
         within: int | None = None,
+        mapped_by: int | None = None,
     ) -> None:
         """Remember the agent's folders as they are under a name.
 
         What is unchanged since the snapshot `prior` of the same view is shared with it. With
-        `like`, the view was just made of that snapshot. Raises `OSError` when there is no room.
+        `like`, the view was just made of that snapshot. Files that the process `mapped_by` or its
+        children have mapped into memory to write to never count as unchanged. Raises `OSError`
+        when there is no room.
         """
 
     async def restore(self, name: str, *, within: int | None = None) -> None:

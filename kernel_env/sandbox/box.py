@@ -367,10 +367,11 @@ class Boxed(ABC):
         """Let stopped programs go on."""
         await self.box.ask("go_on", pids=list(pids))
 
-    async def weigh(self, pids: Sequence[int]) -> int:
+    async def weigh(self, pids: Sequence[int], *, enough_bytes: int) -> int:
         """Bytes of memory that these processes hold."""
-        message, _ = await self.box.ask("weigh", pids=list(pids))
-        return sum(message["bytes"])
+        message, _ = await self.box.ask("weigh", pids=list(pids), enough=enough_bytes)
+        held: int = message["bytes"]
+        return held
 
     async def memory(self) -> Memory:
         """How the memory limit has been felt."""
@@ -384,9 +385,10 @@ class Boxed(ABC):
         prior: str | None = None,
         like: str | None = None,
         within: int | None = None,
+        mapped_by: int | None = None,
     ) -> None:
         """Remember the agent's folders under a name."""
-        await self._files("take", name, within=within, prior=prior, like=like)
+        await self._files("take", name, within=within, prior=prior, like=like, mapped_by=mapped_by)
 
     async def restore(self, name: str, *, within: int | None = None) -> None:
         """Make the agent's folders what they were."""

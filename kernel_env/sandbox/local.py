@@ -25,6 +25,7 @@ class LocalSandbox(Boxed):
     isolated = False
     python = sys.executable
     libraries = ()
+    branching = True
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec

@@ -18,7 +18,7 @@ message says in `fds` how many are its own.
     {"id": 7, "do": "end", "keep": [9], "within": 9, "others": [12]} → {"ended": [7, 8]}
     {"id": 8, "do": "stop", "keep": [9]}                             → {"stopped": [7]}
     {"id": 12, "do": "go_on", "pids": [7]}                           → {}
-    {"id": 9, "do": "weigh", "pids": [9]}                            → {"bytes": [4096]}
+    {"id": 9, "do": "weigh", "pids": [9], "enough": n}               → {"bytes": 4096}
     {"id": 10, "do": "memory"}                                       → {"killed": 0, "limit": n}
     {"id": 11, "do": "take", …}, restore, tree, forget, remove: see `snapshots`
     and, unasked, for every program that ends: {"exit": 7, "code": 0, "peak": n}
@@ -105,14 +105,17 @@ def stat(path: str) -> list[int]:
 
 
 def descendants() -> Iterator[int]:
-    """Every process below this one. Without /proc (macOS) nothing can be found."""
-    if not os.path.isdir("/proc"):
-        return
-    if os.getpid() == 1:
+    """Every other process in the box. Without /proc (macOS) nothing can be found."""
+    if os.getpid() != 1:
+        yield from below(os.getpid())
+    elif os.path.isdir("/proc"):
         yield from (int(name) for name in os.listdir("/proc") if name.isdigit() and name != "1")
-        return
+
+
+def below(ancestor: int) -> Iterator[int]:
+    """The processes that one started, and those that they started."""
     parents: dict[int, list[int]] = {}
-    for name in os.listdir("/proc"):
+    for name in os.listdir("/proc") if os.path.isdir("/proc") else ():
         if name.isdigit():
             try:
                 with open(f"/proc/{name}/stat", "rb") as file:
@@ -120,11 +123,11 @@ def descendants() -> Iterator[int]:
             except (OSError, IndexError):
                 continue
             parents.setdefault(parent, []).append(int(name))
-    below = list(parents.get(os.getpid(), []))
-    while below:
-        pid = below.pop()
+    found = list(parents.get(ancestor, []))
+    while found:
+        pid = found.pop()
         yield pid
-        below += parents.get(pid, [])
+        found += parents.get(pid, [])
 
 
 def view(pid: int) -> str:
@@ -162,8 +165,27 @@ def stop(chosen: Callable[[], set[int]]) -> set[int]:
     return stopped
 
 
-def weight(pid: int) -> int:
-    """Bytes of memory that a process holds, what it shares divided among those who share it."""
+def weigh(pids: list[int], enough: int) -> int:
+    """Bytes of memory that processes hold; their share of what they share, beyond `enough`.
+
+    What they share is looked for only when what they have in all is more than that: it takes long.
+    """
+    most = sum(map(resident, pids))
+    return most if most <= enough else sum(map(share, pids))
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory of a process that are no file's."""
+    try:
+        with open(f"/proc/{pid}/statm", encoding="ascii") as file:
+            _, pages, of_files, *_ = map(int, file.read().split())
+        return (pages - of_files) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return 0
+
+
+def share(pid: int) -> int:
+    """The same, with what it shares divided among those who share it."""
     try:
         with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
             lines = dict(line.split(":", 1) for line in file.readlines()[1:])
@@ -171,6 +193,18 @@ def weight(pid: int) -> int:
         return sum(map(int, kinds)) * 1024
     except (OSError, ValueError):
         return 0
+
+
+def written_maps(pid: int | None) -> Iterator[str]:
+    """Names of the files that a process and those below it have mapped to write to."""
+    for each in [pid, *below(pid)] if pid else []:
+        try:
+            with open(f"/proc/{each}/maps", "rb") as maps:
+                lines = [line for line in maps if b" rw-s " in line]
+        except OSError:
+            continue
+        for line in lines:
+            yield os.fsdecode(line.rstrip(b"\n").rpartition(b"/")[2])
 
 
 def memory() -> dict[str, int]:
@@ -218,7 +252,8 @@ class Store(threading.Thread):
         roots = [seen(path, request.get("within")) for path in request.get("roots", [])]
         match request["do"]:
             case "take":
-                store.take(name, roots, prior=request["prior"], like=request["like"])
+                mapped = frozenset(written_maps(request["mapped_by"]))
+                store.take(name, roots, request["prior"], request["like"], mapped)
             case "restore":
                 store.restore(name, roots)
             case "tree":
@@ -359,7 +394,7 @@ class First:
                     for pid in request["pids"]:
                         send(pid, signal.SIGCONT)
                 case "weigh":
-                    reply["bytes"] = [weight(pid) for pid in request["pids"]]
+                    reply["bytes"] = weigh(request["pids"], request["enough"])
                 case "memory":
                     reply |= memory()
         except OSError as error:

@@ -184,9 +184,6 @@ async def a_link_is_not_followed_when_writing(make: Make) -> None:
 async def sweep_ends_every_program_and_keeps_or_deletes_the_files(make: Make) -> None:
     async with make(SMALL) as box:
         await sh(box, "echo 1 > f; mkdir -p d/e; echo 2 > d/e/f; chmod 500 d/e d")
-        await sh(
-            box, f"mkdir -p {box.where(SNAPSHOTS)}/a/work; chmod 0 {box.where(SNAPSHOTS)}/a/work"
-        )
         process = await box.spawn(["sh", "-c", "(setsid sleep 62 &) ; sleep 62"])
         await box.sweep(empty=False)
         assert await process.wait() == -signal.SIGKILL
@@ -195,9 +192,81 @@ async def sweep_ends_every_program_and_keeps_or_deletes_the_files(make: Make) ->
         )
         assert left == "0"
         assert await box.read(WORKSPACE / "f", limit_bytes=10) == b"1\n"
-        assert await box.stat(SNAPSHOTS / "a") is not None
         await box.sweep(empty=True)
-        assert (await sh(box, f"ls -A . {box.where(SNAPSHOTS)} | grep -v :"))[1] == ""
+        assert (await sh(box, "ls -A"))[1] == ""
+
+
+async def an_orphan_that_is_adopted_tells_how_it_ends(make: Make) -> None:
+    async with make(SMALL) as box:
+        _, pid = await sh(box, "(setsid sh -c 'sleep 0.3; exit 7' >/dev/null & echo $!)")
+        process = await box.adopt(int(pid))
+        assert await process.wait() == 7
+        assert (process.exit_code, process.peak_bytes > 0) == (7, True)
+        with refused(ProcessLookupError):
+            await box.adopt(1 << 21)
+
+
+async def programs_are_ended_but_for_those_that_are_kept(make: Make) -> None:
+    async with make(SMALL) as box:
+        kept = await box.spawn(["sleep", "64"])
+        gone = await box.spawn(["sh", "-c", "(setsid sleep 65 &) ; sleep 65"])
+        await box.end(keep=[kept.pid])
+        assert await gone.wait() == -signal.SIGKILL
+        _, left = await sh(
+            box, "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -o 'sleep [6][45]'"
+        )
+        assert left == "sleep 64"
+        assert kept.exit_code is None
+
+
+async def programs_are_held_where_they_are_and_go_on(make: Make) -> None:
+    async with make(SMALL) as box:
+        write = "import sys, time\nwhile True: open(sys.argv[1], 'a').write('x'); time.sleep(0.02)"
+        kept = await box.spawn([box.python, "-c", write, "kept"])
+        held = await box.spawn([box.python, "-c", write, "held"])
+        await sh(box, "while [ ! -s held -o ! -s kept ]; do sleep 0.05; done")
+        stopped = await box.stop(keep=[kept.pid])
+        assert held.pid in stopped
+        assert kept.pid not in stopped
+        before = await box.stat(WORKSPACE / "held"), await box.stat(WORKSPACE / "kept")
+        await asyncio.sleep(0.3)
+        assert await box.stat(WORKSPACE / "held") == before[0]
+        assert await box.stat(WORKSPACE / "kept") != before[1]
+        await box.go_on(stopped)
+        await asyncio.sleep(0.3)
+        assert await box.stat(WORKSPACE / "held") != before[0]
+
+
+async def files_are_put_back_to_what_a_snapshot_holds(make: Make) -> None:
+    async with make(SMALL) as box:
+        await sh(box, "echo 1 > f; mkdir d; echo 2 > d/g; echo 3 > ~/h; echo 4 > ${TMPDIR:-/tmp}/t")
+        await box.snapshot("one")
+        await sh(box, "echo 5 > f; rm -r d; echo 6 > n; rm ~/h; echo 7 > ${TMPDIR:-/tmp}/t")
+        await box.snapshot("two", prior="one")
+        await box.restore("one")
+        everything = "cat f d/g ~/h ${TMPDIR:-/tmp}/t; ls"
+        assert (await sh(box, everything))[1].split() == [*"1234", "d", "f"]
+        await box.restore("two")
+        assert (await sh(box, "cat f n ${TMPDIR:-/tmp}/t; ls; ls ~"))[1].split() == [
+            *"567",
+            "f",
+            "n",
+        ]
+        await box.forget("one")
+        with refused(OSError, "one"):
+            await box.restore("one")
+
+
+async def what_a_view_is_made_of_is_made_and_removed(make: Make) -> None:
+    async with make(SMALL) as box:
+        await sh(box, "echo 1 > f")
+        await box.snapshot("one")
+        layers = await box.layers("one")
+        assert (await sh(box, f"cat {layers[0]['lower']}/f; ls -A {box.where(SNAPSHOTS)}"))[
+            1
+        ].split() == ["1", "blobs", layers[0]["lower"].split("/")[-3]]
+        await box.discard(layers)
+        assert (await sh(box, f"ls -A {box.where(SNAPSHOTS)}"))[1] == "blobs"
 
 
 async def folders_of_the_host_are_seen_where_the_box_says(make: Make) -> None:
@@ -448,6 +517,11 @@ PROMISES: tuple[Promise, ...] = (
     stat_tells_what_is_there_and_when_it_changed,
     a_link_is_not_followed_when_writing,
     sweep_ends_every_program_and_keeps_or_deletes_the_files,
+    an_orphan_that_is_adopted_tells_how_it_ends,
+    programs_are_ended_but_for_those_that_are_kept,
+    programs_are_held_where_they_are_and_go_on,
+    files_are_put_back_to_what_a_snapshot_holds,
+    what_a_view_is_made_of_is_made_and_removed,
     folders_of_the_host_are_seen_where_the_box_says,
     nothing_of_the_hosts_environment_is_inside,
     when_the_box_ends_those_who_wait_are_told,

@@ -28,7 +28,8 @@ What is not covered:
   but neither kept nor made again.
 - Writes through a shared memory map to a page that was already written through
   it: the system does not note them in the key (tmpfs never, ext4 until the page
-  is flushed), so neither `take` nor `restore` sees them.
+  is flushed). `take` must be told the names of files that are so mapped: their key
+  then never matches. Those mapped by programs it is not told of go unseen.
 - A program that writes during `take`: its files are kept as they were read.
 - File systems whose timestamps are coarser than the clock's tick.
 - Two calls at once, and two stores on one folder.
@@ -48,6 +49,8 @@ DEPTH = 200
 twice as many in `restore`."""
 CLOCK_REALTIME_COARSE = 5
 """The clock of timestamps on Linux: it ticks every 1 to 10 ms."""
+UNKNOWN = -1
+"""In place of a ctime that says nothing."""
 CHUNK = 1 << 18
 GONE = {errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.EINVAL}
 """A name that is no longer what it was when its folder was listed."""
@@ -88,10 +91,10 @@ NOTHING = Folder((0, 0, 0, 0, 0), {})
 
 
 class Work:
-    """What one call has done so far; `like` is what `take` was told."""
+    """What one call has done so far; `like` and `mapped` are what `take` was told."""
 
-    def __init__(self, *, like: bool = False) -> None:
-        self.like = like
+    def __init__(self, *, like: bool = False, mapped: frozenset[str] = frozenset()) -> None:
+        self.like, self.mapped = like, mapped
         self.copied = self.changed = self.newest = 0
         self.made: list[str] = []
 
@@ -152,18 +155,25 @@ class Store:
         return list(self._snapshots)
 
     def take(
-        self, name: str, roots: list[str], prior: str | None = None, like: str | None = None
+        self,
+        name: str,
+        roots: list[str],
+        prior: str | None = None,
+        like: str | None = None,
+        mapped: frozenset[str] = frozenset(),
     ) -> dict[str, int]:
         """Keep what is in the roots as `name`, in place of an older snapshot of that name.
 
         `prior` names the snapshot to compare with: what did not change since is not copied.
         With `like` the roots are known to hold what that snapshot holds, on other inodes
         (an overlay was just mounted on its tree): what agrees in kind, mode, size and mtime
-        is not copied. Returns `copied_bytes`, and `files`, the regular files in the snapshot.
+        is not copied. `mapped` are names, without folders, of files that some program has mapped
+        to write to: they count as changed, now and later. Returns `copied_bytes`, and `files`,
+        the regular files in the snapshot.
         """
         base = prior if like is None else like
         before = [NOTHING] * len(roots) if base is None else self._find(base, len(roots))
-        work, taken, files = Work(like=like is not None), [], 0
+        work, taken, files = Work(like=like is not None, mapped=mapped), [], 0
         try:
             for root, was in zip(roots, before, strict=True):
                 with Opened(root, need=0o500) as folder:
@@ -250,11 +260,12 @@ class Store:
                     s = entry.stat(follow_symlinks=False)
                 except FileNotFoundError:
                     continue
-                key = (s.st_mode, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino)
+                ctime = UNKNOWN if name in work.mapped else s.st_ctime_ns
+                key = (s.st_mode, s.st_size, s.st_mtime_ns, ctime, s.st_ino)
                 node = before = was.entries.get(name)
                 if stat.S_ISDIR(s.st_mode):
                     node = self._descend(folder, name, key, before, depth + 1, work)
-                elif before is None or before.key != key:
+                elif before is None or before.key != key or ctime == UNKNOWN:
                     node = self._keep(folder.fd, name, key, before, work)
                 if node is not None:
                     entries[name] = node
@@ -296,7 +307,10 @@ class Store:
             return missing(error, key)
         try:
             s = os.fstat(source)
-            return self._copy(source, s, work) if stat.S_ISREG(s.st_mode) else None
+            if not stat.S_ISREG(s.st_mode):
+                return None
+            kept = self._copy(source, s, work)
+            return kept._replace(key=key) if key[3] == UNKNOWN else kept
         except OSError as error:
             what = f"{name[-100:]!r} ({key[1]} bytes) could not be kept: {error.strerror}"
             raise OSError(error.errno, what) from error

@@ -131,7 +131,7 @@ async def test_a_flood_costs_neither_the_kernel_nor_the_host_memory(either: Kern
     ):
         cell = await either.run(code, timeout_s=60)
 
-        assert cell.state_lost is None
+        assert cell.broke is None
         assert await peak(either) - kernel_before < allocated * 2 + 50 * MB
         assert resident() - host_before < 10 * MB
         kernel_before = max(kernel_before, await peak(either))
@@ -352,7 +352,7 @@ def test_the_host_shows_a_capped_stream_as_it_is() -> None:
 def test_a_count_that_is_none_counts_nothing(told: object) -> None:
     cell = Running("id", reply={"kernel_env": {"dropped": told}})
 
-    value = finished(cell, (), seconds=0, timed_out=False, state_lost=None)
+    value = finished(cell, (), seconds=0, timed_out=False, broke=None)
 
     assert value.dropped_bytes == 0
 

@@ -1083,3 +1083,21 @@ def test_it_is_imported_by_path_with_little_else() -> None:
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
 
     assert done.stdout == "[]\n"
+
+
+def test_a_file_that_is_mapped_to_be_written_never_counts_as_unchanged(place: Path) -> None:
+    store, path, names = Store("store"), Path("ws/mapped"), frozenset(["mapped"])
+    path.write_bytes(b"0" * 8192)
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
+        memory[0] = ord("1")
+        store.take("a", ["ws"], mapped=names)
+        memory[1] = ord("2")  # the page is writable already: nothing is noted
+        store.take("b", ["ws"], prior="a", mapped=names)
+        memory[2] = ord("3")
+
+        store.restore("b", ["ws"])
+        later = path.read_bytes()[:4]
+        store.restore("a", ["ws"])
+        earlier = path.read_bytes()[:4]
+
+        assert (later, earlier) == (b"1200", b"1000")

@@ -65,6 +65,7 @@ class DockerSandbox(Boxed):
             "OMP_WAIT_POLICY": "passive",
             "PYTHONDONTWRITEBYTECODE": "1",
         }
+        self.branching = spec.branching
         self.libraries = images.find(spec.image).libraries
         self._folder: Path | None = None
         self._client: docker.DockerClient | None = None

@@ -361,7 +361,10 @@ def _files(folder: Path) -> list[tuple[str, Path]]:
     return [
         (path.relative_to(folder).as_posix(), path)
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.suffix not in {".in", ".md", ".txt"} and path.name[0] != "."
+        if path.is_file()
+        and path.suffix not in {".in", ".md"}
+        and path.name[0] != "."
+        and path != folder / LIBRARIES
     ]
 
 
