@@ -146,3 +146,28 @@ def test_the_first_episode_leaves_a_valid_trajectory_that_equals_its_journal(
 
     nbformat.validate(saved)
     assert parse_notebook(saved) == replace(journal, steps=tuple(journal.steps))
+
+
+def test_what_is_broken_and_branched_loses_nothing(sandbox: str, execute: Execute) -> None:
+    executed = execute("02_break_it_branch_it", sandbox)
+
+    kept = "(42, 20367, 'do not lose me')"
+    (children,) = executed.outputs("fork")
+    (drawn,) = executed.outputs("seeds")
+    (back,) = executed.outputs("back")
+
+    assert "KERNEL RESTORED: the kernel exited with code 7" in executed.printed("exit")
+    assert "KERNEL RESTORED: the kernel was ended by SIGSEGV" in executed.printed("crash")
+    assert "ignored the interrupt" in executed.printed("endless")
+    assert kept in executed.printed("after-exit")
+    assert kept in executed.printed("after-all")
+    assert "('changed', [])" in executed.printed("tried")
+    assert "it broke the copy of the kernel" in executed.printed("tried-crash")
+    assert "(41, ['notes.txt'])" in executed.printed("after-tried")
+    assert children.data["text/plain"] == "['41', '42', '43']"
+    (_, same, one), (_, again, other) = map(str.split, drawn.data["text/plain"].split("\n")[1:])
+    assert same == again
+    assert len({same, one, other}) == 3
+    assert back.data["text/plain"] == "\"(['notes.txt'], 41)\""
+    assert "(41, ['notes.txt'])" in executed.printed("parent-state")
+    assert "Branched from episode" in executed.printed("origin")

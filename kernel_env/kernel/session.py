@@ -33,12 +33,13 @@ READY_S = 60.0
 INTERRUPT_S = 5.0
 """How long an interrupted cell may take to end before its kernel is given up."""
 MESSAGE_BYTES = 16 * 1024 * 1024
-"""A longer message is dropped unread: as Python objects it could be many times as large."""
+"""A kernel that announces a longer part of a message is cut off before we hold it; a message that
+is longer in all is dropped unread: as Python objects it could be many times as large."""
 WAITING_MESSAGES = 32
 """Of each channel, kept by ZMQ until we read them; further ones wait in the kernel's box.
 
-Both limits are for a kernel that undid its caps (`inside.caps`). What remains: ZMQ gathers a
-message, all parts of it, before we see its length, so while it arrives it costs the host that.
+Both limits are for a kernel that undid its caps (`inside.caps`). What remains: ZMQ gathers all
+parts of a message before we see it, so one of very many parts costs the host that much.
 """
 MOST_TOLD = 100
 """Changed variables and files taken from one reply, each."""
@@ -296,6 +297,7 @@ async def connected(launched: Launched) -> AsyncIterator[Kernel]:
     """A kernel that was launched, once it is ready. Leaving lets go of it and does not end it."""
     context = zmq.asyncio.Context()
     context.setsockopt(zmq.RCVHWM, WAITING_MESSAGES)
+    context.setsockopt(zmq.MAXMSGSIZE, MESSAGE_BYTES)
     client = AsyncKernelClient(context=context)
     client.load_connection_info(cast("KernelConnectionInfo", launched.connection_info))
     kernel = Kernel(client, launched.process, launched.line)

@@ -4,6 +4,7 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -212,6 +213,26 @@ async def test_a_connection_that_is_broken_on_purpose_does_not_hold_the_host(
 
     assert time.monotonic() - began < 4
     assert cell.broke == "the kernel closed its connections"
+
+
+def resident_mb() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+async def test_a_kernel_that_says_too_much_at_once_is_cut_off_before_the_host_holds_it(
+    kernel: Kernel,
+) -> None:
+    before = resident_mb()
+
+    cell = await kernel.run(
+        "k = get_ipython().kernel\n"
+        "k.iopub_socket.send_multipart([b'a', b'x' * 300_000_000]); import time; time.sleep(60)",
+        timeout_s=30,
+    )
+
+    assert cell.broke == "the kernel closed its connections"
+    assert resident_mb() - before < 50
 
 
 async def test_a_message_without_parts_does_not_deafen_the_host(kernel: Kernel) -> None:
