@@ -150,6 +150,7 @@ class Live:
         await self._kept()
         await self._anew()
         self._deeds.append(Deed(step=step, code=None))
+        self._keep()
 
     async def branch(self, *, step: int | None = None, seed: int | None = None) -> Branch:
         """Another kernel that goes on from here, or from after an earlier step.
@@ -190,10 +191,10 @@ class Live:
             await self._fresh()
         elif kept is None or kept.files is None:
             self._seat = Seat(home)
-            await self._move_in(home.template, PRISTINE, done, None)
+            await self._move_in(home.template, PRISTINE, self._seed)
         else:
             self._seat, done = Seat(home), kept.moment
-            await self._move_in(kept.standby, kept.files, done, seed)
+            await self._move_in(kept.standby, kept.files, seed)
         lost = await self._do_again(done)
         return Branch(live=self, cells=len(deeds) - done, lost=lost)
 
@@ -354,17 +355,14 @@ class Live:
             await self.seat.close()
             self._seat = beside
             assert home.template is not None
-            await self._move_in(home.template, PRISTINE, len(self._deeds), self._seed)
+            await self._move_in(home.template, PRISTINE, self._seed)
             return
         assert self._seed is not None
         await self.seat.begin(seed=self._seed)
 
-    async def _move_in(self, standby: Standby, files: str, moment: int, seed: int | None) -> None:
+    async def _move_in(self, standby: Standby, files: str, seed: int | None) -> None:
         """Live in a view of its own of some files, with a kernel like a standby."""
-        first = await self.seat.move_in(standby, files, seed=seed)
-        kept = Checkpoint(moment=moment, standby=first, files=self.seat.latest)
-        self._checkpoints.append(kept)
-        await self.seat.go_back(first, None)
+        await self.seat.serve(await self.seat.move_in(standby, files, seed=seed))
 
     # ── memory ────────────────────────────────────────────────────────────────────────────
 

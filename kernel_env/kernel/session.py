@@ -82,6 +82,8 @@ class Kernel:
         self._running: Running | None = None
         self._late = Fold()
         self._death = asyncio.Event()
+        self._closed = asyncio.Event()
+        """The kernel's end of the channel that it shows its outputs on is closed."""
         self._answers: dict[str, asyncio.Future[None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -152,12 +154,21 @@ class Kernel:
                 {over, death}, timeout=timeout_s, return_when=FIRST_COMPLETED
             )
             if death in done and over not in done:
-                await asyncio.wait({over}, timeout=LAST_WORDS_S)
+                await self._last_words(over)
                 done = {death}
             return bool(done)
         finally:
             over.cancel()
             death.cancel()
+
+    async def _last_words(self, over: asyncio.Future[Any]) -> None:
+        """Take what a dead kernel has said: all of it is here once its connection has closed."""
+        closed = asyncio.ensure_future(self._closed.wait())
+        await asyncio.wait({over, closed}, timeout=LAST_WORDS_S, return_when=FIRST_COMPLETED)
+        closed.cancel()
+        deadline = time.perf_counter() + LAST_WORDS_S
+        while time.perf_counter() < deadline and await self._client.iopub_channel.socket.poll(0):
+            await asyncio.sleep(0)
 
     # ── what the kernel says ──────────────────────────────────────────────────────────────
 
@@ -214,6 +225,8 @@ class Kernel:
                 await recv_monitor_message(monitor)
             finally:
                 channel.socket.disable_monitor()
+        if channel is self._client.iopub_channel:
+            self._closed.set()
         try:  # the exit code says more than the broken connection; it comes at once or not at all
             code = await asyncio.wait_for(self.process.wait(), LAST_WORDS_S)
             self._died(cause_of_death(code))

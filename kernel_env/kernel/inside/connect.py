@@ -16,7 +16,7 @@ from tornado.ioloop import IOLoop
 from zmq.eventloop.zmqstream import ZMQStream
 
 from .kernel import App, Kernel
-from .standby import Standby, descriptors, kept_for_ever, positions
+from .standby import Standby, descriptors, kept_for_ever, pause_omp, positions
 
 BUSY_S = 5.0
 """How long a request to copy waits for a cell that is still running."""
@@ -168,6 +168,7 @@ class ForkableApp(App):
             return
         for stream in self.streams():
             stream.flush()
+        pause_omp()
         self.standby.positions = positions()
         try:
             copied = self.standby.copy(request["fds"][0], self._lazy_plumbing())

@@ -61,7 +61,6 @@ class Standby:
         for or ends all its children does not meet it. `also`: more plumbing that a copy closes.
         Raises `OSError` when no process can be made.
         """
-        pause_omp()
         drawn = random.getstate()
         collecting = gc.isenabled()
         gc.disable()
