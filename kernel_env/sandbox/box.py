@@ -27,7 +27,7 @@ ANSWER_S = 30.0
 """A first process that has not answered by then is not going to."""
 FILES_S = 300.0
 """For copies of the agent's folders: some gigabytes take seconds."""
-FIRST = [Path(__file__).with_name(name) for name in ("pid1.py", "snapshots.py")]
+FIRST = [Path(__file__).with_name(name) for name in ("pid1.py", "processes.py", "snapshots.py")]
 """The program of the first process and what it imports from beside it."""
 
 

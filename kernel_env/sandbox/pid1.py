@@ -15,7 +15,7 @@ message says in `fds` how many are its own.
     {"id": 3, "do": "open", "path": "/workspace/x", "write": false}  → {} + [descriptor]
     {"id": 4, "do": "stat", "path": "/workspace/x"}                  → {"stat": […]}
     {"id": 5, "do": "sweep", "empty": ["/workspace"]}                → {}
-    {"id": 7, "do": "end", "keep": [9], "within": 9, "others": [12]} → {"ended": [7, 8]}
+    {"id": 7, "do": "end", "keep": [9], "within": 9, "others": [12]} → {}
     {"id": 8, "do": "stop", "keep": [9]}                             → {"stopped": [7]}
     {"id": 12, "do": "go_on", "pids": [7]}                           → {}
     {"id": 9, "do": "weigh", "pids": [9], "enough": n}               → {"bytes": 4096}
@@ -45,10 +45,11 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import processes
 import snapshots
 
 FIRST_FREE = 100
@@ -104,125 +105,6 @@ def stat(path: str) -> list[int]:
     return [s.st_mode, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino]
 
 
-def descendants() -> Iterator[int]:
-    """Every other process in the box. Without /proc (macOS) nothing can be found."""
-    if os.getpid() != 1:
-        yield from below(os.getpid())
-    elif os.path.isdir("/proc"):
-        yield from (int(name) for name in os.listdir("/proc") if name.isdigit() and name != "1")
-
-
-def below(ancestor: int) -> Iterator[int]:
-    """The processes that one started, and those that they started."""
-    parents: dict[int, list[int]] = {}
-    for name in os.listdir("/proc") if os.path.isdir("/proc") else ():
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/stat", "rb") as file:
-                    parent = int(file.read().rsplit(b")", 1)[1].split()[1])
-            except (OSError, IndexError):
-                continue
-            parents.setdefault(parent, []).append(int(name))
-    found = list(parents.get(ancestor, []))
-    while found:
-        pid = found.pop()
-        yield pid
-        found += parents.get(pid, [])
-
-
-def view(pid: int) -> str:
-    """Which view of the file system a process has; empty when it does not say."""
-    try:
-        return os.readlink(f"/proc/{pid}/ns/mnt")
-    except OSError:
-        return ""
-
-
-def alive(pid: int) -> bool:
-    """Whether a process is there and no zombie."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rsplit(b")", 1)[1].split()[0] not in (b"Z", b"X")
-    except (OSError, IndexError):
-        return False
-
-
-def send(pid: int, number: int) -> None:
-    """A signal to a process that may be gone, or not ours to end."""
-    try:
-        os.kill(pid, number)
-    except (ProcessLookupError, PermissionError):
-        pass
-
-
-def stop(chosen: Callable[[], set[int]]) -> set[int]:
-    """Stop processes until nothing new is found: what is stopped makes no more."""
-    stopped: set[int] = set()
-    while new := chosen() - stopped:
-        for pid in new:
-            send(pid, signal.SIGSTOP)
-        stopped |= new
-    return stopped
-
-
-def weigh(pids: list[int], enough: int) -> int:
-    """Bytes of memory that processes hold; their share of what they share, beyond `enough`.
-
-    What they share is looked for only when what they have in all is more than that: it takes long.
-    """
-    most = sum(map(resident, pids))
-    return most if most <= enough else sum(map(share, pids))
-
-
-def resident(pid: int) -> int:
-    """Bytes of memory of a process that are no file's."""
-    try:
-        with open(f"/proc/{pid}/statm", encoding="ascii") as file:
-            _, pages, of_files, *_ = map(int, file.read().split())
-        return (pages - of_files) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError):
-        return 0
-
-
-def share(pid: int) -> int:
-    """The same, with what it shares divided among those who share it."""
-    try:
-        with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
-            lines = dict(line.split(":", 1) for line in file.readlines()[1:])
-        kinds = [lines[name].split()[0] for name in ("Pss_Anon", "Pss_Shmem") if name in lines]
-        return sum(map(int, kinds)) * 1024
-    except (OSError, ValueError):
-        return 0
-
-
-def written_maps(pid: int | None) -> Iterator[str]:
-    """Names of the files that a process and those below it have mapped to write to."""
-    for each in [pid, *below(pid)] if pid else []:
-        try:
-            with open(f"/proc/{each}/maps", "rb") as maps:
-                lines = [line for line in maps if b" rw-s " in line]
-        except OSError:
-            continue
-        for line in lines:
-            yield os.fsdecode(line.rstrip(b"\n").rpartition(b"/")[2])
-
-
-def memory() -> dict[str, int]:
-    """How many processes the memory limit has killed, and the limit; 0 where there is none."""
-    for events, limit in (
-        ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory.max"),
-        ("/sys/fs/cgroup/memory/memory.oom_control", "/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-    ):
-        try:
-            with open(events, encoding="ascii") as file:
-                counts = dict(line.split() for line in file)
-            with open(limit, encoding="ascii") as file:
-                return {"killed": int(counts["oom_kill"]), "limit": int(file.read())}
-        except (OSError, ValueError, KeyError):
-            continue
-    return {"killed": 0, "limit": 0}
-
-
 class Store(threading.Thread):
     """Snapshots are made aside, so that a large one does not hold up the rest."""
 
@@ -252,7 +134,7 @@ class Store(threading.Thread):
         roots = [seen(path, request.get("within")) for path in request.get("roots", [])]
         match request["do"]:
             case "take":
-                mapped = frozenset(written_maps(request["mapped_by"]))
+                mapped = frozenset(processes.written_maps(request["mapped_by"]))
                 store.take(name, roots, request["prior"], request["like"], mapped)
             case "restore":
                 store.restore(name, roots)
@@ -319,8 +201,8 @@ class First:
             self.ended_with(pid, *self.ended.pop(pid))
 
     def end_all(self) -> None:
-        """Kill every other process in the box; stop them first, so that a fork bomb cannot race."""
-        self.kill(lambda: set(descendants()))
+        """Kill every other process in the box."""
+        processes.kill(lambda: set(processes.descendants()))
         while True:  # zombies still count against the limit of processes: wait for each
             try:
                 pid, status, used = os.wait4(-1, 0)
@@ -328,35 +210,14 @@ class First:
                 return
             self.ended_with(pid, os.waitstatus_to_exitcode(status), used.ru_maxrss * 1024)
 
-    def end(self, keep: list[int], within: int | None, others: list[int]) -> list[int]:
-        """Kill the processes that share a view of the files, save some; wait until they are gone.
-
-        A process whose view is neither this one nor that of one of `others` is killed as well.
-        """
-        theirs = {view(pid) for pid in others} | ({view(os.getpid())} if within else set())
-        mine = view(within or os.getpid())
-
-        def chosen() -> set[int]:
-            found = set(descendants()) - set(keep)
-            return {p for p in found if (seen_by := view(p)) == mine or seen_by not in theirs}
-
-        killed = self.kill(chosen)
+    def end(self, keep: list[int], within: int | None, others: list[int]) -> None:
+        """Kill the processes that share a view, save some; wait until they are gone."""
+        chosen = processes.viewed(within, others, keep)
+        killed = processes.kill(chosen)
         deadline = time.monotonic() + END_S
-        while time.monotonic() < deadline and any(map(alive, killed)):
+        while time.monotonic() < deadline and any(map(processes.alive, killed)):
             time.sleep(0.0005)
             self.reap()
-        return sorted(killed)
-
-    def kill(self, chosen: Callable[[], set[int]]) -> set[int]:
-        """Stop what is there until nothing new is found, then kill it."""
-        stopped = stop(chosen)
-        for pid in stopped:
-            send(pid, signal.SIGKILL)
-        while more := chosen() - stopped:
-            stopped |= more
-            for pid in more:
-                send(pid, signal.SIGKILL)
-        return stopped
 
     def answer(self, request: dict[str, Any], received: list[int]) -> None:
         """Do what one request asks and say how it went."""
@@ -386,17 +247,19 @@ class First:
                     for folder in request["empty"]:
                         snapshots.empty(folder)
                 case "end":
-                    reply["ended"] = self.end(request["keep"], within, request["others"])
+                    self.end(request["keep"], within, request["others"])
                 case "stop":
                     keep = set(request["keep"])
-                    reply["stopped"] = sorted(stop(lambda: set(descendants()) - keep))
+                    reply["stopped"] = sorted(
+                        processes.stop(lambda: set(processes.descendants()) - keep)
+                    )
                 case "go_on":
                     for pid in request["pids"]:
-                        send(pid, signal.SIGCONT)
+                        processes.send(pid, signal.SIGCONT)
                 case "weigh":
-                    reply["bytes"] = weigh(request["pids"], request["enough"])
+                    reply["bytes"] = processes.weigh(request["pids"], request["enough"])
                 case "memory":
-                    reply |= memory()
+                    reply |= processes.memory()
         except OSError as error:
             reply |= {"errno": error.errno or errno.EIO, "error": error.strerror or str(error)}
         self.say(reply, given)
