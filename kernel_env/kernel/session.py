@@ -167,8 +167,9 @@ class Kernel:
         await asyncio.wait({over, closed}, timeout=LAST_WORDS_S, return_when=FIRST_COMPLETED)
         closed.cancel()
         deadline = time.perf_counter() + LAST_WORDS_S
-        while time.perf_counter() < deadline and await self._client.iopub_channel.socket.poll(0):
-            await asyncio.sleep(0)
+        while await self._client.iopub_channel.socket.poll(0):  # until it is read, elsewhere
+            if time.perf_counter() > deadline:
+                return
 
     # ── what the kernel says ──────────────────────────────────────────────────────────────
 
