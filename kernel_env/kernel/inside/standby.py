@@ -51,8 +51,8 @@ class Standby:
         """How the host's names of this kernel's sockets begin."""
         self.positions: dict[int, int] = {}
         """Descriptor → position, of the files that were open when the live kernel was copied."""
-        self.mask: set[Any] = set()
-        """The signals that were blocked when this copy was made."""
+        self.mask: set[Any] | None = None
+        """While it waits: the signals that were blocked when the live kernel was copied."""
 
     def copy(self, descriptor: int, also: list[int] | None = None) -> bool:
         """Fork. True in the copy, which from then on waits at the other end of `descriptor`.
@@ -89,7 +89,8 @@ class Standby:
         self.pid = os.getpid()
         os.setsid()
         signal.set_wakeup_fd(-1)
-        self.mask = signal.pthread_sigmask(signal.SIG_BLOCK, EVERY_SIGNAL)
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, EVERY_SIGNAL)
+        self.mask = blocked if self.mask is None else self.mask  # an original that waits blocks all
         score(DIES_LAST)
         self.line.close()
         self._close_plumbing(line.socket.fileno(), also)
@@ -162,7 +163,8 @@ class Standby:
                 signal.signal(number, handler if handler is not None else signal.SIG_DFL)
             except (OSError, ValueError, TypeError):
                 continue
-        signal.pthread_sigmask(signal.SIG_SETMASK, self.mask)
+        signal.pthread_sigmask(signal.SIG_SETMASK, self.mask or ())
+        self.mask = None
         score(DIES_FIRST)
         self.names = request["names"]
         reseed(request["seed"])
