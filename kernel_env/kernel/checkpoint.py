@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from kernel_env.kernel.standby import Standby
 from kernel_env.step import Cell
 
+RESEED_S = 60.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Deed:
@@ -22,7 +24,8 @@ class Deed:
     """The cell; None for a reset."""
     timeout_s: float = 0.0
     cell: Cell | None = None
-    """What came of it: its variables and files tell whether doing it again gave the same."""
+    """What came of it: its variables and files tell whether doing it again gave the same. None
+    for what is no cell of the agent."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +36,17 @@ class Checkpoint:
     standby: Standby
     files: str | None
     """The snapshot's name; None when the files could not be kept."""
+
+
+def reseeding(step: int, seed: int) -> Deed:
+    """A deed by which the global random states start from `seed`."""
+    code = f'__import__("importlib").import_module("inside.standby").reseed({seed})'
+    return Deed(step=step, code=code, timeout_s=RESEED_S)
+
+
+def cells(deeds: Iterable[Deed]) -> int:
+    """How many cells of the agent there are among some deeds."""
+    return sum(deed.cell is not None for deed in deeds)
 
 
 def moment_after(deeds: Sequence[Deed], step: int) -> int:

@@ -23,9 +23,11 @@ from kernel_env.kernel import scratch
 from kernel_env.kernel.checkpoint import (
     Checkpoint,
     Deed,
+    cells,
     differences,
     moment_after,
     nearest,
+    reseeding,
     since_reset,
 )
 from kernel_env.kernel.home import PRISTINE, Home
@@ -77,6 +79,11 @@ class Live:
         """Why the latest moment has no checkpoint."""
         self._kills = 0
         """By the memory limit, as far as they are accounted for."""
+
+    @property
+    def _latest(self) -> int:
+        """The step of the latest deed."""
+        return self._deeds[-1].step if self._deeds else 0
 
     @property
     def seat(self) -> Seat:
@@ -159,15 +166,15 @@ class Live:
         `SandboxError`, `KernelError`.
         """
         await self.start()
-        home, moment = self.seat.home, len(self._deeds)
-        if step is not None:
-            moment = moment_after(self._deeds, step)
+        home, step = self.seat.home, self._latest if step is None else step
+        moment = moment_after(self._deeds, step)
         if moment == len(self._deeds) and not home.plain:
             await self._now()
         kept = nearest((c for c in self._checkpoints if c.files), self._deeds, moment)
         child = Live(self._open_seat, checkpoints=self._most, checkpoint_gb=self._most_gb)
         try:
-            return await child.follow(self._deeds[:moment], self._seed, home, kept, seed)
+            anew = None if seed is None else reseeding(step, seed)
+            return await child.follow(self._deeds[:moment], self._seed, home, kept, anew)
         except BaseException:
             await child.close()
             raise
@@ -178,12 +185,13 @@ class Live:
         begun_with: int | None,
         home: Home,
         kept: Checkpoint | None,
-        seed: int | None,
+        reseed: Deed | None,
     ) -> Branch:
         """Become a branch of another kernel: its deeds, and a checkpoint of it if one is kept.
 
         In its home where copies can have files of their own, else in a new one, by doing all
-        deeds again.
+        deeds again. What makes the random states new is the last deed: before it, cells that
+        are run again draw what they drew.
         """
         self._deeds, self._seed = deeds, begun_with
         done = since_reset(deeds, len(deeds))
@@ -191,12 +199,15 @@ class Live:
             await self._fresh()
         elif kept is None or kept.files is None:
             self._seat = Seat(home)
-            await self._move_in(home.template, PRISTINE, self._seed)
+            await self._move_in(home.template, PRISTINE, begun_with)
         else:
             self._seat, done = Seat(home), kept.moment
-            await self._move_in(kept.standby, kept.files, seed)
+            await self._move_in(kept.standby, kept.files, None)
+        again = cells(deeds[done:])
+        if reseed is not None:
+            self._deeds = [*deeds, reseed]
         lost = await self._do_again(done)
-        return Branch(live=self, cells=len(deeds) - done, lost=lost)
+        return Branch(live=self, cells=again, lost=lost)
 
     async def close(self) -> None:
         """End the kernel, and the box when nobody else lives in it."""
@@ -303,7 +314,7 @@ class Live:
         return Recovery(
             cause=cause,
             how="standby" if kept and done == moment else "replay",
-            cells=moment - done,
+            cells=cells(self._deeds[done:moment]),
             seconds=round(time.perf_counter() - began, 6),
             note=note,
             lost=lost,
@@ -318,8 +329,9 @@ class Live:
             if deed.code is None:
                 await self._fresh()
                 continue
-            cell = await kernel.run(deed.code, timeout_s=deed.timeout_s)
-            found.append(cell)
+            cell = await kernel.run(deed.code, timeout_s=deed.timeout_s, silent=deed.cell is None)
+            if deed.cell is not None:
+                found.append(cell)
             if kernel.dead:
                 self._deeds.clear()
                 lost = f"run again, the cell of step {deed.step} broke the kernel: {kernel.dead}"

@@ -87,9 +87,10 @@ class Kernel:
         self._answers: dict[str, asyncio.Future[None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def run(self, code: str, *, timeout_s: float) -> Cell:
+    async def run(self, code: str, *, timeout_s: float, silent: bool = False) -> Cell:
         """Run one cell to its end, or to the end of its time.
 
+        With `silent` it is not counted, not in the kernel's history, and tells no changes.
         Raises `KernelError` when the kernel was already dead; a kernel that dies now is a
         `Cell` that says what `broke` it. A caller that cancels gives the kernel up: what the
         cell did to it until then, nobody was told.
@@ -100,8 +101,8 @@ class Kernel:
         started = time.perf_counter()
         content = {
             "code": text_of(code),
-            "silent": False,
-            "store_history": True,
+            "silent": silent,
+            "store_history": not silent,
             "user_expressions": {},
             "allow_stdin": False,
             "stop_on_error": False,
