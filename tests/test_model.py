@@ -16,7 +16,6 @@ import json
 import os
 import random
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
