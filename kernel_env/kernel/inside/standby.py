@@ -19,7 +19,6 @@ import signal
 import socket
 import stat
 import sys
-import warnings
 from asyncio import tasks
 from typing import Any
 
@@ -171,29 +170,31 @@ class Standby:
 
 
 def fork_away() -> bool:
-    """Fork twice, so that the copy is nobody's child here. True in the copy."""
-    told, tell = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # other threads: see the module's text
-        middle = os.fork()
-        if middle == 0:
-            try:
-                if os.fork() == 0:
-                    os.close(told)
-                    os.close(tell)
-                    return True
-            except OSError as error:
-                os.write(tell, str(error.errno).encode())
-            os._exit(0)
-    os.close(tell)
-    failed = os.read(told, 16)
-    os.close(told)
-    try:
-        os.waitpid(middle, 0)
-    except ChildProcessError:
-        pass  # the agent's code asked that its children be forgotten
+    """Fork twice, so that the copy is nobody's child here. True in the copy.
+
+    As `os.fork` does it, but what Python does in a new child is done in the copy alone and not in
+    the process between, which would take as long again. That one never lets go of the lock of the
+    interpreter: of what it shares with other threads, nothing is as it should be.
+
+    Raises `OSError` when a process cannot be made.
+    """
+    python, libc = ctypes.pythonapi, ctypes.PyDLL(None, use_errno=True)
+    python.PyOS_BeforeFork()
+    between = libc.fork()
+    if between == 0:
+        if libc.fork() == 0:
+            python.PyOS_AfterFork_Child()
+            return True
+        os._exit(ctypes.get_errno())
+    failed = ctypes.get_errno()
+    python.PyOS_AfterFork_Parent()
+    if between > 0:
+        try:
+            failed = os.waitstatus_to_exitcode(os.waitpid(between, 0)[1])
+        except ChildProcessError:
+            failed = 0  # the agent's code asked that its children be forgotten
     if failed:
-        raise OSError(int(failed), os.strerror(int(failed)))
+        raise OSError(failed, os.strerror(failed))
     return False
 
 
