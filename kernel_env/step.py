@@ -94,6 +94,12 @@ class Cell:
     files: tuple[FileChange, ...] = ()
 
     @property
+    def undone(self) -> bool:
+        """Whether it broke the kernel, so that nothing it did lasts."""
+        recovery = self.recovery
+        return recovery is not None and recovery.how != "again" and not recovery.before
+
+    @property
     def error(self) -> CellError | None:
         """The exception that ended the cell, as its last error output shows it."""
         for output in reversed(self.outputs):

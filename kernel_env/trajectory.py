@@ -27,7 +27,8 @@ from kernel_env.step import Cell, Checked, Graded, Refused, Restarted, Step, Tol
 
 AGAIN = (
     "To run it again: `kernel-env replay` with this file; or by hand, with the environment"
-    " variables DATA_PATH and OUTPUT_PATH set, leaving out the cells marked `validate_code`."
+    " variables DATA_PATH and OUTPUT_PATH set, leaving out the cells tagged `skip-execution`:"
+    " what was only tried, and what broke the kernel and was undone."
 )
 JOURNAL = "journal.jsonl"
 NOTEBOOK = "trajectory.ipynb"
@@ -322,7 +323,7 @@ def step_cells(step: Step) -> Iterator[NotebookNode]:
     tags: list[str] = [step.action.kind]
     if step.cell.error:
         tags.append("raises-exception")  # by this, Jupyter and nbclient expect the error
-    if isinstance(step.outcome, Checked):
+    if isinstance(step.outcome, Checked) or step.cell.undone:
         tags.append("skip-execution")  # by this, nbclient leaves out what must not last
     yield nbformat.v4.new_code_cell(
         source,

@@ -15,7 +15,7 @@ from kernel_env.action import ExecuteCode, GetHistory, RequestInfo, Reset, Valid
 from kernel_env.episode import Episode, open_episode
 from kernel_env.errors import ActionError, EpisodeOver, TaskError, UnknownName, UsageError
 from kernel_env.step import Checked, Graded, Ran, Refused, Restarted, Told
-from kernel_env.trajectory import parse_notebook, read_journal, read_notebook
+from kernel_env.trajectory import parse_notebook, read_journal, read_notebook, render
 
 LINE = """
 import os, pandas as pd
@@ -202,6 +202,8 @@ async def test_a_kernel_that_breaks_is_put_back_and_said_once(episode: Episode) 
     assert seen.state_lost == ""
     assert after.cell.recovery is None
     assert after.cell.outputs[0]["text"] == "kept 42 False\n"
+    cells = [c for c in render(episode.steps.trajectory).cells if c.cell_type == "code"]
+    assert ["skip-execution" in c.metadata.tags for c in cells] == [False, True, False]
 
 
 DYING = """

@@ -1,6 +1,6 @@
 import json
 from contextlib import closing
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from kernel_env.step import (
     Graded,
     Progress,
     Ran,
+    Recovery,
     Refused,
     Restarted,
     Step,
@@ -30,6 +31,7 @@ from kernel_env.step import (
 )
 from kernel_env.trajectory import (
     Ending,
+    Fork,
     Header,
     Journal,
     Trajectory,
@@ -121,7 +123,19 @@ CELLS = st.builds(
     execution_count=st.none() | st.integers(1, 1000),
     seconds=st.floats(0, 1e6),
     timed_out=st.booleans(),
+    broke=st.none() | TEXT,
     state_lost=st.none() | TEXT,
+    recovery=st.none()
+    | st.builds(
+        Recovery,
+        cause=TEXT,
+        how=st.sampled_from(["standby", "replay", "again"]),
+        before=st.booleans(),
+        cells=st.integers(0, 99),
+        seconds=st.floats(0, 1e6),
+        note=TEXT,
+        lost=TEXT,
+    ),
     dropped_bytes=st.integers(0, 10**12),
     late=OUTPUTS,
     variables=st.lists(
@@ -183,9 +197,22 @@ def trajectories(draw: st.DrawFn) -> Trajectory:
             spent=SPENT,
             chosen_step=st.none() | st.integers(1, 9),
             grade=st.none() | GRADES,
+            missing=TEXT,
         )
     )
-    return Trajectory(header=HEADER, steps=tuple(steps), ending=ending)
+    fork = draw(
+        st.none()
+        | st.builds(
+            Fork,
+            episode=TEXT,
+            step=st.integers(0, 9),
+            how=st.sampled_from(["copy", "replay"]),
+            cells=st.integers(0, 9),
+            lost=TEXT,
+            seed=st.none() | st.integers(0, 2**32 - 1),
+        )
+    )
+    return Trajectory(header=replace(HEADER, fork=fork), steps=tuple(steps), ending=ending)
 
 
 @given(trajectories())
