@@ -28,6 +28,16 @@ class Line:
         self._asking = asyncio.Lock()
         self._numbers = count(1)
 
+    @property
+    def gone(self) -> bool:
+        """Whether the process has ended, or let go."""
+        try:
+            return not self._socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
     async def ask(
         self, do: str, *, given: Sequence[int] = (), timeout_s: float, **details: Any
     ) -> dict[str, Any]:

@@ -170,6 +170,7 @@ class Live:
         moment = moment_after(self._deeds, step)
         if moment == len(self._deeds) and not home.plain:
             await self._now()
+        await self._weed()
         kept = nearest((c for c in self._checkpoints if c.files), self._deeds, moment)
         child = Live(self._open_seat, checkpoints=self._most, checkpoint_gb=self._most_gb)
         try:
@@ -195,9 +196,11 @@ class Live:
         """
         self._deeds, self._seed = deeds, begun_with
         done = since_reset(deeds, len(deeds))
-        if home.plain or home.one_view or home.template is None:
+        template_gone = home.template is None or home.template.line.gone
+        if home.plain or home.one_view or (kept is None and template_gone):
             await self._fresh()
         elif kept is None or kept.files is None:
+            assert home.template is not None
             self._seat = Seat(home)
             await self._move_in(home.template, PRISTINE, begun_with)
         else:
@@ -280,9 +283,15 @@ class Live:
         with suppress(SandboxError, OSError):
             await self.seat.forget(files)
 
+    async def _weed(self) -> None:
+        """Let go of the checkpoints whose standby has died: code in the box may kill it."""
+        for checkpoint in [c for c in self._checkpoints if c.standby.line.gone]:
+            await self._drop(checkpoint)
+
     async def _now(self) -> tuple[Standby, str]:
         """The kernel and the files of this moment. Raises `KernelError` when they are not kept."""
         moment = len(self._deeds)
+        await self._weed()
         for _ in range(2):
             if self._checkpoints and (latest := self._checkpoints[-1]).moment == moment:
                 if latest.files is not None:
@@ -297,6 +306,7 @@ class Live:
         """Put the kernel back to this moment, by whatever still can. Raises `SandboxError`."""
         began = time.perf_counter()
         moment, note = len(self._deeds), ""
+        await self._weed()
         while kept := nearest(self._checkpoints, self._deeds, moment):
             try:
                 await self.seat.go_back(kept.standby, kept.files)

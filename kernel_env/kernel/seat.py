@@ -122,7 +122,7 @@ class Seat:
         try:
             going_on = standby if itself else await standby.copy()
         except BaseException:
-            await asyncio.wait({restoring})
+            await asyncio.gather(restoring, return_exceptions=True)
             raise
         try:
             await restoring
