@@ -99,6 +99,9 @@ class Episode:
         self._missing = ""
         self._submission: FileStat | None = None
         self._seen_sha256 = ""
+        """Of the submission that was looked at last; empty when there was none."""
+        self._seen: list[str] = []
+        """The same after each step."""
         self._began = time.monotonic()
         self._charged = Spent()
         self._acting = asyncio.Lock()
@@ -187,6 +190,7 @@ class Episode:
                 ),
             )
             self.steps.append(step)
+            self._seen.append(self._seen_sha256)
             self.progress, self.latest = self.progress.after(step), step
             self._charged = Spent()
             return step
@@ -363,20 +367,17 @@ class Episode:
             copy_submissions(self.folder, rules.folder, step)
             journal = Journal(rules.folder / JOURNAL, rules.header, begin=self.steps.lines(step))
             child = Episode(rules, journal, self._family, branch.live)
-            await child._go_on()
+            await child._go_on(self._seen[:step])
         except BaseException:
             await branch.live.close()
             raise
         return child
 
-    async def _go_on(self) -> None:
-        """Stand where the steps that are there already lead to."""
+    async def _go_on(self, seen: list[str]) -> None:
+        """Stand where the steps that are there already lead to, and what they saw."""
         for step in self.steps:
             self.progress, self.latest = self.progress.after(step), step
-            if isinstance(step.outcome, Restarted):
-                self._seen_sha256 = ""
-            elif isinstance(step.submission, Graded):
-                self._seen_sha256 = step.submission.sha256
+        self._seen, self._seen_sha256 = seen, seen[-1] if seen else ""
         self._began -= self.progress.spent.seconds
         self._missing = self._live.seat.home.missing
         self._submission = await self._live.stat(self.rules.task.submission_path)

@@ -34,7 +34,7 @@ ACTIONS = int(os.environ.get("KERNEL_ENV_ACTIONS", "510"))
 """For each sandbox."""
 LONGEST = 170
 """Actions in one example, which mostly share a container."""
-MOST_LIVING = 4
+MOST_LIVING = 3
 BUDGET = {
     "steps": 10**9,
     "seconds": 10**9,
@@ -278,7 +278,7 @@ WEIGHTS = {
     "nothing": 1,
     "execute": 70,
     "error": 12,
-    "time": 3,
+    "time": 2,
     "validate": 20,
     "validate error": 3,
     "validate exit": 4,
@@ -287,7 +287,7 @@ WEIGHTS = {
     "segfault": 3,
     "closed": 3,
     "standby and exit": 5,
-    "hang": 2,
+    "hang": 1,
     "stopped": 1,
     "kill kernel": 5,
     "kill standby": 6,
