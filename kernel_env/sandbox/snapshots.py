@@ -309,8 +309,11 @@ class Store:
             s = os.fstat(source)
             if not stat.S_ISREG(s.st_mode):
                 return None
-            kept = self._copy(source, s, work)
-            return kept._replace(key=key) if key[3] == UNKNOWN else kept
+            if key[3] != UNKNOWN:
+                return self._copy(source, s, work)
+            if isinstance(before, File) and alike and self._holds(source, s, before.blob):
+                return File(key, before.blob)
+            return self._copy(source, s, work)._replace(key=key)
         except OSError as error:
             what = f"{name[-100:]!r} ({key[1]} bytes) could not be kept: {error.strerror}"
             raise OSError(error.errno, what) from error
@@ -330,6 +333,21 @@ class Store:
         finally:
             os.close(target)
         return File(key_of(s), blob)
+
+    def _holds(self, source: int, s: os.stat_result, blob: str) -> bool:
+        """Whether an open file has the content of a blob; one with holes is not looked through."""
+        if s.st_blocks * 512 < s.st_size:
+            return False
+        kept = open_own(blob, os.O_RDONLY, self._blobs)
+        try:
+            at = 0
+            while data := os.pread(source, CHUNK, at):
+                if data != os.pread(kept, CHUNK, at):
+                    return False
+                at += len(data)
+            return not os.pread(kept, 1, at)
+        finally:
+            os.close(kept)
 
     def _is_blob(self, key: Key, file: File) -> bool:
         """Whether this is the blob itself, seen through an overlay: a link more moves its ctime."""
