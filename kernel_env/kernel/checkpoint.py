@@ -24,8 +24,8 @@ class Deed:
     """The cell; None for a reset."""
     timeout_s: float = 0.0
     cell: Cell | None = None
-    """What came of it: its variables and files tell whether doing it again gave the same. None
-    for what is no cell of the agent."""
+    """What came of it, without its outputs: its variables and files tell whether doing it again
+    gave the same. None for what is no cell of the agent."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -135,7 +135,8 @@ class Live:
             recovery = Recovery(cause=cause, how="again", seconds=round(seconds, 6))
         if kernel.dead:
             return told(cell, await self._recover(kernel.dead))
-        self._deeds.append(Deed(step=step, code=code, timeout_s=timeout_s, cell=cell))
+        outline = replace(cell, outputs=(), late=())
+        self._deeds.append(Deed(step=step, code=code, timeout_s=timeout_s, cell=outline))
         self._keep()
         return told(cell, recovery)
 
