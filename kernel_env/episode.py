@@ -11,7 +11,6 @@ the next cell will run in, and the clock.
 import asyncio
 import hashlib
 import json
-import shutil
 import time
 import warnings
 from collections.abc import AsyncIterator, Mapping
@@ -38,13 +37,11 @@ from kernel_env.errors import (
     EpisodeOver,
     KernelError,
     SandboxError,
-    SubmissionError,
     TaskError,
     UsageError,
 )
-from kernel_env.grading import leaderboard, reward
-from kernel_env.grading.grade import Grade
-from kernel_env.grading.process import Grader, Scores
+from kernel_env.grading import reward
+from kernel_env.grading.process import Grader
 from kernel_env.kernel.home import LesserKernelWarning
 from kernel_env.kernel.live import Live
 from kernel_env.kernel.pool import Pool
@@ -52,7 +49,7 @@ from kernel_env.kernel.scratch import NOTE
 from kernel_env.observation import Feedback, Observation, history, observe, opening
 from kernel_env.record import RECORD, Record, record
 from kernel_env.rules import Rules, branched, rules_of
-from kernel_env.sandbox.base import DATA, FileStat
+from kernel_env.sandbox.base import DATA
 from kernel_env.step import (
     Checked,
     Graded,
@@ -64,9 +61,9 @@ from kernel_env.step import (
     Step,
     Told,
 )
+from kernel_env.submissions import Submissions
 from kernel_env.tasks import Task
 from kernel_env.tasks.info import info as about
-from kernel_env.tasks.prepare import marking
 from kernel_env.trajectory import (
     JOURNAL,
     NOTEBOOK,
@@ -97,11 +94,7 @@ class Episode:
             rules.open_seat, checkpoints=limits.checkpoints, checkpoint_gb=limits.checkpoint_gb
         )
         self._missing = ""
-        self._submission: FileStat | None = None
-        self._seen_sha256 = ""
-        """Of the submission that was looked at last; empty when there was none."""
-        self._seen: list[str] = []
-        """The same after each step."""
+        self._submissions = Submissions(rules, family.grader)
         self._began = time.monotonic()
         self._charged = Spent()
         self._acting = asyncio.Lock()
@@ -190,7 +183,7 @@ class Episode:
                 ),
             )
             self.steps.append(step)
-            self._seen.append(self._seen_sha256)
+            self._submissions.step_taken()
             self.progress, self.latest = self.progress.after(step), step
             self._charged = Spent()
             return step
@@ -207,7 +200,7 @@ class Episode:
             case ExecuteCode(code=code):
                 step = len(self.steps) + 1
                 cell = await self._live.run(code, timeout_s=self._cell_seconds, step=step)
-                return Ran(cell=cell, submission=await self._grade_if_changed())
+                return Ran(cell=cell, submission=await self._submissions.look(self._live, step))
             case ValidateCode(code=code):
                 cell = await self._live.try_out(code, timeout_s=self._cell_seconds)
                 return Checked(cell=cell, note=NOTE if self._live.seat.home.plain else "")
@@ -217,7 +210,7 @@ class Episode:
                 return Told(text=history(self.steps[-last:]))
             case Reset():
                 await self._live.reset(step=len(self.steps) + 1)
-                self._submission, self._seen_sha256 = None, ""
+                self._submissions.forget()
                 return Restarted()
 
     def info(self, what: InfoType) -> str:
@@ -232,72 +225,6 @@ class Episode:
         return max(0.1, min(self.rules.budget.cell_seconds, left))
 
     # ── grading ───────────────────────────────────────────────────────────────────────────
-
-    async def _grade_if_changed(self) -> Graded | Refused | None:
-        """Grade what the cell left if it is not what was there before."""
-        live = self._live
-        path, limit = self.rules.task.submission_path, self.rules.task.file.submission.limit_mb
-        try:
-            found = await live.stat(path)
-            if found == self._submission:
-                return None
-            self._submission = found
-            if found is None or found.what != "file":
-                self._seen_sha256 = ""
-            if found is None:
-                return None
-            if found.what != "file":
-                return Refused(
-                    reason=f"{path.name} is a {found.what}; write a regular CSV file there"
-                )
-            data = await live.read(path, limit_bytes=int(limit * MB))
-        except SandboxError:
-            return None  # the box died with the cell; the cell says so
-        except OSError as error:
-            return Refused(reason=f"{path.name} cannot be read: {error.strerror or error}")
-        sha256 = hashlib.sha256(data).hexdigest()
-        if sha256 == self._seen_sha256:
-            return None
-        self._seen_sha256 = sha256
-        splits: Any = ("Public", "Private") if self.rules.feedback == "both" else ("Public",)
-        try:
-            scores = await self._family.grader.grade(
-                data, marking(self.rules.task, self.rules.prepared), splits
-            )
-        except SubmissionError as error:
-            return Refused(reason=str(error))
-        self._keep(len(self.steps) + 1, data)
-        return Graded(grade=self._grade(scores), sha256=sha256)
-
-    def _grade(self, scores: Scores) -> Grade:
-        board, up = self.rules.task.leaderboard, self.rules.task.scoring.higher_is_better
-        assert scores.public is not None
-        return Grade(
-            public_score=scores.public,
-            public=leaderboard.place(scores.public, board.public, higher_is_better=up),
-            private_score=scores.private,
-            private=None
-            if scores.private is None
-            else leaderboard.place(scores.private, board.private, higher_is_better=up),
-        )
-
-    def _keep(self, step: int, data: bytes) -> None:
-        path = self._submission_file(step)
-        try:
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(data)
-        except OSError as error:
-            raise SandboxError(f"{path} cannot be written: {error.strerror}") from error
-
-    def _kept(self, step: int) -> bytes:
-        path = self._submission_file(step)
-        try:
-            return path.read_bytes()
-        except OSError as error:
-            raise SandboxError(f"{path} cannot be read: {error.strerror}") from error
-
-    def _submission_file(self, step: int) -> Path:
-        return self.folder / SUBMISSIONS / f"step-{step:04d}.csv"
 
     def _reward(self, outcome: Outcome) -> tuple[float, str]:
         if not isinstance(outcome, Ran):
@@ -364,23 +291,21 @@ class Episode:
                 seed=seed,
             )
             rules = branched(self.rules, fork)
-            copy_submissions(self.folder, rules.folder, step)
             journal = Journal(rules.folder / JOURNAL, rules.header, begin=self.steps.lines(step))
             child = Episode(rules, journal, self._family, branch.live)
-            await child._go_on(self._seen[:step])
+            await child._go_on(self._submissions)
         except BaseException:
             await branch.live.close()
             raise
         return child
 
-    async def _go_on(self, seen: list[str]) -> None:
+    async def _go_on(self, parents: Submissions) -> None:
         """Stand where the steps that are there already lead to, and what they saw."""
         for step in self.steps:
             self.progress, self.latest = self.progress.after(step), step
-        self._seen, self._seen_sha256 = seen, seen[-1] if seen else ""
         self._began -= self.progress.spent.seconds
         self._missing = self._live.seat.home.missing
-        self._submission = await self._live.stat(self.rules.task.submission_path)
+        await self._submissions.go_on(parents, len(self.steps), self._live)
 
     # ── beginning and end ─────────────────────────────────────────────────────────────────
 
@@ -435,20 +360,14 @@ class Episode:
         return self.steps.ending
 
     async def _ending(self, status: Status, reason: str) -> Ending:
-        best, chosen, grade, missing = self.progress.best, None, None, self._missing
-        if best is not None:
-            data = self._kept(best.step)
-            scores = await self._family.grader.grade(
-                data, marking(self.rules.task, self.rules.prepared), ("Public", "Private")
-            )
-            chosen, grade = best.step, self._grade(scores)
+        best = self.progress.best
         return Ending(
             status=status,
             reason=reason,
             spent=self.spent,
-            chosen_step=chosen,
-            grade=grade,
-            missing=missing,
+            chosen_step=best.step if best else None,
+            grade=await self._submissions.whole_grade(best.step) if best else None,
+            missing=self._missing,
         )
 
     def _write(self) -> None:
@@ -487,17 +406,6 @@ def output_bytes(outcome: Outcome) -> int:
     if isinstance(outcome, Ran | Checked):
         return sum(size_of(o) for o in (*outcome.cell.outputs, *outcome.cell.late))
     return 0
-
-
-def copy_submissions(parent: Path, child: Path, step: int) -> None:
-    """The graded submissions of the steps that two episodes share. Raises `SandboxError`."""
-    try:
-        for path in sorted((parent / SUBMISSIONS).glob("step-*.csv")):
-            if int(path.stem.removeprefix("step-")) <= step:
-                (child / SUBMISSIONS).mkdir(exist_ok=True)
-                shutil.copyfile(path, child / SUBMISSIONS / path.name)
-    except OSError as error:
-        raise SandboxError(f"{child} cannot be written: {error.strerror}") from error
 
 
 def seed_of(episode: str, step: int, number: int) -> int:
