@@ -267,6 +267,11 @@ class KernelEnv(gymnasium.Env[View, Any]):
         self._portal = portal.join()
         close_at_exit(self)
 
+    def warm_up(self) -> None:
+        """Wait until as many containers wait as should; the first `reset` has them started."""
+        if self._portal is not None and (pool := self._portal.pool(self.warm)):
+            self._portal.call(pool.filled())
+
     @property
     def notebook(self) -> Path | None:
         """The trajectory of the latest episode; complete once it has ended."""

@@ -1,0 +1,6 @@
+"""What things cost on this machine, each beside a peer in the same run."""
+
+from kernel_env.bench.measure import COLUMNS, Row
+from kernel_env.bench.plan import MEASURES, measure
+
+__all__ = ["COLUMNS", "MEASURES", "Row", "measure"]
