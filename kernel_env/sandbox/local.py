@@ -24,7 +24,7 @@ class LocalSandbox(Boxed):
 
     isolated = False
     python = sys.executable
-    libraries = ()
+    libraries = ("numpy.random",)  # what it draws from is made when it is imported: once for all
     branching = True
 
     def __init__(self, spec: Spec) -> None:
