@@ -83,7 +83,12 @@ class Seat:
         """Make a standby the kernel of this place. Raises `SandboxError`, `KernelError`."""
         self._standbys.pop(standby.pid, None)
         self.home.living[self].add(standby.pid)
-        return await self._open(connected(await standby.serve(self.box, seed=seed)))
+        try:
+            launched = await standby.serve(self.box, seed=seed)
+        except BaseException:
+            self.drop(standby)
+            raise
+        return await self._open(connected(launched))
 
     async def copy(self) -> Standby:
         """A standby of the kernel as it is, between two cells. Raises `KernelError`."""
