@@ -73,7 +73,9 @@ async def test_a_fork_of_a_fork_outlives_its_ancestors(episode: Episode) -> None
 
     await episode.end()
     await child.end()
-    found = await shown(grandchild, "x += 1; _ = open('f', 'a').write('3'); print(x, open('f').read())")
+    found = await shown(
+        grandchild, "x += 1; _ = open('f', 'a').write('3'); print(x, open('f').read())"
+    )
     ending = await grandchild.end()
 
     assert found == "3 123"
@@ -174,7 +176,10 @@ async def test_the_steps_and_seconds_of_a_fork_are_counted_on(tiny: str, tmp_pat
         await run(episode, "2")
         (child,) = await episode.fork()
         (early,) = await episode.fork(at_step=1)
-        left = child.rules.budget.steps_left(child.spent), early.rules.budget.steps_left(early.spent)
+        left = (
+            child.rules.budget.steps_left(child.spent),
+            early.rules.budget.steps_left(early.spent),
+        )
         spent = early.spent.seconds
         await run(child, "3")
         await run(child, "4")
@@ -363,9 +368,7 @@ async def test_a_standby_that_was_killed_stops_neither_trial_nor_fork(
 async def test_a_file_that_is_written_through_memory_is_kept_and_put_back(
     episode: Episode,
 ) -> None:
-    await run(
-        episode, "import numpy as np, os; m = np.memmap('m', dtype='u1', mode='w+', shape=9)"
-    )
+    await run(episode, "import numpy as np, os; m = np.memmap('m', dtype='u1', mode='w+', shape=9)")
     for value in (1, 2, 3):
         await run(episode, f"m[0] = {value}")
 
@@ -408,7 +411,8 @@ async def test_without_branching_a_fork_runs_the_cells_again_in_a_container_of_i
 ) -> None:
     async with open_episode(tiny, sandbox="docker", out=tmp_path, branching=False) as episode:
         y = await shown(
-            episode, "import random; x = 41; y = random.random(); open('f', 'w').write('1'); print(y)"
+            episode,
+            "import random; x = 41; y = random.random(); open('f', 'w').write('1'); print(y)",
         )
         before = containers()
         same, seeded = [*await episode.fork(), *await episode.fork(reseed=True)]
@@ -495,7 +499,9 @@ async def test_forks_that_ended_leave_nothing_in_the_box(episode: Episode) -> No
     children = await episode.fork(3)
     (grandchild,) = await children[0].fork()
     for child in children:
-        await run(child, "import subprocess; subprocess.Popen(['sleep', '71'], start_new_session=True)")
+        await run(
+            child, "import subprocess; subprocess.Popen(['sleep', '71'], start_new_session=True)"
+        )
         await child.act(ValidateCode(code="x = 2; subprocess.Popen(['sleep', '72'])"))
     during, _ = await there()
     await end_all(*children, grandchild)

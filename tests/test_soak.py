@@ -51,7 +51,7 @@ def left() -> Counter[str]:
     found["folders"] = len(list(Path(tempfile.gettempdir()).glob("kernel-env-*")))
     for name in os.listdir("/proc/self/fd"):
         try:
-            kind = os.readlink(f"/proc/self/fd/{name}").partition(":")[0]
+            kind = str(Path(f"/proc/self/fd/{name}").readlink()).partition(":")[0]
         except OSError:
             continue
         found["file" if kind.startswith("/") else kind] += 1

@@ -206,7 +206,7 @@ def sockets() -> int:
     found = 0
     for name in os.listdir("/proc/self/fd"):
         with suppress(OSError):
-            found += os.readlink(f"/proc/self/fd/{name}").startswith("socket")
+            found += str(Path(f"/proc/self/fd/{name}").readlink()).startswith("socket")
     return found
 
 
