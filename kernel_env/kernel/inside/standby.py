@@ -182,11 +182,12 @@ def fork_away() -> bool:
     python.PyOS_BeforeFork()
     between = libc.fork()
     if between == 0:
-        if libc.fork() == 0:
+        copy = libc.fork()
+        if copy == 0:
             python.PyOS_AfterFork_Child()
             return True
-        os._exit(ctypes.get_errno())
-    failed = ctypes.get_errno()
+        os._exit(ctypes.get_errno() if copy < 0 else 0)
+    failed = ctypes.get_errno() if between < 0 else 0
     python.PyOS_AfterFork_Parent()
     if between > 0:
         try:
