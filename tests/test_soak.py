@@ -49,9 +49,9 @@ def left() -> Counter[str]:
             found["processes"] += mine or ours
     found["mounts"] = Path("/proc/self/mountinfo").read_text().count("kernel-env")
     found["folders"] = len(list(Path(tempfile.gettempdir()).glob("kernel-env-*")))
-    for name in os.listdir("/proc/self/fd"):
+    for link in list(Path("/proc/self/fd").iterdir()):
         try:
-            kind = str(Path(f"/proc/self/fd/{name}").readlink()).partition(":")[0]
+            kind = str(link.readlink()).partition(":")[0]
         except OSError:
             continue
         found["file" if kind.startswith("/") else kind] += 1

@@ -204,9 +204,9 @@ async def test_a_start_that_is_given_up_at_any_moment_leaves_nothing(opener: Ope
 def sockets() -> int:
     """How many sockets are open in this process."""
     found = 0
-    for name in os.listdir("/proc/self/fd"):
+    for link in list(Path("/proc/self/fd").iterdir()):
         with suppress(OSError):
-            found += str(Path(f"/proc/self/fd/{name}").readlink()).startswith("socket")
+            found += str(link.readlink()).startswith("socket")
     return found
 
 
