@@ -14,7 +14,7 @@ import concurrent.futures.thread  # its own work at interpreter exit must come a
 import threading
 import weakref
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -26,6 +26,7 @@ from kernel_env import codec
 from kernel_env.action import Action, ExecuteCode, GetHistory, RequestInfo
 from kernel_env.episode import Episode, open_episode
 from kernel_env.errors import ActionError, UsageError
+from kernel_env.grading.process import Grader
 from kernel_env.grading.reward import Reward
 from kernel_env.grading.reward import find as find_reward
 from kernel_env.kernel.pool import Pool
@@ -47,6 +48,8 @@ class Portal:
     def __init__(self) -> None:
         self._users = 0
         self._pool: Pool | None = None
+        self.grader = Grader()
+        """For all episodes here: it takes a second to start."""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="kernel_env", daemon=True
@@ -80,12 +83,17 @@ class Portal:
         self._users -= 1
         if self._users:
             return
-        if self._pool is not None:
-            self.call(self._pool.__aexit__(None, None, None))
+        self.call(self._end())
         self.call(self._loop.shutdown_default_executor())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    async def _end(self) -> None:
+        async with AsyncExitStack() as stack:
+            stack.push_async_exit(self.grader)
+            if self._pool is not None:
+                stack.push_async_exit(self._pool)
 
 
 class Values(spaces.Space[Any]):
@@ -212,7 +220,9 @@ class KernelEnv(gymnasium.Env[View, Any]):
             self._live_in(Portal())
         assert self._portal is not None
         pool = self._portal.pool(self.warm)
-        opened = open_episode(self.task, seed=seed or 0, pool=pool, **self.options)
+        opened = open_episode(
+            self.task, seed=seed or 0, pool=pool, grader=self._portal.grader, **self.options
+        )
         self.episode = self._portal.call(opened.__aenter__())
         self._opened = opened
         return view(self.episode.observation), self._info()

@@ -84,6 +84,26 @@ def test_every_reset_is_an_episode_of_its_own(env: KernelEnv) -> None:
     assert observation["steps_left"] == 4
 
 
+def test_a_reset_takes_a_kernel_that_waits_and_a_new_one_waits_in_its_place(
+    tiny: str, sandbox: str, tmp_path: Path
+) -> None:
+    env = kernel_env.make(tiny, sandbox=sandbox, out=tmp_path, warm=1)
+    seen = []
+
+    for _ in range(3):
+        env.reset()
+        env.warm_up()
+        env.step({"kind": "execute_code", "code": "import os; x = dir(); open('f', 'w').close()"})
+        observation, *_ = env.step(
+            {"kind": "execute_code", "code": "print('x' in x, os.listdir())"}
+        )
+        seen.append(observation["text"].splitlines()[0])
+    env.close()
+
+    assert seen == ["False ['f']"] * 3
+    assert env.record is not None
+
+
 def test_pictures_are_in_info(tiny: str, tmp_path: Path) -> None:
     env = kernel_env.make(tiny, sandbox="local", out=tmp_path)
     env.reset()

@@ -56,7 +56,7 @@ async def long_episode(bench: Bench) -> list[Row]:
     first, last = slice(1, WINDOW), slice(-WINDOW, None)
     return [
         row(f"`pass` by env.step, steps 2 … {WINDOW}, no pause", mine[first], peer, theirs[first]),
-        row(f"the same, last {WINDOW} of {steps}", mine[last], peer, theirs[last]),
+        row(f"`pass` by env.step, last {WINDOW} of {steps}", mine[last], peer, theirs[last]),
         row(
             f"host memory after {steps} steps",
             memory[1:],

@@ -63,7 +63,7 @@ async def work(bench: Bench) -> list[Row]:
     their_walls, their_cpus = ([s.seconds for s in theirs], [s.processor_s for s in theirs])
     return [
         row(what, walls, peer, their_walls, unit="s", goal=goal),
-        row("their processor time", cpus, peer, their_cpus, unit="s"),
+        row(f"{what}: processor time", cpus, peer, their_cpus, unit="s"),
     ]
 
 

@@ -5,10 +5,11 @@ box is one trust domain.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack
 from itertools import count
 from pathlib import PurePosixPath
+from typing import Any
 
 from kernel_env.errors import SandboxError
 from kernel_env.kernel.standby import CannotCopy, Standby, boot
@@ -36,6 +37,8 @@ class Home:
         """Whether files of their own were asked for."""
         self.living: dict[object, set[int]] = {}
         """For each kernel that lives here: its process and its standbys."""
+        self.end_aside: Callable[[Coroutine[Any, Any, None]], None] | None = None
+        """Who sees to it that the box ends when nobody waits for that; None when somebody does."""
         self.moving = asyncio.Lock()
         """Held while a copy has no view of its own yet, and while a view's programs are ended."""
         self._stack = AsyncExitStack()
@@ -95,5 +98,9 @@ class Home:
     async def leave(self, who: object) -> None:
         """One less lives here; with the last one the box ends."""
         self.living.pop(who, None)
-        if not self.living:
+        if self.living:
+            return
+        if self.end_aside is None:
             await self._stack.aclose()
+        else:
+            self.end_aside(self._stack.aclose())

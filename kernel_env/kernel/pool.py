@@ -1,14 +1,14 @@
 """Kernels that wait: boxes started ahead, each with a pristine kernel, so that a reset is quick.
 
 A box that was taken is never handed out again: it serves one episode and its branches
-and then ends.
+and then ends, which nobody waits for but the pool.
 """
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from kernel_env.errors import KernelEnvError
 from kernel_env.kernel.seat import Seat
@@ -17,7 +17,8 @@ OpenSeat = Callable[[], Awaitable[Seat]]
 
 
 class Pool:
-    """Seats that wait, by what their boxes are made of. Entering does nothing; leaving ends them.
+    """Seats that wait, by what their boxes are made of. Entering does nothing; leaving ends them,
+    and waits for the boxes that were taken and have been left.
 
     The first `take` of a kind starts the waiting of that kind.
     """
@@ -36,6 +37,8 @@ class Pool:
         self._starts = asyncio.Semaphore(starting)
         self._tasks: set[asyncio.Task[None]] = set()
         self._filling: set[str] = set()
+        self._ending: set[asyncio.Task[None]] = set()
+        """Boxes that are on their way out, and those that did not go."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -51,7 +54,7 @@ class Pool:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         seats = [seat for waiting in self._waiting.values() for seat in waiting]
         self._waiting.clear()
-        await asyncio.gather(*(seat.close() for seat in seats))
+        await asyncio.gather(*self._ending, *(seat.close() for seat in seats))
 
     @property
     def waiting(self) -> int:
@@ -75,12 +78,22 @@ class Pool:
         if taken is None:
             async with self._starts:
                 taken = await open_seat()
+        taken.home.end_aside = self._end_aside
         return taken
 
     async def filled(self) -> None:
         """Wait until all that should wait do."""
         while self._tasks:
             await asyncio.wait(self._tasks)
+
+    def _end_aside(self, ending: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(ending)
+        self._ending.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is None:
+            self._ending.discard(task)  # a failure is kept, to be raised when the pool is left
 
     def _refill(self, kind: str, open_seat: OpenSeat, memory_gb: float) -> None:
         if kind not in self._filling:
