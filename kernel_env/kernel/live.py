@@ -40,6 +40,9 @@ from kernel_env.step import Cell, Recovery
 FULL = 0.9
 """A kernel that alone had this share of the memory was not killed because of its standby."""
 
+DYING_S, ANSWER_S = 0.2, 2.0
+"""A kernel that cannot be copied after cells were run again may be about to die, or hang."""
+
 OpenSeat = Callable[[], Awaitable[Seat]]
 
 
@@ -52,6 +55,15 @@ class Branch:
     """How many cells were run again to reach that moment; 0 for a copy of a standby."""
     lost: str
     """What running them again did not give back; empty when it gave everything."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Redone:
+    """Deeds that were done again."""
+
+    cells: list[Cell]
+    broken: int | None = None
+    """The deed that the kernel did not survive this time."""
 
 
 class Live:
@@ -143,14 +155,17 @@ class Live:
     async def try_out(self, code: str, *, timeout_s: float) -> Cell:
         """Run a cell on a copy of the kernel; nothing it does lasts.
 
-        Raises `SandboxError`, `KernelError`.
+        When no copy can be made, the cell says so. Raises `SandboxError`, `KernelError`.
         """
         recovery = await self.start()
         if self.seat.home.plain:
             cell = await scratch.try_out(code, self.box, self._open_seat, timeout_s=timeout_s)
         else:
-            standby, files = await self._now()
-            cell = await self.seat.try_out(standby, files, code, timeout_s=timeout_s)
+            try:
+                standby, files = await self._now()
+                cell = await self.seat.try_out(standby, files, code, timeout_s=timeout_s)
+            except KernelError as error:  # it is the agent's doing: no process, no descriptor, …
+                cell = scratch.not_tried(str(error))
         return told(replace(cell, execution_count=None), recovery)
 
     async def reset(self, *, step: int = 0) -> None:
@@ -170,7 +185,8 @@ class Live:
         home, step = self.seat.home, self._latest if step is None else step
         moment = moment_after(self._deeds, step)
         if moment == len(self._deeds) and not home.plain:
-            await self._now()
+            with suppress(KernelError):  # from an older checkpoint, then
+                await self._now()
         await self._weed()
         kept = nearest((c for c in self._checkpoints if c.files), self._deeds, moment)
         child = Live(self._open_seat, checkpoints=self._most, checkpoint_gb=self._most_gb)
@@ -205,8 +221,13 @@ class Live:
             self._seat = Seat(home)
             await self._move_in(home.template, PRISTINE, begun_with)
         else:
-            self._seat, done = Seat(home), kept.moment
-            await self._move_in(kept.standby, kept.files, None)
+            assert home.template is not None
+            self._seat = Seat(home)
+            try:
+                await self._move_in(kept.standby, kept.files, None)
+                done = kept.moment
+            except KernelError:  # views nest so deep and no deeper: begin with the first again
+                await self._move_in(home.template, PRISTINE, begun_with)
         again = cells(deeds[done:])
         if reseed is not None:
             self._deeds = [*deeds, reseed]
@@ -308,19 +329,10 @@ class Live:
         began = time.perf_counter()
         moment, note = len(self._deeds), ""
         await self._weed()
-        while kept := nearest(self._checkpoints, self._deeds, moment):
-            try:
-                await self.seat.go_back(kept.standby, kept.files)
-            except (KernelError, SandboxError):
-                await self._drop(kept)
-                continue
-            if kept.files is None:
-                note = f"files are as they were left, because {self._unkept}"
-            done = kept.moment
-            break
-        else:
-            done = since_reset(self._deeds, moment)
-            await self._anew()
+        kept = await self._back()
+        done = kept.moment if kept else since_reset(self._deeds, moment)
+        if kept and kept.files is None:
+            note = f"files are as they were left, because {self._unkept}"
         lost = await self._do_again(done)
         return Recovery(
             cause=cause,
@@ -331,12 +343,42 @@ class Live:
             lost=lost,
         )
 
+    async def _back(self) -> Checkpoint | None:
+        """Go to the latest checkpoint that still can be gone to; None when all is begun anew."""
+        while kept := nearest(self._checkpoints, self._deeds, len(self._deeds)):
+            try:
+                await self.seat.go_back(kept.standby, kept.files)
+            except (KernelError, SandboxError):
+                await self._drop(kept)
+            else:
+                return kept
+        await self._anew()
+        return None
+
     async def _do_again(self, done: int) -> str:
-        """Do all deeds from a moment on once more; what that did not give back, in words."""
-        found = []
-        for deed in self._deeds[done:]:
+        """Do all deeds from a moment on once more; what that did not give back, in words.
+
+        A deed that breaks the kernel this time is undone, and so is what came after it.
+        """
+        undone = []
+        while (redone := await self._do(done)).broken is not None:
+            step, kernel = self._deeds[redone.broken].step, self.seat.kernel
+            why = kernel and kernel.dead
+            undone.append(f"run again, the cell of step {step} broke the kernel: {why}")
+            del self._deeds[redone.broken :]
+            kept = await self._back()
+            done = kept.moment if kept else since_reset(self._deeds, len(self._deeds))
+        wanted = [deed.cell for deed in self._deeds[done:] if deed.cell is not None]
+        return "; ".join([*undone, *differences(wanted, redone.cells)][:10])
+
+    async def _do(self, done: int) -> "Redone":
+        """Do the deeds after a moment, and take a checkpoint if that one is not kept."""
+        found: list[Cell] = []
+        for number, deed in enumerate(self._deeds[done:], done):
             kernel = self.seat.kernel
             assert kernel is not None
+            if kernel.dead:  # not from what it did last, it seemed
+                return Redone(cells=found, broken=max(done, number - 1))
             if deed.code is None:
                 await self._fresh()
                 continue
@@ -344,13 +386,27 @@ class Live:
             if deed.cell is not None:
                 found.append(cell)
             if kernel.dead:
-                self._deeds.clear()
-                lost = f"run again, the cell of step {deed.step} broke the kernel: {kernel.dead}"
-                await self._anew()
-                return lost
-        self._keep()
-        wanted = [deed.cell for deed in self._deeds[done:] if deed.cell is not None]
-        return "; ".join(differences(wanted, found)[:10])
+                return Redone(cells=found, broken=number)
+        if not self._is_kept():
+            self._keep()
+        if found:
+            await self._kept()
+            if not self._is_kept() and not await self._lives():
+                return Redone(cells=found, broken=len(self._deeds) - 1)
+        return Redone(cells=found)
+
+    async def _lives(self) -> bool:
+        """Whether the kernel still answers, a moment later."""
+        await asyncio.sleep(DYING_S)
+        kernel = self.seat.kernel
+        if kernel is not None and kernel.dead is None:
+            await kernel.run("", timeout_s=ANSWER_S)
+        return kernel is not None and kernel.dead is None
+
+    def _is_kept(self) -> bool:
+        """Whether there is a checkpoint of this moment, with its files."""
+        latest = self._checkpoints[-1] if self._checkpoints else None
+        return latest is not None and latest.moment == len(self._deeds) and bool(latest.files)
 
     async def _anew(self) -> None:
         """A fresh kernel, in a new home when the one that is there cannot give one."""

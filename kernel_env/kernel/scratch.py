@@ -24,7 +24,7 @@ async def try_out(
     try:
         assert seat.kernel is not None
         if complaint := await copy_files(live, seat.box, timeout_s):
-            return not_tried(complaint)
+            return not_tried(f"the workspace could not be copied: {complaint}")
         return await seat.kernel.run(code, timeout_s=timeout_s)
     finally:
         await seat.close()
@@ -59,11 +59,12 @@ async def copy_files(live: Sandbox, scratch: Sandbox, timeout_s: float) -> str:
 
 
 def not_tried(complaint: str) -> Cell:
-    """A cell that could not be tried, for a reason in the workspace."""
+    """A cell that could not be tried, for a reason in the kernel or the workspace."""
+    complaint = text_of(complaint)
     error = {
         "output_type": "error",
         "ename": "NotTried",
-        "evalue": f"the workspace could not be copied: {text_of(complaint)}",
-        "traceback": [f"NotTried: the workspace could not be copied: {text_of(complaint)}"],
+        "evalue": complaint,
+        "traceback": [f"NotTried: {complaint}"],
     }
     return Cell(outputs=(error,))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from pathlib import PurePosixPath
 
-from kernel_env.errors import SandboxError
+from kernel_env.errors import KernelError, SandboxError
 from kernel_env.kernel.home import PRISTINE, Home
 from kernel_env.kernel.session import Kernel, connected, open_kernel
 from kernel_env.kernel.standby import Standby, copy
@@ -67,16 +67,25 @@ class Seat:
 
         The view's first standby; it is not served yet. Raises `SandboxError`, `KernelError`.
         """
+        layers, first = [], None
         async with self.home.moving:
             try:
-                self._layers = await self.box.layers(files)
+                layers = await self.box.layers(files)
+                await self.box.go_on([standby.pid])
                 first = await standby.copy()
-                self._know(first)
-                await first.enter(self._layers, seed=seed)
-                self.latest = self.home.name()
-                await self.box.snapshot(self.latest, like=files, within=first.pid)
-            except OSError as error:
-                raise SandboxError(f"no files for a branch: {error.strerror}") from error
+                await first.enter(layers, seed=seed)
+                latest = self.home.name()
+                await self.box.snapshot(latest, like=files, within=first.pid)
+            except BaseException as error:
+                if first is not None:
+                    first.close()
+                with suppress(SandboxError, OSError):
+                    await self.box.discard(layers)
+                if isinstance(error, OSError):
+                    raise KernelError(f"no files for a copy: {error.strerror}") from error
+                raise
+            self._layers, self.latest = layers, latest
+            self._know(first)
         return first
 
     async def serve(self, standby: Standby, *, seed: int | None = None) -> Kernel:
@@ -148,6 +157,7 @@ class Seat:
         keep = [*self._standbys, *([self.home.template.pid] if self.home.template else [])]
         async with self.home.moving:
             await self.box.end(keep=keep, within=within, others=list(self.home.others(self)))
+        await self.box.go_on(keep)  # the agent's code may have stopped them
 
     # ── aside ─────────────────────────────────────────────────────────────────────────────
 
@@ -199,10 +209,10 @@ class Seat:
 
     async def close(self) -> None:
         """End the kernel and its standbys; with the last kernel of a home its box ends."""
-        within = self.within
+        within, used = self.within, self.kernel is not None or bool(self._standbys)
         await self._end_kernel()
         try:
-            if len(self.home.living) > 1:
+            if used and len(self.home.living) > 1:  # unused, it has no view: not even the box's own
                 with suppress(SandboxError, OSError):  # the box is gone: so is all that was in it
                     await self._clear(within)
         finally:

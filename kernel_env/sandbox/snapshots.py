@@ -141,10 +141,10 @@ class Store:
     """
 
     def __init__(self, folder: str) -> None:
-        blobs = os.path.join(folder, "blobs")
-        os.makedirs(blobs, 0o700, exist_ok=True)
-        empty(blobs)
-        self._blobs = os.open(blobs, os.O_RDONLY | os.O_DIRECTORY)
+        self._folder = os.path.join(folder, "blobs")
+        os.makedirs(self._folder, 0o700, exist_ok=True)
+        empty(self._folder)
+        self._blobs = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
         self._numbers = itertools.count()
         self._uses: dict[str, int] = {}
         self._snapshots: dict[str, list[Folder]] = {}
@@ -171,6 +171,7 @@ class Store:
         to write to: they count as changed, now and later. Returns `copied_bytes`, and `files`,
         the regular files in the snapshot.
         """
+        self._be_there()
         base = prior if like is None else like
         before = [NOTHING] * len(roots) if base is None else self._find(base, len(roots))
         work, taken, files = Work(like=like is not None, mapped=mapped), [], 0
@@ -237,7 +238,17 @@ class Store:
             self._uses[blob] -= 1
             if not self._uses[blob]:
                 del self._uses[blob]
-                os.unlink(blob, dir_fd=self._blobs)
+                try:
+                    os.unlink(blob, dir_fd=self._blobs)
+                except FileNotFoundError:
+                    pass  # the agent's code deleted it
+
+    def _be_there(self) -> None:
+        """Make the folder again if the agent's code deleted it: what was in it is lost."""
+        if not os.fstat(self._blobs).st_nlink:
+            os.makedirs(self._folder, 0o700, exist_ok=True)
+            os.close(self._blobs)
+            self._blobs = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
 
     def _find(self, name: str, roots: int | None = None) -> list[Folder]:
         if name not in self._snapshots:

@@ -92,7 +92,7 @@ class ForkableApp(App):
         self.standby.wake(request)
         before = descriptors() - set(request["fds"]) - {self.standby.line.socket.fileno()}
         self._bury()
-        asyncio.set_event_loop(asyncio.new_event_loop())
+        begin_loop()
         self.session.session = os.urandom(16).hex()
         self.session.pid = os.getpid()
         self.session.digest_history = set()
@@ -115,9 +115,18 @@ class ForkableApp(App):
         kernel._aborting = False
         self.control_thread.start()
         self.shell_channel_thread.start()
+        self._reach_iopub()
+        threads: list[Any] = [self.control_thread, self.shell_channel_thread, self.iopub_thread]
+        for thread in threads:
+            thread.io_loop.add_callback(self._reach_iopub)
         forget_pools()
         loop = asyncio.get_event_loop()
         loop.call_soon(self._ready, request, before, drawn)
+
+    def _reach_iopub(self) -> None:
+        """Connect this thread to the one that sends: later there may be no descriptor free."""
+        thread: Any = self.iopub_thread
+        thread._event_pipe  # noqa: B018 - it is made when it is first asked for
 
     def _bury(self) -> None:
         """Keep everything of the original's loops and sockets; see `kept_for_ever`."""
@@ -131,7 +140,7 @@ class ForkableApp(App):
                 [kernel.shell_stream, kernel.control_stream, kernel.debugpy_stream],
                 getattr(kernel, "io_loop", None),
                 getattr(self, "io_loop", None),
-                dict(policy._local.__dict__),
+                dict(vars(policy._local)) if hasattr(policy, "_local") else None,
                 IOLoop.current(instance=False),
             )
         )
@@ -150,9 +159,15 @@ class ForkableApp(App):
 
     def _hear(self) -> None:
         """A request of the host to a live kernel: to be copied as soon as no cell runs."""
-        request = self.standby.line.hear()
+        try:
+            request = self.standby.line.hear()
+        except OSError:  # the agent's code closed it
+            request = None
         if request is None:  # it has let go: what ends this process is not up to us
             asyncio.get_running_loop().remove_reader(self.standby.line.socket.fileno())
+            return
+        if not request["fds"]:
+            self.standby.line.answer(request, error="the kernel has no descriptor free")
             return
         self._copy_at_rest(request, asyncio.get_running_loop().time() + BUSY_S)
 
@@ -166,14 +181,14 @@ class ForkableApp(App):
                 os.close(request["fds"][0])
                 self.standby.line.answer(request, error="a cell is still running")
             return
-        for stream in self.streams():
-            stream.flush()
-        pause_omp()
-        self.standby.positions = positions()
         try:
+            for stream in self.streams():
+                stream.flush()
+            pause_omp()
+            self.standby.positions = positions()
             copied = self.standby.copy(request["fds"][0], self._lazy_plumbing())
-        except OSError as error:
-            self.standby.line.answer(request, error=error.strerror or str(error))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the host must not wait
+            self.standby.line.answer(request, error=str(error) or repr(error))
             return
         if not copied:
             self.standby.line.answer(request)
@@ -188,6 +203,15 @@ class ForkableApp(App):
         """Descriptors of sockets that were made later, as one is for each thread that prints."""
         context: Any = self.context
         return [s.getsockopt(zmq.FD) for s in list(context._sockets) if not s.closed]
+
+
+def begin_loop() -> None:
+    """A new event loop; where the agent's policy has none, Python's own does."""
+    try:
+        asyncio.set_event_loop(asyncio.new_event_loop())
+    except Exception:  # noqa: BLE001 - it is the agent's code
+        asyncio.set_event_loop_policy(None)
+        asyncio.set_event_loop(asyncio.new_event_loop())
 
 
 def forget_pools() -> None:

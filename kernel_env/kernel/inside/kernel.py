@@ -5,6 +5,7 @@ each reply how much that left out and which variables and files the cell changed
 """
 
 import os
+import sys
 from typing import Any, cast
 
 import zmq
@@ -33,13 +34,25 @@ class Kernel(IPythonKernel):
             shell: Any = self.shell
             self.changes = Changes(shell.user_ns, shell.user_ns_hidden, os.getcwd())
         self.caps.begin()
+        mine = os.getpid()
         try:
             reply: Any = await super().do_execute(code, silent, *args, **kwargs)  # type: ignore[no-untyped-call]
         finally:
+            if os.getpid() != mine:  # a child that the cell forked and let run to the cell's end
+                leave()
             dropped = self.caps.finish()
         if not silent:
             reply["kernel_env"] = {**self.changes.tell(), "dropped": dropped}
         return reply
+
+
+def leave() -> None:
+    """End a forked child here, as at the end of a script: our loop and sockets are its parent's."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(0)
 
 
 class App(IPKernelApp):

@@ -5,6 +5,7 @@ files, a full disk and closed descriptors of other processes, and its end says t
 host has let go.
 """
 
+import fcntl
 import json
 import os
 import socket
@@ -12,14 +13,15 @@ from typing import Any
 
 MOST = 8
 """Descriptors received with one request."""
+STANDARD = 2
+"""Up to this number descriptors are standard input, output and error."""
 
 
 class Line:
     """What a kernel and each copy of it are told by, and answer on."""
 
     def __init__(self, descriptor: int) -> None:
-        os.set_inheritable(descriptor, False)
-        self.socket = socket.socket(fileno=descriptor)
+        self.socket = socket.socket(fileno=clear(descriptor))
         self._buffer, self._descriptors = b"", []  # type: tuple[bytes, list[int]]
 
     def say(self, message: dict[str, Any]) -> None:
@@ -34,9 +36,7 @@ class Line:
         """The next request, its descriptors in `fds`; None when the host has let go."""
         while b"\n" not in self._buffer:
             data, descriptors, _, _ = socket.recv_fds(self.socket, 1 << 16, MOST)
-            for descriptor in descriptors:
-                os.set_inheritable(descriptor, False)
-            self._descriptors += descriptors
+            self._descriptors += map(clear, descriptors)
             if not data:
                 return None
             self._buffer += data
@@ -48,3 +48,13 @@ class Line:
     def close(self) -> None:
         """In a copy: let go of what belongs to the original."""
         self.socket.close()
+
+
+def clear(descriptor: int) -> int:
+    """The descriptor, at another number if the agent's code had closed 0, 1 or 2."""
+    if descriptor > STANDARD:
+        os.set_inheritable(descriptor, False)
+        return descriptor
+    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, STANDARD + 1)
+    os.close(descriptor)
+    return moved

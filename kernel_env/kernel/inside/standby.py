@@ -58,21 +58,18 @@ class Standby:
 
         The copy is a child of the box's first process and not of this one, so code that waits
         for or ends all its children does not meet it. `also`: more plumbing that a copy closes.
-        Raises `OSError` when no process can be made.
+        The descriptor is closed here in any case. Raises `OSError` when no process can be made.
         """
-        drawn = random.getstate()
-        collecting = gc.isenabled()
-        gc.disable()
+        drawn, collecting, copied = random.getstate(), gc.isenabled(), False
         try:
+            gc.disable()
             copied = fork_away()
-        except BaseException:
-            os.close(descriptor)
-            raise
         finally:
-            if collecting and os.getpid() == self.pid:
-                gc.enable()
+            if not copied:
+                os.close(descriptor)
+                if collecting:
+                    gc.enable()
         if not copied:
-            os.close(descriptor)
             return False
         self.collecting = self.collecting or collecting
         random.setstate(drawn)  # the module starts anew in every child
@@ -244,7 +241,17 @@ def score(value: int) -> None:
 def descriptors() -> set[int]:
     """The numbers that are open in this process."""
     folder = "/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"
-    return {int(name) for name in os.listdir(folder)}
+    listed = map(int, os.listdir(folder))
+    return {number for number in listed if is_open(number)}  # the list itself was read from one
+
+
+def is_open(descriptor: int) -> bool:
+    """Whether the number stands for something now."""
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
 
 
 def socket_name(descriptor: int) -> str:
