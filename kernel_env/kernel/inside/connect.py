@@ -16,7 +16,7 @@ from tornado.ioloop import IOLoop
 from zmq.eventloop.zmqstream import ZMQStream
 
 from .kernel import App, Kernel
-from .standby import Standby, descriptors, kept_for_ever, pause_omp, positions
+from .standby import Standby, descriptors, kept_for_ever, open_files, pause_omp
 
 BUSY_S = 5.0
 """How long a request to copy waits for a cell that is still running."""
@@ -185,7 +185,7 @@ class ForkableApp(App):
             for stream in self.streams():
                 stream.flush()
             pause_omp()
-            self.standby.positions = positions()
+            self.standby.files = open_files()
             copied = self.standby.copy(request["fds"][0], self._lazy_plumbing())
         except Exception as error:  # noqa: BLE001 - whatever it is, the host must not wait
             self.standby.line.answer(request, error=str(error) or repr(error))

@@ -12,6 +12,7 @@ the event loop, connections, CUDA contexts. Positions in open files are put back
 """
 
 import ctypes
+import fcntl
 import gc
 import os
 import random
@@ -20,7 +21,7 @@ import socket
 import stat
 import sys
 from asyncio import tasks
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import overlay
 from .line import Line
@@ -48,8 +49,8 @@ class Standby:
         """Descriptors the kernel opened for itself: a copy closes them."""
         self.names: str = ""
         """How the host's names of this kernel's sockets begin."""
-        self.positions: dict[int, int] = {}
-        """Descriptor → position, of the files that were open when the live kernel was copied."""
+        self.files: dict[int, Opened] = {}
+        """The files that were open when the live kernel was copied, by descriptor."""
         self.mask: set[Any] | None = None
         """While it waits: the signals that were blocked when the live kernel was copied."""
 
@@ -142,10 +143,16 @@ class Standby:
         os._exit(0)
 
     def rewind(self) -> None:
-        """Positions in open files are shared with the original: put them back."""
-        for descriptor, position in self.positions.items():
+        """Positions in open files are shared with the original: put them back.
+
+        A file that was deleted since, and is there again because the files were put back, is
+        opened again: what is written must not go to the deleted one.
+        """
+        for descriptor, opened in self.files.items():
             try:
-                os.lseek(descriptor, position, os.SEEK_SET)
+                if opened.named and os.fstat(descriptor).st_nlink == 0:
+                    reopen(descriptor, opened.path)
+                os.lseek(descriptor, opened.position, os.SEEK_SET)
             except OSError:
                 continue
 
@@ -264,13 +271,33 @@ def socket_name(descriptor: int) -> str:
         copy.close()
 
 
-def positions() -> dict[int, int]:
-    """Where each open regular file is being read or written."""
+class Opened(NamedTuple):
+    """A regular file that is being read or written."""
+
+    path: str
+    named: bool
+    """Whether it could be found by its path; a deleted file cannot."""
+    position: int
+
+
+def open_files() -> dict[int, Opened]:
+    """The regular files that are open, by descriptor."""
     found = {}
     for descriptor in descriptors():
         try:
-            if stat.S_ISREG(os.fstat(descriptor).st_mode):
-                found[descriptor] = os.lseek(descriptor, 0, os.SEEK_CUR)
+            s = os.fstat(descriptor)
+            if stat.S_ISREG(s.st_mode):
+                path = os.readlink(f"/proc/self/fd/{descriptor}")
+                position = os.lseek(descriptor, 0, os.SEEK_CUR)
+                found[descriptor] = Opened(path, s.st_nlink > 0, position)
         except OSError:
             continue
     return found
+
+
+def reopen(descriptor: int, path: str) -> None:
+    """Open the file that is at a path now at the same number. Raises `OSError`."""
+    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL) & ~(os.O_CREAT | os.O_EXCL | os.O_TRUNC)
+    opened = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
+    os.dup2(opened, descriptor, inheritable=os.get_inheritable(descriptor))
+    os.close(opened)
