@@ -108,7 +108,7 @@ async def shared(built: None) -> AsyncIterator[Shared]:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kernel_env.kernel.session.INTERRUPT_S", 0.5)
+    monkeypatch.setattr("kernel_env.kernel.session.INTERRUPT_S", 1.5)
 
 
 Note = Callable[[str, Cell], None]
