@@ -5,7 +5,7 @@ box is one trust domain.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack
 from itertools import count
 from pathlib import PurePosixPath
@@ -37,7 +37,7 @@ class Home:
         """Whether files of their own were asked for."""
         self.living: dict[object, set[int]] = {}
         """For each kernel that lives here: its process and its standbys."""
-        self.end_aside: Callable[[Coroutine[Any, Any, None]], None] | None = None
+        self.end_aside: Callable[[Coroutine[Any, Any, None]], Awaitable[None]] | None = None
         """Who sees to it that the box ends when nobody waits for that; None when somebody does."""
         self.moving = asyncio.Lock()
         """Held while a copy has no view of its own yet, and while a view's programs are ended."""
@@ -100,7 +100,5 @@ class Home:
         self.living.pop(who, None)
         if self.living:
             return
-        if self.end_aside is None:
-            await self._stack.aclose()
-        else:
-            self.end_aside(self._stack.aclose())
+        ending = self._stack.aclose()
+        await (ending if self.end_aside is None else self.end_aside(ending))

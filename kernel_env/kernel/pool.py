@@ -37,6 +37,7 @@ class Pool:
         self._starts = asyncio.Semaphore(starting)
         self._tasks: set[asyncio.Task[None]] = set()
         self._filling: set[str] = set()
+        self._left = False
         self._ending: set[asyncio.Task[None]] = set()
         """Boxes that are on their way out, and those that did not go."""
 
@@ -49,6 +50,7 @@ class Pool:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._left = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -86,7 +88,10 @@ class Pool:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
-    def _end_aside(self, ending: Coroutine[Any, Any, None]) -> None:
+    async def _end_aside(self, ending: Coroutine[Any, Any, None]) -> None:
+        if self._left:  # nobody would wait for it
+            await ending
+            return
         task = asyncio.create_task(ending)
         self._ending.add(task)
         task.add_done_callback(self._ended)
