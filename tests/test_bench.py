@@ -44,7 +44,7 @@ def test_the_measures_are_listed() -> None:
 def test_an_unknown_measure_is_one_clear_line() -> None:
     done = bench("starts", "weight")
 
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.startswith("error: no measure named 'weight'; known: branches, ")
 
