@@ -30,6 +30,7 @@ from kernel_env.sandbox.base import Process, Sandbox
 from kernel_env.step import Cell, FileChange, Variable
 
 READY_S = 60.0
+SUBSCRIBE_AGAIN_S = 0.5
 INTERRUPT_S = 5.0
 """How long an interrupted cell may take to end before its kernel is given up."""
 MESSAGE_BYTES = 16 * 1024 * 1024
@@ -271,7 +272,7 @@ class Kernel:
         ready = asyncio.ensure_future(asyncio.wait(self._answers.values()))
         death = asyncio.ensure_future(self._death.wait())
         try:
-            await asyncio.wait([ready, death], timeout=READY_S, return_when=FIRST_COMPLETED)
+            await self._ready([ready, death])
             if not ready.done():
                 cause = self.dead or f"it was not ready in {READY_S:g} s"
                 said = self.process.tail().strip().rpartition("\n")[2]
@@ -282,6 +283,22 @@ class Kernel:
             ready.cancel()
             death.cancel()
         self._late = Fold()
+
+    async def _ready(self, signs: list[asyncio.Future[Any]]) -> None:
+        """Wait for any of these, for as long as a kernel may take to start.
+
+        About once in 3,000 starts ipykernel sleeps through our subscription: its thread speaks on
+        the socket at that very moment, which takes the wake-up, and it is not told again. So we
+        subscribe again.
+        """
+        end = time.monotonic() + READY_S
+        while time.monotonic() < end:
+            done, _ = await asyncio.wait(
+                signs, timeout=SUBSCRIBE_AGAIN_S, return_when=FIRST_COMPLETED
+            )
+            if done:
+                return
+            self._client.iopub_channel.socket.subscribe(b"")
 
     async def stop(self) -> None:
         """Let go of the connections; the kernel itself is its launcher's to end."""
