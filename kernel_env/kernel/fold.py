@@ -218,7 +218,7 @@ def overwritten(text: bytes) -> bytes:
     seen, line, returned = bytearray(), 0, False
     for match in PIECES.finditer(text):
         piece = match[0]
-        if returned:
+        if returned and piece != b"\r":
             if piece == b"\n":
                 seen += b"\r"  # the line break of another system
             else:

@@ -90,7 +90,7 @@ class Cap:
 
     def _show(self, text: str) -> str:
         data = text.encode("utf-8", "replace")
-        if self._returned and data[:1] != b"\n":
+        if self._returned and data.lstrip(b"\r")[:1] not in (b"", b"\n"):
             self._start_over()
         if b"\r" in data:
             data, over = overwritten(data)
@@ -106,7 +106,7 @@ class Cap:
             self.room -= len(data)
         newline = data.rfind(b"\n")
         self._line = len(data) - newline - 1 if newline >= 0 else self._line + len(data)
-        self._returned = data.endswith(b"\r")
+        self._returned = data.endswith(b"\r") if data else self._returned
         return data.decode()
 
     def _start_over(self) -> None:
