@@ -10,6 +10,7 @@ submission's bytes.
 
 import asyncio
 import json
+import math
 import os
 import resource
 import runpy
@@ -224,31 +225,36 @@ def scores(request: Mapping[str, Any], form: Form, data: bytes) -> dict[str, flo
 
     from kernel_env.grading import metric, submission
 
-    answers = pd.read_csv(request["answers"], dtype=dict.fromkeys(form.id_columns, str))
-    ids = answers[list(form.id_columns)]
+    table = pd.read_csv(request["answers"], dtype=str, keep_default_na=False)
+    ids = table[list(form.id_columns)]
     predicted = submission.parse(data, form, ids)
-    columns = list(form.target_columns)
-    if form.wants == "label":
-        answers[columns] = answers[columns].astype(str)
+    try:
+        truth = submission.targets(table, form)
+    except SubmissionError as error:
+        raise TaskError(f"the answers are wrong: {error}") from error
     result = {}
     for split in request["splits"]:
-        rows = answers["Usage"] == split
+        rows = table["Usage"] == split
         if request["grade_file"]:
             grade = runpy.run_path(request["grade_file"])["grade"]
             value = grade(
-                answers.loc[rows, form.columns].reset_index(drop=True),
+                pd.concat([ids, truth], axis=1)[rows].reset_index(drop=True),
                 pd.concat([ids, predicted], axis=1)[rows].reset_index(drop=True),
             )
         else:
-            value = metric.find(request["metric"]).score(
-                answers.loc[rows, columns], predicted[rows]
-            )
-        if not (isinstance(value, int | float) and abs(float(value)) < float("inf")):
-            if not request["grade_file"]:
+            stock = metric.find(request["metric"])
+            value = stock.score(truth[rows], predicted[rows])
+            if not finite(value) and finite(stock.score(truth[rows], truth[rows])):
                 raise SubmissionError(f"{request['metric']} of these predictions is {value}")
+        if not finite(value):
             raise TaskError(f"the metric gave {value!r}; it must give a finite number")
         result[split.lower()] = float(value)
     return result
+
+
+def finite(value: Any) -> bool:
+    """Whether it is a number that can be ranked."""
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 if __name__ == "__main__":

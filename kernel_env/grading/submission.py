@@ -7,7 +7,7 @@ what was found, what was wanted, and what the agent should do.
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kernel_env.errors import SubmissionError
 from kernel_env.grading.metric import Wants
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 MOST_EXTRA_COLUMNS = 1000
 SHOWN = 5
 """Examples given in a refusal."""
+EMPTY = ["", "nan", "na", "none", "null", "<na>"]
+"""What programs write where they have no value, in small letters."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,35 +124,73 @@ def align(table: "pd.DataFrame", form: Form, ids: "pd.DataFrame") -> "pd.DataFra
 
 def targets(table: "pd.DataFrame", form: Form) -> "pd.DataFrame":
     """The target columns as the metric wants them."""
+    result = table[list(form.target_columns)].copy()
+    for name in form.target_columns:
+        result[name] = as_wanted(result[name].str.strip(), form.wants)
+    return result
+
+
+def as_wanted(text: "pd.Series[str]", wants: Wants) -> "pd.Series[Any]":
+    """One column of cells of text as what stands in it. Raises `SubmissionError`."""
+    if wants == "list":
+        return text.str.split()
+    if wants == "anything":
+        return as_pandas_reads(text)
+    name = str(text.name)
+    empty = text.str.lower().isin(EMPTY)
+    if wants == "label":
+        empty = text == ""  # a class may be called "None"
+    if empty.any():
+        raise SubmissionError(
+            f"column {name!r} has {int(empty.sum()):,} missing values (NaN), the first in row"
+            f" {int(empty.to_numpy().argmax()) + 1} by the order of ids; predict every row"
+        )
+    return text if wants == "label" else numbers(text, wants)
+
+
+def numbers(text: "pd.Series[str]", wants: Wants) -> "pd.Series[Any]":
+    """Finite numbers, and such as are wanted."""
     import numpy as np
     import pandas as pd
 
-    result = table[list(form.target_columns)].copy()
-    for name in form.target_columns:
-        text = result[name].str.strip()
-        empty = text.str.lower().isin(["", "nan", "na", "none", "null", "<na>"])
-        if empty.any():
-            raise SubmissionError(
-                f"column {name!r} has {int(empty.sum()):,} missing values (NaN), the first in row"
-                f" {int(empty.to_numpy().argmax()) + 1} by the order of ids; predict every row"
-            )
-        if form.wants == "label":
-            result[name] = text
-            continue
-        numbers = pd.to_numeric(text, errors="coerce")
-        wrong = ~np.isfinite(numbers.to_numpy(dtype=float))
-        if wrong.any():
-            raise SubmissionError(
-                f"column {name!r} has {int(wrong.sum()):,} values that are no finite number"
-                f" (for example {text[wrong].iloc[0][:40]!r}); this task wants numbers"
-            )
-        if form.wants == "probability" and not numbers.between(0, 1).all():
-            raise SubmissionError(
-                f"column {name!r} goes from {numbers.min():g} to {numbers.max():g};"
-                " this task wants probabilities from 0 to 1"
-            )
-        result[name] = numbers.astype(float)
-    return result
+    name = str(text.name)
+    column = pd.to_numeric(text, errors="coerce").astype(float)
+    wrong = ~np.isfinite(column.to_numpy())
+    if wrong.any():
+        raise SubmissionError(
+            f"column {name!r} has {int(wrong.sum()):,} values that are no finite number"
+            f" (for example {text[wrong].iloc[0][:40]!r}); this task wants numbers"
+        )
+    low, high = column.min(), column.max()
+    if wants == "probability" and not (low >= 0 and high <= 1):
+        raise SubmissionError(
+            f"column {name!r} goes from {low:g} to {high:g};"
+            " this task wants probabilities from 0 to 1"
+        )
+    if wants == "non_negative" and low < 0:
+        raise SubmissionError(
+            f"column {name!r} goes down to {low:g}; this task wants numbers of at least 0"
+        )
+    if wants == "integer" and (column % 1 != 0).any():
+        example = column[column % 1 != 0].iloc[0]
+        raise SubmissionError(
+            f"column {name!r} has the value {example:g}; this task wants whole numbers"
+        )
+    if wants == "binary" and not column.isin([0, 1]).all():
+        example = column[~column.isin([0, 1])].iloc[0]
+        raise SubmissionError(f"column {name!r} has the value {example:g}; this task wants 0 or 1")
+    return column.astype(int) if wants in ("integer", "binary") else column
+
+
+def as_pandas_reads(text: "pd.Series[str]") -> "pd.Series[Any]":
+    """Numbers if all cells are numbers or missing, else text; a missing cell is NaN."""
+    import pandas as pd
+
+    known = text.mask(text.str.lower().isin(EMPTY))
+    try:
+        return pd.to_numeric(known)
+    except (ValueError, TypeError):
+        return known
 
 
 def listed(names: Sequence[str]) -> str:

@@ -21,6 +21,7 @@ from kernel_env.budget import Budget
 from kernel_env.errors import TaskError, UnknownName
 from kernel_env.grading import leaderboard, metric
 from kernel_env.grading.leaderboard import Leaderboard
+from kernel_env.grading.metric import Wants
 from kernel_env.grading.submission import Form
 
 GRADE_FILE = "grade.py"
@@ -42,6 +43,8 @@ class MetricSection(Section):
     name: Line
     higher_is_better: bool | None = None
     """Only with `name = "grade.py"`."""
+    wants: Wants | None = None
+    """What the target columns hold, only with `name = "grade.py"`; `number` unless said."""
 
 
 class SubmissionSection(Section):
@@ -173,12 +176,22 @@ def scoring(path: Path, file: TaskFile) -> Scoring:
         return Scoring(
             title="the task's own metric",
             higher_is_better=section.higher_is_better,
-            form=Form(id_columns=ids, target_columns=targets),
+            form=Form(id_columns=ids, target_columns=targets, wants=section.wants or "number"),
         )
     try:
         found = metric.find(section.name)
     except UnknownName as error:
         raise TaskError(f"{path}: the field metric.name is wrong: {error}") from error
+    if section.higher_is_better is not None or section.wants is not None:
+        raise TaskError(
+            f"{path}: the fields metric.higher_is_better and metric.wants are for {GRADE_FILE};"
+            f" {section.name} knows its own"
+        )
+    if found.columns == "one" and len(targets) != 1:
+        raise TaskError(
+            f"{path}: the field submission.target_columns has {len(targets)} columns;"
+            f" {section.name} wants one"
+        )
     return Scoring(
         title=found.title,
         higher_is_better=found.higher_is_better,
