@@ -52,12 +52,13 @@ async def population(
             "data": str(box.where(DATA)),
             "out": str(box.where(WORKSPACE / "predictions")),
             "kind": task.file.kind,
+            "metric": task.file.metric.name,
             "id": form.id_columns[0],
             "target": form.target_columns[0],
             "seed": 0,
             "only": list(only),
         }
-        script = box.where(PROGRAM / f"{task.file.domain}.py")
+        script = box.where(PROGRAM / f"{task.file.domain.replace(' ', '_')}.py")
         done = await box.run([box.python, str(script), json.dumps(job)], timeout_s=SECONDS)
         if done.exit_code:
             said = done.output.decode(errors="replace").strip().rpartition("\n")[2]
