@@ -6,6 +6,7 @@
     ├── EpisodeOver          the agent: the budget is used up
     ├── UsageError           the operator: a name, an option or a file that does not fit
     │   └── UnknownName      … no plug-in, task or image of that name
+    ├── DownloadError        the operator: no token, rules not accepted, no network, broken bytes
     ├── TaskError            the task's author: the folder, the metric or the prepare function
     ├── AgentError           the agent's operator: no key, no connection, nothing but babble
     ├── SandboxError         the machine: no engine, no image, a full disk
@@ -48,6 +49,10 @@ class UnknownName(UsageError, LookupError):
 
     def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
         super().__init__(f"no {what} named {name!r}; known: {', '.join(sorted(known)) or 'none'}")
+
+
+class DownloadError(KernelEnvError):
+    """Data could not be had: who may have it, the network, the disk, or what arrived."""
 
 
 class TaskError(KernelEnvError):

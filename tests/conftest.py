@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,12 @@ def built() -> None:
 def _docker(request: pytest.FixtureRequest) -> None:
     if request.node.get_closest_marker("docker"):
         request.getfixturevalue("built")
+
+
+@pytest.fixture(autouse=True)
+def _kaggle(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("kaggle") and not find_spec("kaggle"):
+        pytest.skip("needs Kaggle's client: pip install 'kernel-env[kaggle]'")
 
 
 @pytest.fixture(params=["local", pytest.param("docker", marks=pytest.mark.docker)])

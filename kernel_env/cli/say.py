@@ -1,6 +1,7 @@
 """Speak: answers on stdout, everything else on stderr."""
 
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +27,11 @@ def fail(message: str, *, code: int = 1) -> NoReturn:
     """One clear line, then the end."""
     note("error: " + " ".join(message.split()))
     sys.exit(code)
+
+
+def is_narrow() -> bool:
+    """Whether stdout is a terminal in which a column of sentences would crowd out the others."""
+    return sys.stdout.isatty() and shutil.get_terminal_size().columns < 100
 
 
 def table(columns: list[str], rows: list[list[str]], *, title: str | None = None) -> None:

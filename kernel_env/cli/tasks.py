@@ -1,10 +1,10 @@
-"""`kernel-env tasks list|show`: which tasks there are and what they ask for."""
+"""`kernel-env tasks list|show|prepare`: which tasks there are and what they ask for."""
 
 from typing import Annotated
 
 import typer
 
-from kernel_env.cli.say import answer, answer_json, note, table
+from kernel_env.cli.say import answer, answer_json, is_narrow, note, table
 
 app = typer.Typer(no_args_is_help=True, help="The tasks.", rich_markup_mode=None)
 
@@ -16,7 +16,8 @@ def list_(json: Json = False) -> None:
     """Every task that is found, a line each."""
     from kernel_env.errors import TaskError
     from kernel_env.tasks import catalog, spec
-    from kernel_env.tasks.prepare import is_prepared
+    from kernel_env.tasks.info import size_mb
+    from kernel_env.tasks.prepare import readiness
 
     rows = []
     for name, folder in sorted(catalog.found().items()):
@@ -33,8 +34,10 @@ def list_(json: Json = False) -> None:
                 "metric": task.file.metric.name,
                 "higher_is_better": task.scoring.higher_is_better,
                 "image": task.file.image,
+                "raw_mb": size_mb(task),
                 "leaderboard": f"{task.leaderboard.kind} ({len(task.leaderboard.public)})",
-                "ready": is_prepared(task),
+                "ready": readiness(task) == "yes",
+                "readiness": readiness(task),
                 "summary": task.file.summary,
             }
         )
@@ -42,9 +45,12 @@ def list_(json: Json = False) -> None:
         for row in rows:
             answer_json(row)
         return
-    shown = ["task", "domain", "metric", "image", "leaderboard", "ready", "summary"]
-    words = {True: "yes", False: "on first use"}
-    table(shown, [[str(words.get(r[c], r[c])) for c in shown] for r in rows])  # type: ignore[call-overload]
+    shown = ["task", "domain", "metric", "raw_mb", "leaderboard", "readiness"]
+    shown += [] if is_narrow() else ["summary"]
+    table(
+        [{"raw_mb": "MB", "readiness": "ready"}.get(name, name) for name in shown],
+        [["?" if row[name] is None else str(row[name]) for name in shown] for row in rows],
+    )
 
 
 @app.command("population")
@@ -74,6 +80,29 @@ def population(
             table(["entry", "public", "private"], scores, title=task.id)
 
 
+@app.command("prepare")
+def prepare(
+    names: Annotated[list[str], typer.Argument(metavar="TASK…", help="Names or task folders.")],
+    json: Json = False,
+) -> None:
+    """Make tasks ready; what comes from Kaggle is downloaded with your credentials."""
+    from kernel_env.cli.say import progress
+    from kernel_env.tasks import catalog
+    from kernel_env.tasks.info import size_mb
+    from kernel_env.tasks.prepare import obtain
+    from kernel_env.tasks.prepare import prepare as make_ready
+
+    for name in names:
+        with progress() as tell:
+            task = obtain(catalog.find(name), tell)
+            tell(f"{task.id}: preparing", None)
+            ready = make_ready(task)
+        board = f"{task.leaderboard.kind} ({len(task.leaderboard.public)})"
+        said = {"task": task.id, "raw": str(task.raw), "raw_mb": size_mb(task)}
+        said |= {"public": str(ready.public), "leaderboard": board}
+        answer_json(said) if json else answer(f"{task.id}: ready in {ready.public.parent}")
+
+
 @app.command("show")
 def show(name: Annotated[str, typer.Argument(metavar="TASK")], json: Json = False) -> None:
     """A task's description and facts."""
@@ -87,6 +116,23 @@ def show(name: Annotated[str, typer.Argument(metavar="TASK")], json: Json = Fals
     from rich.console import Console
     from rich.markdown import Markdown
 
-    Console().print(Markdown(task.description))
+    from kernel_env.cli.formula import readable
+
+    Console().print(Markdown(readable(task.description)))
+    answer("")
     for fact, value in metadata(task).items():
-        answer(f"{fact}: {value}")
+        answer(f"{fact}: {in_words(value)}")
+
+
+def in_words(value: object) -> str:
+    """A fact for people."""
+    match value:
+        case None:
+            return "not known before the download"
+        case bool():
+            return "yes" if value else "no"
+        case dict():
+            return ", ".join(f"{name} {each}" for name, each in value.items())
+        case list() | tuple():
+            return ", ".join(map(str, value))
+    return str(value)

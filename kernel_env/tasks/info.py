@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import get_args
 
 from kernel_env.action import InfoType
+from kernel_env.tasks.sources import kaggle
 from kernel_env.tasks.spec import Task
 
 SAMPLE_LINES = 6
@@ -55,11 +56,23 @@ def metadata(task: Task) -> dict[str, object]:
         "metric": file.metric.name,
         "higher_is_better": task.scoring.higher_is_better,
         "submission_columns": task.scoring.form.columns,
+        "raw_mb": size_mb(task),
         "licence": file.licence,
         "expected_minutes": file.expected_minutes,
         "limits": file.limits.model_dump(),
         "leaderboard": {"kind": task.leaderboard.kind, "entries": len(task.leaderboard.public)},
     }
+
+
+def size_mb(task: Task) -> float | None:
+    """Of the raw files, as they are kept; None while they are not here."""
+    if task.file.kaggle:
+        if not kaggle.is_whole(task.raw.parent):
+            return None
+        sizes = [int(each["bytes"]) for each in kaggle.sums(task.raw.parent).values()]
+    else:
+        sizes = [path.stat().st_size for path in task.raw.rglob("*") if path.is_file()]
+    return round(sum(sizes) / 1e6, 2)
 
 
 def structure(public: Path) -> str:

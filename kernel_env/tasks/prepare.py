@@ -15,10 +15,13 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from kernel_env import cache
 from kernel_env.errors import TaskError
 from kernel_env.grading.process import Marking
+from kernel_env.tasks import catalog, spec
+from kernel_env.tasks.sources import kaggle
 from kernel_env.tasks.spec import Task
 
 SECONDS = 1800
@@ -42,6 +45,8 @@ def prepared_folder(task: Task) -> Path:
         made_from.update((task.folder / name).read_bytes())
     made_from.update(json.dumps(task.file.raw, sort_keys=True).encode())
     made_from.update(json.dumps(task.scoring.form.columns).encode())
+    if task.file.kaggle:
+        made_from.update(task.file.kaggle.model_dump_json().encode())
     return cache.folder() / "tasks" / f"{task.id}-{made_from.hexdigest()[:16]}"
 
 
@@ -50,13 +55,33 @@ def is_prepared(task: Task) -> bool:
     return (prepared_folder(task) / "checksums.json").is_file()
 
 
+def missing(task: Task) -> str:
+    """What has to be downloaded before a task can be used; empty when nothing has."""
+    if task.file.kaggle is None:
+        return ""
+    theirs = f"of the Kaggle competition {task.file.kaggle.competition}"
+    if not (is_prepared(task) or kaggle.is_whole(task.raw.parent)):
+        return f"the data {theirs}"
+    return "" if task.leaderboard.public else f"the leaderboard {theirs}"
+
+
+def readiness(task: Task) -> Literal["yes", "first use", "download"]:
+    """Whether a task can be used at once, or what comes before, at no more than a look."""
+    if missing(task):
+        return "download"
+    return "yes" if is_prepared(task) else "first use"
+
+
 def prepare(task: Task) -> Prepared:
     """The task's data, made now if this content has never been prepared.
 
-    Raises `TaskError` when a raw file is not the one that task.toml names, when the prepare
-    function fails, when what it made is not what it should be, or when the cached files changed.
+    Raises `TaskError` when a raw file is not here or not the one that task.toml names, when the
+    prepare function fails, when what it made is not what it should be, or when the cached files
+    changed. Nothing is downloaded here: `obtain` does that, and only where the operator asks.
     """
     folder = prepared_folder(task)
+    if what := missing(task):
+        raise TaskError(f"{task.id} needs {what}, which is not here; {howto(task)}")
     if not is_prepared(task):
         check_raw(task)
         try:
@@ -89,13 +114,44 @@ def marking(task: Task, prepared: Prepared) -> Marking:
     )
 
 
+def obtain(task: Task, tell: kaggle.Progress = kaggle.silent) -> Task:
+    """The task with its raw files and its leaderboard here, downloaded now if they were not.
+
+    Raises `DownloadError`, with what to do about it.
+    """
+    if task.file.kaggle is None:
+        return task
+    competition = task.file.kaggle.competition
+    kaggle.download(competition, task.raw.parent, tell)
+    if not task.leaderboard.public:
+        kaggle.leaderboard(competition, kaggle.board_file(competition), tell)
+    return spec.load(task.folder)
+
+
 def check_raw(task: Task) -> None:
-    """Every raw file is the one that was described."""
+    """Every raw file is the one that was described, or downloaded."""
     for name, wanted in task.file.raw.items():
-        path = task.folder / "data" / name
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
-        if found != wanted:
-            raise TaskError(f"{path} has the sha256 {found}; task.toml wants {wanted}")
+        check_sum(task.raw / name, wanted, "task.toml wants {}")
+    if task.file.kaggle:
+        again = f"it was {{}} when it was downloaded; remove {task.raw.parent} and {howto(task)}"
+        for name, recorded in kaggle.sums(task.raw.parent).items():
+            check_sum(task.raw / name, recorded["sha256"], again)
+
+
+def check_sum(path: Path, wanted: str, otherwise: str) -> None:
+    """A file holds what it should."""
+    if not path.is_file():
+        raise TaskError(f"{path} is missing; {otherwise.format(f'the sha256 {wanted}')}")
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != wanted:
+        raise TaskError(f"{path} has the sha256 {found}; {otherwise.format(wanted)}")
+
+
+def howto(task: Task) -> str:
+    """The command that gets what is missing."""
+    name = task.id if catalog.found().get(task.id) == task.folder else task.folder
+    return f"run: kernel-env tasks prepare {name}"
 
 
 def make(task: Task, folder: Path) -> None:
@@ -107,7 +163,7 @@ def make(task: Task, folder: Path) -> None:
     argv = [sys.executable, "-P", "-m", __name__]
     try:
         done = subprocess.run(
-            [*argv, who, task.folder / "data", public, private],
+            [*argv, who, task.raw, public, private],
             capture_output=True,
             timeout=SECONDS,
             check=False,

@@ -2,7 +2,8 @@
 
 task.toml         what the task is, its metric, its submission, its limits, its raw files
 description.md    what the agent reads
-data/             raw files, small enough to be kept with the task
+data/             raw files, small enough to be kept with the task; a task whose raw files are
+                  those of a Kaggle competition has the section [kaggle] in task.toml instead
 prepare.py        prepare(raw, public, private): splits them
 leaderboard.csv   who a score is compared with
 solution.ipynb    what a good human might do
@@ -23,6 +24,7 @@ from kernel_env.grading import leaderboard, metric
 from kernel_env.grading.leaderboard import Leaderboard
 from kernel_env.grading.metric import Wants
 from kernel_env.grading.submission import Form
+from kernel_env.tasks.sources import kaggle
 
 GRADE_FILE = "grade.py"
 Line = Annotated[str, StringConstraints(pattern=r"^[^\n]+$")]
@@ -67,6 +69,13 @@ class LimitsSection(Section):
     cpus: Positive = 2
 
 
+class KaggleSection(Section):
+    """The raw files are those of a Kaggle competition; `kernel-env tasks prepare` gets them."""
+
+    competition: Name
+    """The last part of its page's address."""
+
+
 class TaskFile(Section):
     """task.toml as a whole."""
 
@@ -82,6 +91,7 @@ class TaskFile(Section):
     metric: MetricSection
     submission: SubmissionSection
     limits: LimitsSection = LimitsSection()
+    kaggle: KaggleSection | None = None
     raw: dict[str, Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]] = {}
 
 
@@ -109,6 +119,11 @@ class Task:
     def id(self) -> str:
         """The folder's name and the task's."""
         return self.file.id
+
+    @property
+    def raw(self) -> Path:
+        """The folder of the raw files, wherever they come from."""
+        return raw_folder(self.folder, self.file)
 
     @property
     def budget(self) -> Budget:
@@ -150,16 +165,34 @@ def load(folder: Path) -> Task:
     for name in ("description.md", "prepare.py", "NOTICE"):
         if not (folder / name).is_file():
             raise TaskError(f"{folder / name} is missing; a task folder needs it")
-    for name in file.raw:
+    for name in file.raw if file.kaggle is None else ():
         if not (folder / "data" / name).is_file():
             raise TaskError(f"{folder / 'data' / name} is missing; task.toml names it under [raw]")
     return Task(
         folder=folder,
         file=file,
         description=(folder / "description.md").read_text(encoding="utf-8"),
-        leaderboard=leaderboard.load(folder / "leaderboard.csv"),
+        leaderboard=board(folder, file),
         scoring=scoring(path, file),
     )
+
+
+def raw_folder(folder: Path, file: TaskFile) -> Path:
+    """Where a task's raw files are, or will be: with it, or in the cache."""
+    if file.kaggle is None:
+        return folder / "data"
+    return kaggle.place(file.kaggle.competition) / kaggle.RAW
+
+
+def board(folder: Path, file: TaskFile) -> Leaderboard:
+    """The task's own leaderboard, or its competition's, which is empty until it is downloaded."""
+    own = folder / "leaderboard.csv"
+    if file.kaggle is None or own.is_file():
+        return leaderboard.load(own)
+    downloaded = kaggle.board_file(file.kaggle.competition)
+    if downloaded.is_file():
+        return leaderboard.load(downloaded)
+    return Leaderboard(kind="human", public=(), private=())
 
 
 def scoring(path: Path, file: TaskFile) -> Scoring:

@@ -176,7 +176,10 @@ def test_tasks_are_listed_and_shown() -> None:
     rows = {row["task"]: row for row in map(json.loads, listed.stdout.splitlines())}
     assert rows["adult-income"]["metric"] == "roc_auc"
     assert rows["image-segment"]["leaderboard"].startswith("reference (")
+    assert rows["adult-income"]["raw_mb"] == 0.18
+    assert rows["adult-income"]["readiness"] in ("yes", "first use")
     assert "Adult income" in shown.stdout
+    assert "▌ AUC = 1/(|P| |N|) Σ_(i∈P) Σ_(j∈N) ([pᵢ > pⱼ] + 1/2 [pᵢ = pⱼ])" in shown.stdout
 
 
 def test_doctor_says_what_to_do_about_a_missing_engine() -> None:
