@@ -6,6 +6,7 @@ import shutil
 import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from typing import Annotated
 
 import typer
@@ -152,4 +153,11 @@ def surroundings() -> Iterator[Finding]:
         ok=key,
         found="OPENAI_API_KEY is set" if key else "OPENAI_API_KEY is not set",
         todo="" if key else "set it for the openai agent; the others need none",
+    )
+    client = find_spec("kaggle") is not None
+    yield Finding(
+        what="kaggle",
+        ok=client,
+        found="Kaggle's client is installed" if client else "Kaggle's client is not installed",
+        todo="" if client else "only for tasks from Kaggle: pip install 'kernel-env[kaggle]'",
     )

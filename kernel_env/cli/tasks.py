@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from kernel_env.cli.say import answer, answer_json, is_narrow, note, table
+from kernel_env.cli.say import answer, answer_json, fail, is_narrow, note, table
 
 app = typer.Typer(no_args_is_help=True, help="The tasks.", rich_markup_mode=None)
 
@@ -93,10 +93,13 @@ def prepare(
     from kernel_env.tasks.prepare import prepare as make_ready
 
     for name in names:
-        with progress() as tell:
-            task = obtain(catalog.find(name), tell)
-            tell(f"{task.id}: preparing", None)
-            ready = make_ready(task)
+        try:
+            with progress() as tell:
+                task = obtain(catalog.find(name), tell)
+                tell(f"{task.id}: preparing", None)
+                ready = make_ready(task)
+        except KeyboardInterrupt:
+            fail("interrupted; what has arrived is kept, run it again to go on", code=130)
         board = f"{task.leaderboard.kind} ({len(task.leaderboard.public)})"
         said = {"task": task.id, "raw": str(task.raw), "raw_mb": size_mb(task)}
         said |= {"public": str(ready.public), "leaderboard": board}

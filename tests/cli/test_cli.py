@@ -3,6 +3,8 @@
 import http.server
 import json
 import os
+import resource
+import shutil
 import subprocess
 import sys
 import threading
@@ -180,6 +182,21 @@ def test_tasks_are_listed_and_shown() -> None:
     assert rows["adult-income"]["readiness"] in ("yes", "first use")
     assert "Adult income" in shown.stdout
     assert "▌ AUC = 1/(|P| |N|) Σ_(i∈P) Σ_(j∈N) ([pᵢ > pⱼ] + 1/2 [pᵢ = pⱼ])" in shown.stdout
+
+
+def test_twenty_tasks_are_listed_within_half_a_second(tiny: str, tmp_path: Path) -> None:
+    for number in range(20):
+        folder = shutil.copytree(tiny, tmp_path / f"task-{number}")
+        toml = (folder / "task.toml").read_text()
+        (folder / "task.toml").write_text(toml.replace('"tiny"', f'"task-{number}"'))
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+
+    listed = cli("tasks", "list", "--json", KERNEL_ENV_TASKS=str(tmp_path))
+
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert len(listed.stdout.splitlines()) >= 22
+    # Of the processor: the wall is as far away when nothing else runs.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
 
 
 def test_doctor_says_what_to_do_about_a_missing_engine() -> None:

@@ -234,12 +234,19 @@ def test_a_key_that_was_revoked_is_named_by_its_place(
             " accept the competition's rules at https://www.kaggle.com/competitions/titanic/rules"
             " and run it again",
         ),
+        (429, "", "Kaggle asks to wait (429); run it again later"),
         (500, "", "Kaggle answered with status 500; run it again later"),
     ],
 )
 def test_an_answer_of_kaggle_is_a_clear_line(
-    shop: Kaggle, into: Path, status: int, words: str, line: str
+    shop: Kaggle,
+    into: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    words: str,
+    line: str,
 ) -> None:
+    monkeypatch.setattr(source, "PATIENCE", 1)
     shop.refuse["DownloadDataFiles"] = (status, words)
 
     assert complaint(into) == line
@@ -479,6 +486,27 @@ def test_a_command_that_is_killed_takes_its_client_along_and_loses_nothing(
     assert shop.downloads() == ["", "", f"bytes={KEPT}-"]
 
 
+def test_an_interrupted_command_says_how_to_go_on(
+    titanic: Path, shop: Kaggle, tmp_path: Path
+) -> None:
+    shop.cut, shop.hang = [CUT], True
+    part = tmp_path / "cache" / "kaggle" / "titanic.partial" / "titanic.zip.part"
+    argv = [sys.executable, "-m", "kernel_env.cli", "tasks", "prepare", str(titanic)]
+    with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as command:
+        try:
+            wait_until(lambda: part.exists() and part.stat().st_size == KEPT)
+        finally:
+            command.send_signal(signal.SIGINT)
+        _, said = command.communicate()
+
+    assert command.returncode == 130
+    assert said == (
+        "titanic: downloading\n"
+        "error: interrupted; what has arrived is kept, run it again to go on\n"
+    )
+    assert part.stat().st_size == KEPT
+
+
 def wait_until(holds: object) -> None:
     end = time.monotonic() + 30
     while not holds():  # type: ignore[operator]
@@ -555,7 +583,7 @@ def test_a_competition_without_a_private_board_says_so(shop: Kaggle, tmp_path: P
 def test_a_competition_without_a_leaderboard_wants_one_from_the_author(
     titanic: Path, shop: Kaggle
 ) -> None:
-    shop.public, shop.private = [], None
+    shop.refuse["GetLeaderboard"] = (404, "Leaderboard not found")
 
     with pytest.raises(DownloadError) as caught:
         obtain(spec.load(titanic))

@@ -317,6 +317,8 @@ class Client:
                     return
                 last = time.monotonic() + message.get("seconds", 0)
                 yield message
+                if message["kind"] == "failed":
+                    return
             now = size(growing) if growing else 0
             if now != seen:
                 seen, last = now, max(last, time.monotonic())
@@ -341,7 +343,7 @@ def leaderboard(competition: str, path: Path, tell: Progress = silent) -> str:
             match message["kind"]:
                 case "boards":
                     public, private = scores(message["public"]), scores(message["private"])
-                case "failed":
+                case "failed" if message.get("status") not in (403, 404):
                     fail(competition, message, kept="")
     teams = [team for team in public if team in private]
     if not teams:
