@@ -134,8 +134,10 @@ def in_words(value: object) -> str:
             return "not known before the download"
         case bool():
             return "yes" if value else "no"
+        case float():
+            return f"{value:,g}"
         case dict():
-            return ", ".join(f"{name} {each}" for name, each in value.items())
+            return ", ".join(f"{name} {in_words(each)}" for name, each in value.items())
         case list() | tuple():
             return ", ".join(map(str, value))
     return str(value)

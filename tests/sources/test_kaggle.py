@@ -449,6 +449,14 @@ def test_a_full_disk_is_a_clear_line_and_what_came_is_kept(shop: Kaggle, small_d
     assert len(shop.asked) == asked  # the archive was there
 
 
+def test_a_cache_that_cannot_be_written_is_a_clear_line(shop: Kaggle) -> None:
+    assert complaint(Path("/proc/nope/titanic")) == (
+        "titanic cannot be kept in /proc/nope: No such file or directory; see to that, or move the"
+        " cache with KERNEL_ENV_CACHE, and run it again"
+    )
+    assert shop.asked == []
+
+
 def test_a_download_that_stands_still_is_given_up(
     shop: Kaggle, into: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
