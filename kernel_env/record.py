@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from kernel_env.grading import leaderboard
 from kernel_env.step import Progress
 from kernel_env.trajectory import Trajectory
 
@@ -38,6 +39,8 @@ class Record:
     """Share of the public leaderboard beaten, 0 … 1; None without a graded submission."""
     position_private: float | None
     leaderboard_kind: str
+    human_rank: float | None
+    """MLE-Dojo's HumanRank over both boards; None where the entries are no human teams."""
     total_reward: float
     seconds: float
     usage: Usage
@@ -78,6 +81,9 @@ def record(trajectory: Trajectory, notebook: Path) -> Record:
         position_public=grade.public.position if grade and grade.public else None,
         position_private=grade.private.position if grade and grade.private else None,
         leaderboard_kind=header.leaderboard_kind,
+        human_rank=leaderboard.human_rank(grade.public, grade.private)
+        if grade and header.leaderboard_kind == "human"
+        else None,
         total_reward=progress.total_reward,
         seconds=ending.spent.seconds,
         usage=Usage(tokens=ending.spent.tokens, money=ending.spent.money),

@@ -58,6 +58,11 @@ def rules_of(
     found = catalog.find(task) if isinstance(task, str) else task
     limits = found.budget.changed(budget)
     rewards = reward.find(how)
+    if rewards is reward.human_rank and found.leaderboard.kind != "human":
+        raise UsageError(
+            f"the leaderboard of {found.id} holds {found.leaderboard.kind} entries;"
+            " human_rank is for boards of human teams, position for any"
+        )
     if feedback not in ("public", "both"):
         raise UsageError(f"feedback is {feedback!r}; it must be 'public' or 'both'")
     name, make = choose(sandbox)

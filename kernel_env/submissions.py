@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from kernel_env.errors import SandboxError, SubmissionError
-from kernel_env.grading import leaderboard
 from kernel_env.grading.grade import Grade
 from kernel_env.grading.process import Grader, Scores
 from kernel_env.kernel.live import Live
@@ -22,6 +21,11 @@ from kernel_env.tasks.prepare import marking
 MB = 1_000_000
 FOLDER = "submissions"
 """In an episode's folder: every graded submission, named after its step."""
+
+
+def kept(episode: Path, step: int) -> Path:
+    """Where an episode's folder keeps the submission that was graded after a step."""
+    return episode / FOLDER / f"step-{step:04d}.csv"
 
 
 class Submissions:
@@ -65,7 +69,7 @@ class Submissions:
         if sha256 == self._sha256:
             return None
         self._sha256 = sha256
-        splits: Any = ("Public", "Private") if self._rules.feedback == "both" else ("Public",)
+        splits: Any = ("Public", "Private") if self._shows_both else ("Public",)
         try:
             scores = await self._scores(data, splits)
         except SubmissionError as error:
@@ -112,15 +116,20 @@ class Submissions:
         assert scores.public is not None
         return Grade(
             public_score=scores.public,
-            public=leaderboard.place(scores.public, board.public, higher_is_better=up),
+            public=board.place(scores.public, "Public", higher_is_better=up),
             private_score=scores.private,
             private=None
             if scores.private is None
-            else leaderboard.place(scores.private, board.private, higher_is_better=up),
+            else board.place(scores.private, "Private", higher_is_better=up),
         )
 
+    @property
+    def _shows_both(self) -> bool:
+        """Answers without a split have but one score, and hiding its second board hides nothing."""
+        return self._rules.feedback == "both" or self._rules.task.scoring.form.is_free
+
     def _file(self, step: int) -> Path:
-        return self.folder / f"step-{step:04d}.csv"
+        return kept(self._rules.folder, step)
 
     def _keep(self, step: int, data: bytes) -> None:
         path = self._file(step)

@@ -18,6 +18,11 @@ def abandoned() -> list[Path]:
     return sorted(path for path in found if not running(path.name))
 
 
+def of(pid: int) -> list[Path]:
+    """Folders that this process made and did not remove."""
+    return sorted(Path(tempfile.gettempdir()).glob(f"{PREFIX}{pid}-*"))
+
+
 def running(name: str) -> bool:
     """Whether the process that a folder is named after runs; a name unlike ours is left alone."""
     pid = name.removeprefix(PREFIX).partition("-")[0]

@@ -10,7 +10,7 @@ import warnings
 
 import typer
 
-from kernel_env.cli import bench, doctor, export, images, replay, run, setup, tasks
+from kernel_env.cli import bench, doctor, export, images, replay, report, run, setup, tasks
 from kernel_env.cli.say import fail, note
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("replay")(replay.replay)
 app.command("export")(export.export)
+app.command("report")(report.report)
 app.command("bench")(bench.bench)
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(images.app, name="images")

@@ -26,7 +26,9 @@ def run(
     sandbox: Annotated[
         str, typer.Option(help="docker, local, auto, or a plug-in's name.")
     ] = "auto",
-    reward: Annotated[str, typer.Option(help="position, raw or improvement.")] = "position",
+    reward: Annotated[
+        str, typer.Option(help="position, raw, improvement or human_rank.")
+    ] = "position",
     feedback: Annotated[str, typer.Option(help="public, or both.")] = "public",
     steps: Annotated[int | None, typer.Option(help="Steps an episode may take.")] = None,
     seconds: Annotated[float | None, typer.Option(help="Seconds an episode may last.")] = None,
@@ -189,6 +191,7 @@ def show(records: "list[Record]") -> None:
     rows = []
     for r in records:
         kind = WHO.get(r.leaderboard_kind, r.leaderboard_kind)
+        human = f"; human rank {r.human_rank:.4f}" if r.human_rank is not None else ""
         cost = f"${r.usage.money:.4f}" if r.usage.money else f"{r.usage.tokens:,} tokens"
         rows.append(
             [
@@ -198,7 +201,7 @@ def show(records: "list[Record]") -> None:
                 r.status,
                 str(r.steps),
                 f"{number(r.public_score)} / {number(r.private_score)}",
-                f"{share(r.position_public)} / {share(r.position_private)} of {kind}",
+                f"{share(r.position_public)} / {share(r.position_private)} of {kind}{human}",
                 f"{r.seconds:.0f} s",
                 cost if r.usage.tokens or r.usage.money else "free",
             ]

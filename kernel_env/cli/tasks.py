@@ -4,9 +4,11 @@ from typing import Annotated
 
 import typer
 
+from kernel_env.cli import import_tasks
 from kernel_env.cli.say import answer, answer_json, fail, is_narrow, note, table
 
 app = typer.Typer(no_args_is_help=True, help="The tasks.", rich_markup_mode=None)
+app.command("import")(import_tasks.import_tasks)
 
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 
@@ -31,7 +33,7 @@ def list_(json: Json = False) -> None:
                 "task": task.id,
                 "domain": task.file.domain,
                 "kind": task.file.kind,
-                "metric": task.file.metric.name,
+                "metric": task.file.metric.title or task.file.metric.name,
                 "higher_is_better": task.scoring.higher_is_better,
                 "image": task.file.image,
                 "raw_mb": size_mb(task),
@@ -111,10 +113,13 @@ def show(name: Annotated[str, typer.Argument(metavar="TASK")], json: Json = Fals
     """A task's description and facts."""
     from kernel_env.tasks import catalog
     from kernel_env.tasks.info import metadata
+    from kernel_env.tasks.prepare import howto, missing, readiness
 
     task = catalog.find(name)
+    ready = f"needs {what}; {howto(task)}" if (what := missing(task)) else readiness(task)
     if json:
-        answer_json({**metadata(task), "folder": str(task.folder), "description": task.description})
+        told = {**metadata(task), "readiness": ready, "folder": str(task.folder)}
+        answer_json({**told, "description": task.description})
         return
     from rich.console import Console
     from rich.markdown import Markdown
@@ -123,7 +128,7 @@ def show(name: Annotated[str, typer.Argument(metavar="TASK")], json: Json = Fals
 
     Console().print(Markdown(readable(task.description)))
     answer("")
-    for fact, value in metadata(task).items():
+    for fact, value in {**metadata(task), "ready": ready}.items():
         answer(f"{fact}: {in_words(value)}")
 
 

@@ -15,6 +15,7 @@ import os
 import resource
 import runpy
 import select
+import shutil
 import signal
 import struct
 import sys
@@ -23,15 +24,19 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Literal, Self
+from typing import IO, Any, Self
 
+from kernel_env import temporary
 from kernel_env.errors import KernelEnvError, SubmissionError, TaskError
+from kernel_env.grading.leaderboard import Split
 from kernel_env.grading.submission import Form
 
 MEMORY_BYTES = 8 * 1024**3
 """Address space of the child that grades one submission."""
 SECONDS = 300
 """For one submission."""
+DESK_BYTES = 64 * 1024**2
+"""A `grade.py` that reads the file itself may write files up to this size beside it."""
 LENGTH = struct.Struct(">Q")
 
 
@@ -40,12 +45,14 @@ class Marking:
     """How a task's submissions are marked."""
 
     answers: Path
-    """A CSV file with the form's columns and Kaggle's `Usage` column (Public or Private)."""
+    """A CSV file with the form's columns and Kaggle's `Usage` column (Public or Private); for a
+    free form, the folder of whatever answers there are."""
     form: Form
     metric: str | None
     """A metric's name; None when `grade_file` has the task's own."""
     grade_file: Path | None = None
-    """A Python file with `grade(answers, submission) -> float`, both tables with all columns."""
+    """A Python file with `grade(answers, submission) -> float`, both tables with all columns; for
+    a free form both paths, and the whole is one split. `SubmissionError` refuses a submission."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +61,6 @@ class Scores:
 
     public: float | None = None
     private: float | None = None
-
-
-Split = Literal["Public", "Private"]
 
 
 class Grader:
@@ -83,6 +87,8 @@ class Grader:
         if process is not None and process.returncode is None:
             os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
+            for desk in temporary.of(process.pid):
+                shutil.rmtree(desk, ignore_errors=True)
 
     async def warm_up(self) -> None:
         """Start the process now, so that the first grade need not wait for its imports."""
@@ -166,6 +172,17 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
 
 
 def in_a_child(request: Mapping[str, Any], data: bytes) -> dict[str, Any]:
+    """Grade in a child, at a desk of its own if the task's `grade.py` reads the file itself."""
+    if request["form"]["id_columns"]:
+        return forked(request, data, None)
+    desk = temporary.folder()
+    try:
+        return forked(request, data, desk)
+    finally:
+        shutil.rmtree(desk, ignore_errors=True)
+
+
+def forked(request: Mapping[str, Any], data: bytes, desk: Path | None) -> dict[str, Any]:
     """Fork, grade within the limits, and take what the child says."""
     outside, inside = os.pipe()
     pid = os.fork()
@@ -178,8 +195,11 @@ def in_a_child(request: Mapping[str, Any], data: bytes) -> dict[str, Any]:
             os.dup2(null, 1)  # a metric that prints must not speak to the host
             resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-            resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-            os.write(inside, json.dumps(answer(request, data)).encode())
+            writable = len(data) + DESK_BYTES if desk else 0
+            resource.setrlimit(resource.RLIMIT_FSIZE, (writable, writable))
+            if desk:
+                os.dup2(null, 2)  # other people's code talks as it goes
+            os.write(inside, json.dumps(answer(request, data, desk)).encode())
             code = 0
         finally:
             os._exit(code)
@@ -199,10 +219,12 @@ def in_a_child(request: Mapping[str, Any], data: bytes) -> dict[str, Any]:
         os.waitpid(pid, 0)
 
 
-def answer(request: Mapping[str, Any], data: bytes) -> dict[str, Any]:
+def answer(request: Mapping[str, Any], data: bytes, desk: Path | None) -> dict[str, Any]:
     """Scores, the reason of a refusal, or what failed."""
     form = Form(**{**request["form"], "id_columns": tuple(request["form"]["id_columns"])})
     try:
+        if desk:
+            return {"kind": "scores", "scores": whole_score(request, data, desk)}
         return {"kind": "scores", "scores": scores(request, form, data)}
     except SubmissionError as error:
         return {"kind": "refused", "why": str(error)}
@@ -250,6 +272,17 @@ def scores(request: Mapping[str, Any], form: Form, data: bytes) -> dict[str, flo
             raise TaskError(f"the metric gave {value!r}; it must give a finite number")
         result[split.lower()] = float(value)
     return result
+
+
+def whole_score(request: Mapping[str, Any], data: bytes, desk: Path) -> dict[str, float]:
+    """The score that a `grade.py` gives which reads the file itself; the whole is both splits."""
+    submission = desk / "submission.csv"
+    submission.write_bytes(data)
+    grade = runpy.run_path(request["grade_file"])["grade"]
+    value = grade(Path(request["answers"]), submission)
+    if not finite(value):
+        raise TaskError(f"the metric gave {value!r}; it must give a finite number")
+    return {split.lower(): float(value) for split in request["splits"]}
 
 
 def finite(value: Any) -> bool:

@@ -9,6 +9,7 @@ return wants `improvement`, or the best `position` of the episode.
 from collections.abc import Callable
 
 from kernel_env.errors import UnknownName
+from kernel_env.grading import leaderboard
 from kernel_env.grading.grade import Grade
 
 Reward = Callable[[Grade, Grade | None, bool], float]
@@ -33,10 +34,16 @@ def improvement(grade: Grade, best: Grade | None, higher_is_better: bool) -> flo
     return max(0.0, gain if higher_is_better else -gain)
 
 
+def human_rank(grade: Grade, best: Grade | None, higher_is_better: bool) -> float:  # noqa: ARG001
+    """MLE-Dojo's HumanRank over the boards that may be known; 0 without any."""
+    return leaderboard.human_rank(grade.public, grade.private) or 0.0
+
+
 TITLES: dict[Reward, str] = {
     position: "the share of the public leaderboard that it beats",
     raw: "the public score",
     improvement: "the gain over the best public score before",
+    human_rank: "the share of human teams that it equals or beats",
 }
 
 
@@ -45,7 +52,12 @@ def title(reward: Reward) -> str:
     return TITLES.get(reward, getattr(reward, "__name__", "a reward of the caller's own"))
 
 
-STOCK: dict[str, Reward] = {"position": position, "raw": raw, "improvement": improvement}
+STOCK: dict[str, Reward] = {
+    "position": position,
+    "raw": raw,
+    "improvement": improvement,
+    "human_rank": human_rank,
+}
 
 
 def find(reward: str | Reward) -> Reward:

@@ -24,7 +24,7 @@ EMPTY = ["", "nan", "na", "none", "null", "<na>"]
 
 @dataclass(frozen=True, kw_only=True)
 class Form:
-    """What a submission must look like."""
+    """What a submission must look like; without columns, a `grade.py` reads the file itself."""
 
     id_columns: tuple[str, ...]
     target_columns: tuple[str, ...]
@@ -34,6 +34,11 @@ class Form:
     def columns(self) -> list[str]:
         """All of them, in order."""
         return [*self.id_columns, *self.target_columns]
+
+    @property
+    def is_free(self) -> bool:
+        """Whether only the task's own `grade.py` knows what it must look like."""
+        return not self.columns
 
 
 def parse(data: bytes, form: Form, ids: "pd.DataFrame") -> "pd.DataFrame":

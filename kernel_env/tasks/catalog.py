@@ -1,15 +1,22 @@
 """Where tasks are: the ones that come with the package, and folders of your own.
 
 The environment variable KERNEL_ENV_TASKS names further folders of task folders,
-separated like PATH. A path is accepted wherever a task's name is.
+separated like PATH. `kernel-env tasks import` adds tasks of other benchmarks, in the cache. A path
+is accepted wherever a task's name is.
 """
 
 import os
 from pathlib import Path
 
+from kernel_env import cache
 from kernel_env.errors import UnknownName
 from kernel_env.tasks import spec
 from kernel_env.tasks.spec import Task
+
+
+def imported() -> Path:
+    """The folder of the tasks that were imported from other benchmarks."""
+    return cache.folder() / "imported"
 
 
 def folders() -> list[Path]:
@@ -18,7 +25,7 @@ def folders() -> list[Path]:
     bundled = package / "_tasks"
     ours = bundled if bundled.is_dir() else package.parent / "tasks"
     theirs = os.environ.get("KERNEL_ENV_TASKS", "").split(os.pathsep)
-    return [*(Path(folder).expanduser() for folder in theirs if folder), ours]
+    return [*(Path(folder).expanduser() for folder in theirs if folder), ours, imported()]
 
 
 def found() -> dict[str, Path]:

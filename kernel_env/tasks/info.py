@@ -2,6 +2,7 @@
 
 import csv
 import json
+from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import get_args
 
@@ -10,6 +11,8 @@ from kernel_env.tasks.sources import kaggle
 from kernel_env.tasks.spec import Task
 
 SAMPLE_LINES = 6
+FILES_SHOWN = 20
+"""Of each folder; a folder of pictures may hold a hundred thousand."""
 PREVIEW_BYTES = 4096
 
 
@@ -53,10 +56,10 @@ def metadata(task: Task) -> dict[str, object]:
         "summary": file.summary,
         "domain": file.domain,
         "kind": file.kind,
-        "metric": file.metric.name,
+        "metric": file.metric.title or file.metric.name,
         "higher_is_better": task.scoring.higher_is_better,
-        "submission_columns": task.scoring.form.columns,
-        "raw_mb": size_mb(task),
+        "submission_columns": task.scoring.form.columns or "those of sample_submission.csv",
+        **({} if file.origin else {"raw_mb": size_mb(task)}),
         "licence": file.licence,
         "expected_minutes": file.expected_minutes,
         "limits": file.limits.model_dump(),
@@ -66,6 +69,8 @@ def metadata(task: Task) -> dict[str, object]:
 
 def size_mb(task: Task) -> float | None:
     """Of the raw files, as they are kept; None while they are not here."""
+    if task.file.origin:
+        return None  # another benchmark's folder may hold anything
     if task.file.kaggle:
         if not kaggle.is_whole(task.raw.parent):
             return None
@@ -76,21 +81,39 @@ def size_mb(task: Task) -> float | None:
 
 
 def structure(public: Path) -> str:
-    """Each public file: size, and for a table its columns and first row."""
+    """The public files of each folder: size, and for a table its columns and first row."""
     lines = []
-    for path in sorted(p for p in public.rglob("*") if p.is_file()):
-        lines.append(f"{path.relative_to(public)} ({path.stat().st_size:,} bytes)")
-        if path.suffix == ".csv":
-            with path.open(newline="", encoding="utf-8") as file:
-                rows = csv.reader(file)
-                columns, first = next(rows, []), next(rows, [])
-                count = sum(1 for _ in rows) + bool(first)
-            lines.append(f"  {count:,} rows; columns: {', '.join(columns)}")
-            lines.append(f"  first row: {', '.join(first)}"[:PREVIEW_BYTES])
+    files = sorted(path for path in public.rglob("*") if path.is_file())
+    for folder, group in groupby(sorted(files, key=lambda path: path.parent), lambda p: p.parent):
+        inside = list(group)
+        for path in inside[:FILES_SHOWN]:
+            lines.append(f"{path.relative_to(public)} ({path.stat().st_size:,} bytes)")
+            lines += columns(path) if path.suffix == ".csv" else []
+        if more := inside[FILES_SHOWN:]:
+            size = sum(path.stat().st_size for path in more)
+            where = folder.relative_to(public)
+            lines.append(f"… and {len(more):,} more files in {where}/ ({size:,} bytes)")
     return "\n".join(lines)
+
+
+def columns(path: Path) -> list[str]:
+    """What a table holds, in two lines; nothing for a file that is none after all."""
+    try:
+        with path.open(newline="", encoding="utf-8", errors="replace") as file:
+            rows = csv.reader(file)
+            names, first = next(rows, []), next(rows, [])
+            count = sum(1 for _ in rows) + bool(first)
+    except csv.Error:
+        return []
+    return [
+        f"  {count:,} rows; columns: {', '.join(names)}"[:PREVIEW_BYTES],
+        f"  first row: {', '.join(first)}"[:PREVIEW_BYTES],
+    ]
 
 
 def head(path: Path) -> str:
     """The first lines of a text file."""
-    with path.open(encoding="utf-8") as file:
+    if not path.is_file():
+        return f"There is no {path.name}; the overview says what to hand in."
+    with path.open(encoding="utf-8", errors="replace") as file:
         return "".join(line for line, _ in zip(file, range(SAMPLE_LINES), strict=False))

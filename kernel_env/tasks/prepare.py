@@ -8,6 +8,7 @@ task author's code; it runs in a process of its own.
 import csv
 import hashlib
 import json
+import os
 import runpy
 import shutil
 import subprocess
@@ -35,7 +36,8 @@ class Prepared:
     public: Path
     """The folder that the agent sees as /data."""
     answers: Path
-    """CSV: ids, targets and `Usage` (Public or Private). Never enters a box."""
+    """CSV: ids, targets and `Usage` (Public or Private); the folder of whatever answers there are
+    where the task's `grade.py` reads submissions itself. Never enters a box."""
 
 
 def prepared_folder(task: Task) -> Path:
@@ -47,6 +49,8 @@ def prepared_folder(task: Task) -> Path:
     made_from.update(json.dumps(task.scoring.form.columns).encode())
     if task.file.kaggle:
         made_from.update(task.file.kaggle.model_dump_json().encode())
+    if task.file.origin:
+        made_from.update(os.fsencode(task.raw))
     return cache.folder() / "tasks" / f"{task.id}-{made_from.hexdigest()[:16]}"
 
 
@@ -56,7 +60,9 @@ def is_prepared(task: Task) -> bool:
 
 
 def missing(task: Task) -> str:
-    """What has to be downloaded before a task can be used; empty when nothing has."""
+    """What has to be there before a task can be used; empty when nothing has."""
+    if task.file.origin is not None:
+        return "" if is_prepared(task) or task.raw.exists() else "its data"
     if task.file.kaggle is None:
         return ""
     theirs = f"of the Kaggle competition {task.file.kaggle.competition}"
@@ -65,10 +71,10 @@ def missing(task: Task) -> str:
     return "" if task.leaderboard.public else f"the leaderboard {theirs}"
 
 
-def readiness(task: Task) -> Literal["yes", "first use", "download"]:
+def readiness(task: Task) -> Literal["yes", "first use", "download", "needs data"]:
     """Whether a task can be used at once, or what comes before, at no more than a look."""
     if missing(task):
-        return "download"
+        return "needs data" if task.file.origin else "download"
     return "yes" if is_prepared(task) else "first use"
 
 
@@ -101,7 +107,9 @@ def prepare(task: Task) -> Prepared:
         finally:
             shutil.rmtree(making, ignore_errors=True)
     check_sizes(folder)
-    return Prepared(public=folder / "public", answers=folder / "private" / "answers.csv")
+    private = folder / "private"
+    answers = private if task.scoring.form.is_free else private / "answers.csv"
+    return Prepared(public=folder / "public", answers=answers)
 
 
 def marking(task: Task, prepared: Prepared) -> Marking:
@@ -149,7 +157,9 @@ def check_sum(path: Path, wanted: str, otherwise: str) -> None:
 
 
 def howto(task: Task) -> str:
-    """The command that gets what is missing."""
+    """What gets what is missing."""
+    if task.file.origin is not None:
+        return task.file.origin.todo
     name = task.id if catalog.found().get(task.id) == task.folder else task.folder
     return f"run: kernel-env tasks prepare {name}"
 
@@ -173,11 +183,13 @@ def make(task: Task, folder: Path) -> None:
         raise TaskError(f"{who} took longer than {SECONDS} s") from error
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        said = said.removeprefix(f"{TaskError.__module__}.{TaskError.__qualname__}: ")
         raise TaskError(f"{who} failed: {said or f'exit code {done.returncode}'}")
     shutil.copyfile(task.folder / "description.md", public / "description.md")
-    columns = task.scoring.form.columns
-    check_header(task, public / "sample_submission.csv", columns)
-    check_header(task, private / "answers.csv", [*columns, "Usage"])
+    if not task.scoring.form.is_free:
+        columns = task.scoring.form.columns
+        check_header(task, public / "sample_submission.csv", columns)
+        check_header(task, private / "answers.csv", [*columns, "Usage"])
     folder.chmod(0o755)
     for path in (public, *public.rglob("*")):  # read in the container by another user
         path.chmod(0o755 if path.is_dir() else 0o644)

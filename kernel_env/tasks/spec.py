@@ -5,7 +5,7 @@ description.md    what the agent reads
 data/             raw files, small enough to be kept with the task; a task whose raw files are
                   those of a Kaggle competition has the section [kaggle] in task.toml instead
 prepare.py        prepare(raw, public, private): splits them
-leaderboard.csv   who a score is compared with
+leaderboard.csv   who a score is compared with; a task imported from elsewhere may have none
 solution.ipynb    what a good human might do
 grade.py          only where no stock metric fits
 NOTICE            where the data came from and under which licence
@@ -47,13 +47,15 @@ class MetricSection(Section):
     """Only with `name = "grade.py"`."""
     wants: Wants | None = None
     """What the target columns hold, only with `name = "grade.py"`; `number` unless said."""
+    title: Line | None = None
+    """The metric's name for people, only with `name = "grade.py"`."""
 
 
 class SubmissionSection(Section):
-    """What the agent must hand in."""
+    """What the agent must hand in; without columns, the task's `grade.py` reads and judges it."""
 
-    id_columns: Columns
-    target_columns: Columns
+    id_columns: Columns | None = None
+    target_columns: Columns | None = None
     file: Line = "submission.csv"
     limit_mb: Positive = 100
 
@@ -76,6 +78,18 @@ class KaggleSection(Section):
     """The last part of its page's address."""
 
 
+class OriginSection(Section):
+    """Another benchmark's task: its data and its code stay where they are."""
+
+    benchmark: Line
+    id: Line
+    """Its name there."""
+    places: Annotated[list[Line], Field(min_length=1)]
+    """Where its data may be; the first that exists is `prepare`'s raw."""
+    todo: Line
+    """What to do where none of them exists."""
+
+
 class TaskFile(Section):
     """task.toml as a whole."""
 
@@ -92,6 +106,7 @@ class TaskFile(Section):
     submission: SubmissionSection
     limits: LimitsSection = LimitsSection()
     kaggle: KaggleSection | None = None
+    origin: OriginSection | None = None
     raw: dict[str, Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]] = {}
 
 
@@ -178,7 +193,10 @@ def load(folder: Path) -> Task:
 
 
 def raw_folder(folder: Path, file: TaskFile) -> Path:
-    """Where a task's raw files are, or will be: with it, or in the cache."""
+    """Where a task's raw files are, or will be: with it, in the cache, or where they were found."""
+    if file.origin is not None:
+        places = [Path(place) for place in file.origin.places]
+        return next((place for place in places if place.exists()), places[0])
     if file.kaggle is None:
         return folder / "data"
     return kaggle.place(file.kaggle.competition) / kaggle.RAW
@@ -187,6 +205,8 @@ def raw_folder(folder: Path, file: TaskFile) -> Path:
 def board(folder: Path, file: TaskFile) -> Leaderboard:
     """The task's own leaderboard, or its competition's, which is empty until it is downloaded."""
     own = folder / "leaderboard.csv"
+    if file.origin is not None and not own.exists():
+        return Leaderboard(kind="published", public=(), private=())
     if file.kaggle is None or own.is_file():
         return leaderboard.load(own)
     downloaded = kaggle.board_file(file.kaggle.competition)
@@ -198,7 +218,13 @@ def board(folder: Path, file: TaskFile) -> Leaderboard:
 def scoring(path: Path, file: TaskFile) -> Scoring:
     """What the metric section means, checked."""
     section, form = file.metric, file.submission
-    ids, targets = tuple(form.id_columns), tuple(form.target_columns)
+    ids, targets = tuple(form.id_columns or ()), tuple(form.target_columns or ())
+    for name, columns in (("id_columns", ids), ("target_columns", targets)):
+        if not columns and (ids or targets or section.name != GRADE_FILE):
+            raise TaskError(
+                f"{path}: the field submission.{name} is missing;"
+                f" only a task with {GRADE_FILE} may leave both out"
+            )
     if section.name == GRADE_FILE:
         if section.higher_is_better is None:
             raise TaskError(
@@ -207,7 +233,7 @@ def scoring(path: Path, file: TaskFile) -> Scoring:
         if not (path.parent / GRADE_FILE).is_file():
             raise TaskError(f"{path.parent / GRADE_FILE} is missing; task.toml names it as metric")
         return Scoring(
-            title="the task's own metric",
+            title=section.title or "the task's own metric",
             higher_is_better=section.higher_is_better,
             form=Form(id_columns=ids, target_columns=targets, wants=section.wants or "number"),
         )
@@ -215,10 +241,10 @@ def scoring(path: Path, file: TaskFile) -> Scoring:
         found = metric.find(section.name)
     except UnknownName as error:
         raise TaskError(f"{path}: the field metric.name is wrong: {error}") from error
-    if section.higher_is_better is not None or section.wants is not None:
+    if {section.higher_is_better, section.wants, section.title} != {None}:
         raise TaskError(
-            f"{path}: the fields metric.higher_is_better and metric.wants are for {GRADE_FILE};"
-            f" {section.name} knows its own"
+            f"{path}: the fields metric.higher_is_better, metric.wants and metric.title are for"
+            f" {GRADE_FILE}; {section.name} knows its own"
         )
     if found.columns == "one" and len(targets) != 1:
         raise TaskError(

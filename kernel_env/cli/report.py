@@ -1,0 +1,72 @@
+"""`kernel-env report --format mle-bench RUN…`: finished runs in another benchmark's words."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kernel_env.cli.say import answer
+
+
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN…", help="Folders with record.json somewhere below.")
+    ],
+    format_: Annotated[
+        str, typer.Option("--format", metavar="FORMAT", help="mle-bench.")
+    ] = "mle-bench",
+) -> None:
+    """Report finished runs as MLE-bench does: scores, thresholds and medals, as JSON."""
+    from kernel_env.errors import UnknownName
+    from kernel_env.grading import medals
+
+    if format_ != medals.FORMAT:
+        raise UnknownName("format", format_, [medals.FORMAT])
+    reports = [of_run(record) for run in runs for record in records(run)]
+    answer(json.dumps(medals.summary(reports), indent=2))
+
+
+def records(run: Path) -> Iterator[Path]:
+    """The record.json files at or below a path. Raises `UsageError`."""
+    from kernel_env.errors import UsageError
+    from kernel_env.record import RECORD
+
+    found = [run] if run.is_file() else sorted(run.rglob(RECORD))
+    if not found:
+        raise UsageError(f"{run} has no {RECORD} below it; give the folder of a finished run")
+    yield from found
+
+
+def of_run(path: Path) -> dict[str, Any]:
+    """One run's report. Raises `UsageError` for a task without a board of human teams."""
+    from datetime import UTC, datetime
+
+    from kernel_env.errors import UsageError
+    from kernel_env.grading.medals import competition_report
+    from kernel_env.submissions import kept
+    from kernel_env.tasks import catalog
+    from kernel_env.trajectory import JOURNAL, read_journal
+
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        score, refusals = record["private_score"], record["refusals"]
+        task = catalog.find(record["task"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError(f"{path} is no record of a run: {error}") from error
+    if task.leaderboard.kind != "human" or not task.leaderboard.private:
+        raise UsageError(f"{task.id} has no leaderboard of human teams, and so no medals")
+    ending = read_journal(path.with_name(JOURNAL)).ending
+    step = ending.chosen_step if ending else None
+    return competition_report(
+        task.file.origin.id if task.file.origin else task.id,
+        score,
+        task.leaderboard.private,
+        higher_is_better=task.scoring.higher_is_better,
+        submission_exists=score is not None or refusals > 0,
+        submission_path="" if step is None else str(kept(path.parent, step)),
+        created_at=datetime.now(UTC).isoformat(),
+    )

@@ -1,0 +1,1 @@
+"""What MLE-bench's competition folders import of their own package; the rest is in the checkout."""

@@ -1,0 +1,1 @@
+"""What MLE-Dojo's competition folders import of their own package."""
