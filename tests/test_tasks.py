@@ -99,6 +99,8 @@ def change(path: Path, old: str, new: str) -> None:
         ),
         ("task.toml", 'name = "rmse"', 'name = "grade.py"', "metric.higher_is_better is missing"),
         ("task.toml", "steps = 30", "stepz = 30", "limits.stepz is wrong: extra inputs"),
+        ("task.toml", 'id_columns = ["id"]', "", "submission.id_columns is missing"),
+        ("task.toml", 'target_columns = ["y"]', "", "submission.target_columns is missing"),
         ("task.toml", "[metric]", "[metric", "is not TOML"),
         ("leaderboard.csv", "0.11,0.11", "low,0.11", "public_score is 'low'"),
     ],

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel_env.errors import TaskError
-from kernel_env.grading.leaderboard import load, place
+from kernel_env.grading.leaderboard import Leaderboard, human_rank, load, place
 
 SCORES = st.floats(-100, 100).map(lambda x: round(x, 3))
 BOARDS = st.lists(SCORES, min_size=1, max_size=30)
@@ -59,6 +59,61 @@ def test_a_tie_beats_nobody_and_is_seen_at_the_precision_of_the_board() -> None:
     assert (found.position, found.rank) == (1 / 3, 2)
 
 
+FLOATS = st.floats(-1e6, 1e6) | st.sampled_from([0.1, 0.3, 0.30000000000000004, 0.3000001])
+
+
+def mle_dojo(score: float, boards: list[list[float]], up: bool) -> float:
+    """Its arithmetic: the first row, best first, that the score equals or beats."""
+    shares = []
+    for board in boards:
+        rows = sorted(board, reverse=up)
+        beaten = [n for n, row in enumerate(rows, 1) if (score >= row if up else score <= row)]
+        position = beaten[0] if beaten else len(rows) + 1
+        shares.append((len(rows) - position + 1) / len(rows))
+    return sum(shares) / len(shares)
+
+
+@given(FLOATS, st.lists(FLOATS, max_size=20), st.lists(FLOATS, max_size=20), st.booleans())
+def test_the_human_rank_is_mle_dojos_to_the_last_bit(
+    score: float, public: list[float], private: list[float], up: bool
+) -> None:
+    board = Leaderboard(kind="human", public=tuple(public), private=tuple(private))
+
+    found = human_rank(
+        board.place(score, "Public", higher_is_better=up),
+        board.place(score, "Private", higher_is_better=up),
+    )
+
+    boards = [entries for entries in (private, public) if entries]
+    assert found == (mle_dojo(score, boards, up) if boards else None)
+
+
+@given(FLOATS, FLOATS, st.lists(FLOATS, min_size=1), st.booleans(), st.randoms())
+def test_the_human_rank_is_monotone_and_blind_to_the_order_of_rows(
+    one: float, other: float, entries: list[float], up: bool, random: object
+) -> None:
+    better, worse = sorted((one, other), reverse=up)
+    shuffled = list(entries)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+
+    def rank(score: float, board: list[float]) -> float:
+        found = human_rank(place(score, board, higher_is_better=up, decimals=None))
+        assert found is not None
+        return found
+
+    assert 0 <= rank(worse, entries) <= rank(better, entries) <= 1
+    assert rank(one, shuffled) == rank(one, entries)
+
+
+def test_an_entry_may_be_on_one_board_alone(tmp_path: Path) -> None:
+    path = tmp_path / "leaderboard.csv"
+    path.write_text("entry,kind,public_score,private_score\na,human,1,2\nb,human,,3\n")
+
+    board = load(path)
+
+    assert (board.public, board.private) == ((1.0,), (2.0, 3.0))
+
+
 def test_one_entry_is_a_board() -> None:
     assert place(2, [1], higher_is_better=True).position == 1
     assert place(1, [1], higher_is_better=True).position == 0
@@ -79,6 +134,10 @@ def test_a_score_that_is_no_number_has_no_place(score: float) -> None:
         ("entry,kind,public_score,private_score\na,human,1,1\nb,reference,1,1\n", "the field kind"),
         ("entry,kind,public_score,private_score\na,human,nan,1\n", "line 2: public_score is 'nan'"),
         ("entry,kind,public_score\na,human,1\n", "line 2: private_score is None"),
+        (
+            "entry,kind,public_score,private_score\na,human,,\n",
+            "line 2: an entry has a public_score or a private_score",
+        ),
     ],
 )
 def test_a_wrong_leaderboard_names_file_and_field(
