@@ -437,7 +437,7 @@ async def open_episode(
         sandbox: `docker`, `local`, a plug-in's name, or `auto`.
         out: the episode gets a folder of its own below this one.
         budget: limits that replace the task's own; see `Budget`.
-        reward: `position`, `raw`, `improvement`, or a function.
+        reward: `position`, `raw`, `improvement`, `human_rank`, or a function.
         feedback: `public`, or `both` to tell the agent the private score as well.
         agent, model, seed: who plays, for the record.
         branching: let copies of the kernel have files of their own. It takes a seccomp profile

@@ -357,7 +357,8 @@ def make(
         sandbox: `docker`, `local`, a plug-in's name; `auto` takes docker where an engine answers.
         out: where the notebooks go; `runs` in the current folder when None.
         budget: `{"steps": …, "seconds": …, "cell_seconds": …}` and the other limits of `Budget`.
-        reward: `position` (share of the leaderboard beaten, 0 … 1), `raw`, `improvement`, or a
+        reward: `position` (share of the leaderboard beaten, 0 … 1), `raw`, `improvement`,
+            `human_rank` (MLE-Dojo's, on boards of human teams), or a
             function `(grade, best_before, higher_is_better) -> float`.
         feedback: `public`; with `both` the private score is in `info`.
         agent: who plays, for the record.

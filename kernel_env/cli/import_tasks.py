@@ -31,7 +31,7 @@ def import_tasks(
     """Make tasks of another benchmark usable; nothing in its folders is changed or run now."""
     from kernel_env.errors import TaskError, UnknownName
     from kernel_env.tasks import catalog
-    from kernel_env.tasks.prepare import missing, readiness
+    from kernel_env.tasks.prepare import howto, missing, readiness
     from kernel_env.tasks.sources import dsbench, folder, mlagentbench, mle_bench, mle_dojo
 
     sources = {it.BENCHMARK: it for it in (mle_dojo, mle_bench, dsbench, mlagentbench)}
@@ -60,7 +60,7 @@ def import_tasks(
                 "public_entries": len(board.public),
                 "private_entries": len(board.private),
                 "readiness": readiness(task),
-                "todo": found.todo if missing(task) else "",
+                "todo": howto(task) if missing(task) else "",
                 "folder": str(task.folder),
             }
         )

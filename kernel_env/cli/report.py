@@ -17,6 +17,7 @@ def report(
     format_: Annotated[
         str, typer.Option("--format", metavar="FORMAT", help="mle-bench.")
     ] = "mle-bench",
+    json_: Annotated[bool, typer.Option("--json", help="It is JSON in any case.")] = True,  # noqa: ARG001
 ) -> None:
     """Report finished runs as MLE-bench does: scores, thresholds and medals, as JSON."""
     from kernel_env.errors import UnknownName

@@ -127,6 +127,9 @@ def obtain(task: Task, tell: kaggle.Progress = kaggle.silent) -> Task:
 
     Raises `DownloadError`, with what to do about it.
     """
+    if task.file.origin and task.file.origin.kaggle and missing(task):
+        competition = task.file.origin.kaggle
+        kaggle.download(competition, kaggle.place(competition), tell)
     if task.file.kaggle is None:
         return task
     competition = task.file.kaggle.competition
@@ -190,6 +193,7 @@ def make(task: Task, folder: Path) -> None:
         columns = task.scoring.form.columns
         check_header(task, public / "sample_submission.csv", columns)
         check_header(task, private / "answers.csv", [*columns, "Usage"])
+    private.chmod(0o700)
     folder.chmod(0o755)
     for path in (public, *public.rglob("*")):  # read in the container by another user
         path.chmod(0o755 if path.is_dir() else 0o644)

@@ -86,6 +86,8 @@ class OriginSection(Section):
     """Its name there."""
     places: Annotated[list[Line], Field(min_length=1)]
     """Where its data may be; the first that exists is `prepare`'s raw."""
+    kaggle: Name | None = None
+    """The Kaggle competition whose files `prepare` can do with, too."""
     todo: Line
     """What to do where none of them exists."""
 
@@ -196,6 +198,8 @@ def raw_folder(folder: Path, file: TaskFile) -> Path:
     """Where a task's raw files are, or will be: with it, in the cache, or where they were found."""
     if file.origin is not None:
         places = [Path(place) for place in file.origin.places]
+        if file.origin.kaggle:
+            places.append(kaggle.place(file.origin.kaggle) / kaggle.RAW)
         return next((place for place in places if place.exists()), places[0])
     if file.kaggle is None:
         return folder / "data"

@@ -144,6 +144,7 @@ def test_mle_dojos_code_prepares_and_grades_and_refuses(checkout: Path, graded: 
         "test.csv",
         "train.csv",
     ]
+    assert (public.with_name("private").stat().st_mode & 0o777) == 0o700
     assert graded("mle-dojo-cherrypicking", submission(*TRUTH)) == Scores(public=1.0, private=1.0)
     assert graded("mle-dojo-cherrypicking", submission(*TRUTH[:7], *WRONG[7:])).private == 0.7
     for data, why in (
@@ -208,6 +209,8 @@ def test_what_mle_dojo_prepared_is_taken_as_it_is(
     imported("mle-dojo", checkout / "mledojo", "CherryPicking")
 
     assert graded("mle-dojo-cherrypicking", submission(*WRONG)).public == 1.0
+    prepared = prepare(catalog.find("mle-dojo-cherrypicking"))
+    assert (prepared.answers.stat().st_mode & 0o777) == 0o700
 
 
 def mle_dojo_rank(score: float, boards: list[tuple[float, ...]]) -> float:

@@ -14,11 +14,12 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import checkouts
 import pytest
 from kaggle_server import KEY, SIGNATURE, TOKEN, USERNAME, Kaggle, archive, serve
 
 from kernel_env.errors import DownloadError, TaskError, UsageError
-from kernel_env.tasks import spec
+from kernel_env.tasks import catalog, spec
 from kernel_env.tasks.prepare import is_prepared, obtain, prepare
 from kernel_env.tasks.sources import kaggle as source
 
@@ -605,3 +606,30 @@ def test_a_competition_without_a_leaderboard_wants_one_from_the_author(
     )
     assert obtain(spec.load(titanic)).leaderboard.public == (1.0,)
     assert shop.downloads() == [""]
+
+
+def test_a_task_of_another_benchmark_is_downloaded_where_its_own_code_can_prepare_it(
+    shop: Kaggle, tmp_path: Path
+) -> None:
+    homes = checkouts.mle_bench(tmp_path / "checkout") / "mlebench" / "competitions"
+    (homes / "ripe-fruit").rename(homes / "titanic")
+    config = checkouts.BENCH_CONFIG.format(id="titanic", answers="test.csv", metric="rmse")
+    (homes / "titanic" / "config.yaml").write_text(config)
+    checkouts.archive(tmp_path / "raw" / "table.zip")
+    files = {"table.zip": (tmp_path / "raw" / "table.zip").read_bytes()}
+    shop.blob = archive(files)
+    theirs = {"XDG_CACHE_HOME": str(tmp_path / "theirs")}
+
+    imported = cli("tasks", "import", "mle-bench", homes.parents[1], "titanic", "--json", **theirs)
+    done = cli("tasks", "prepare", "mle-bench-titanic", **theirs)
+
+    row = json.loads(imported.stdout)
+    assert (row["readiness"], row["todo"]) == (
+        "needs data",
+        "run: kernel-env tasks prepare mle-bench-titanic (which downloads it from Kaggle); or"
+        " run `mlebench prepare -c titanic`, or import again with --data FOLDER",
+    )
+    assert done.returncode == 0, done.stderr
+    public = prepare(catalog.find("mle-bench-titanic")).public
+    assert len((public / "test.csv").read_text().splitlines()) == 11
+    assert held(tmp_path / "cache" / "kaggle" / "titanic" / "raw") == files

@@ -19,6 +19,7 @@ from pathlib import Path
 from kernel_env.errors import TaskError, UsageError
 from kernel_env.grading.leaderboard import BoardKind
 from kernel_env.tasks import spec
+from kernel_env.tasks.sources import kaggle
 from kernel_env.tasks.spec import Task
 
 UNKNOWN = "not said"
@@ -55,6 +56,8 @@ class Found:
     """Where its data may be; see `spec.OriginSection`."""
     todo: str
     board: Board | None
+    competition: str | None = None
+    """On Kaggle, whose files its own preparing code begins with."""
     domain: str = UNKNOWN
     kind: str = UNKNOWN
     made_from: bytes = b""
@@ -67,6 +70,11 @@ class Left:
 
     id: str
     why: str
+
+
+def on_kaggle(id_: str) -> str | None:
+    """The competition that a task is named after, if that can be one's name."""
+    return id_ if kaggle.NAME.fullmatch(id_) else None
 
 
 def name_here(benchmark: str, id_: str) -> str:
@@ -149,8 +157,17 @@ def toml(found: Found) -> str:
         benchmark=text(found.benchmark),
         original=text(found.id),
         places=places,
-        todo=text(found.todo),
+        kaggle=f"kaggle = {text(found.competition)}\n" if found.competition else "",
+        todo=text(todo(found)),
     )
+
+
+def todo(found: Found) -> str:
+    """What to do where its data is not here."""
+    if not found.competition:
+        return found.todo
+    here = name_here(found.benchmark, found.id)
+    return f"run: kernel-env tasks prepare {here} (which downloads it from Kaggle); or {found.todo}"
 
 
 def text(value: str) -> str:
@@ -244,7 +261,7 @@ benchmark = {benchmark}
 id = {original}
 places = [
 {places}]
-todo = {todo}
+{kaggle}todo = {todo}
 """
 
 PREPARE = '''\

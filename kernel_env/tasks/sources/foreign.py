@@ -63,8 +63,10 @@ def load(path: Path) -> ModuleType:
 
 
 def copy(source: Path, into: Path) -> None:
-    """Everything in a folder, as files that may be changed."""
+    """Everything in a folder, as files and folders that may be changed."""
     shutil.copytree(source, into, copy_function=shutil.copyfile, dirs_exist_ok=True)
+    for folder in (into, *(path for path in into.rglob("*") if path.is_dir())):
+        folder.chmod(0o755)
 
 
 @contextmanager

@@ -64,6 +64,7 @@ def competition(home: Path, data: Path) -> Found:
         ],
         todo=f"run `mlebench prepare -c {config['id']}`, or import again with --data FOLDER",
         board=Board(kind="human", public=scores, private=scores),
+        competition=folder.on_kaggle(config["id"]),
         made_from=folder.read(preparing).encode(),
     )
 

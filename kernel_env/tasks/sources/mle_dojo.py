@@ -61,6 +61,7 @@ def competition(home: Path, checkout: Path, data: Path | None, about: dict[str, 
     rules = json.loads(about["rules"]) if "rules" in about else None
     place = data or checkout / "data" / "prepared"
     places, todo = [place / home.name / "data" / "private" / ANSWERS], ""
+    downloads = None
     if is_stub(code / "prepare.py", preparing):
         places += dsbench.places(place, home.name)
         todo = (
@@ -70,6 +71,7 @@ def competition(home: Path, checkout: Path, data: Path | None, about: dict[str, 
         )
     else:
         places += [place / home.name / "raw"]
+        downloads = folder.on_kaggle(home.name)
         todo = (
             f"run MLE-Dojo's prepare/mle.py --competitions {home.name} --data-dir {place},"
             " or import again with --data FOLDER"
@@ -86,6 +88,7 @@ def competition(home: Path, checkout: Path, data: Path | None, about: dict[str, 
         licence=f"the competition's rules: {rules}" if rules else "the competition's rules",
         places=places,
         todo=todo,
+        competition=downloads,
         board=Board(
             kind="human",
             public=folder.scores(info / "public_leaderboard.csv", 1),
