@@ -121,11 +121,11 @@ def fill(folder: Path, found: Found) -> None:
     prepare = PREPARE.format(
         benchmark=found.benchmark,
         module=module,
-        home=text(str(found.home)),
+        home=quoted(str(found.home)),
         sha256=sha256(found.made_from).hexdigest(),
     )
     (folder / "prepare.py").write_text(prepare, encoding="utf-8")
-    grade = GRADE.format(benchmark=found.benchmark, module=module, home=text(str(found.home)))
+    grade = GRADE.format(benchmark=found.benchmark, module=module, home=quoted(str(found.home)))
     (folder / "grade.py").write_text(grade, encoding="utf-8")
     if found.board is not None:
         with (folder / "leaderboard.csv").open("w", newline="", encoding="utf-8") as file:
@@ -143,7 +143,7 @@ def rows(board: Board) -> Iterator[list[str]]:
 
 def toml(found: Found) -> str:
     """task.toml."""
-    places = "".join(f"    {text(str(place))},\n" for place in found.places)
+    places = "".join(f"    {quoted(str(place))},\n" for place in found.places)
     return TOML.format(
         id=text(name_here(found.benchmark, found.id)),
         name=text(found.name),
@@ -171,8 +171,13 @@ def todo(found: Found) -> str:
 
 
 def text(value: str) -> str:
-    """A line of text as TOML and Python write it."""
-    return json.dumps(" ".join(value.split()) or UNKNOWN, ensure_ascii=False).replace("\x7f", "")
+    """The same as one line."""
+    return quoted(" ".join(value.split()) or UNKNOWN)
+
+
+def quoted(value: str) -> str:
+    """A text exactly, as TOML and Python write it."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def notice(found: Found) -> str:
