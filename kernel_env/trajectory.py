@@ -22,6 +22,7 @@ from kernel_env import codec
 from kernel_env.budget import Budget, Spent
 from kernel_env.errors import SandboxError, UsageError
 from kernel_env.grading.grade import Grade
+from kernel_env.grading.leaderboard import human_rank
 from kernel_env.observation import cell_facts, place_words, recovery_words, submission_lines
 from kernel_env.step import Cell, Checked, Graded, Refused, Restarted, Step, Told
 
@@ -409,9 +410,11 @@ def ending_words(trajectory: Trajectory) -> str:
         f"| {board} | {score:.6g} | {place_words(place) if place else '–'} |"
         for board, score, place in rows
     ]
-    return "\n\n".join(
-        [*lines, f"The submission of step {ending.chosen_step} counts.", "\n".join(table)]
-    )
+    lines += [f"The submission of step {ending.chosen_step} counts.", "\n".join(table)]
+    rank = human_rank(grade.public, grade.private)
+    if kind == "human" and rank is not None:
+        lines.append(f"Human rank, as MLE-Dojo computes it: {rank:.4f}.")
+    return "\n\n".join(lines)
 
 
 def parse_notebook(notebook: NotebookNode) -> Trajectory:

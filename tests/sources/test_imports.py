@@ -249,6 +249,8 @@ def test_an_episode_is_rewarded_with_the_human_rank_over_both_boards(
     expected = mle_dojo_rank(0.7, [checkouts.PUBLIC_BOARD, checkouts.PRIVATE_BOARD])
     assert record["human_rank"] == record["total_reward"] == expected == (1 / 4 + 2 / 3) / 2
     assert record["position_private"] == 0
+    notebook = Path(record["notebook"]).read_text()
+    assert "Human rank, as MLE-Dojo computes it: 0.4583." in notebook
 
 
 def test_a_board_of_pipelines_gives_no_human_rank(tiny: str, tmp_path: Path) -> None:
@@ -261,6 +263,19 @@ def test_a_board_of_pipelines_gives_no_human_rank(tiny: str, tmp_path: Path) -> 
         "error: the leaderboard of tiny holds reference entries; human_rank is for boards of"
         " human teams, position for any"
     )
+
+
+def test_importing_runs_nothing_of_a_checkout(checkout: Path, tmp_path: Path) -> None:
+    makers = (checkouts.mle_dojo, checkouts.mle_bench, checkouts.dsbench, checkouts.mlagentbench)
+    for maker in makers:
+        maker(checkout / maker.__name__)
+    for path in checkout.rglob("*.py"):
+        path.write_text(f"raise RuntimeError('this ran')\n{path.read_text()}")
+    written(checkout)
+
+    for maker in makers:
+        name = maker.__name__.replace("_", "-")
+        assert imported(name, checkout / maker.__name__)
 
 
 def test_what_is_no_checkout_is_said(tmp_path: Path) -> None:
