@@ -19,7 +19,7 @@ demo: $(READY)  ## the baseline agent on one task, in a sealed container
 test: $(READY)  ## all that CI runs
 	@$(CLI) setup
 	@$(MAKE) --no-print-directory lint
-	$(PY) -m pytest -m "not llm"
+	$(PY) -m pytest -m "not llm" -n 2 --dist loadfile
 
 bench: $(READY)  ## what an action costs on this machine
 	@$(CLI) bench

@@ -3,7 +3,8 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -78,6 +79,23 @@ def sandbox(request: pytest.FixtureRequest) -> str:
     """The name of a sandbox: what holds for one holds for the other."""
     name: str = request.param
     return name
+
+
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Say something that was measured; it is printed when all tests are over."""
+    return partial(record_property, "told")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the tests told, wherever they ran."""
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            told = [text for name, text in getattr(report, "user_properties", ()) if name == "told"]
+            if told and report.when == "call":
+                terminalreporter.write_sep("-", report.nodeid)
+                for text in told:
+                    terminalreporter.write_line(str(text))
 
 
 @pytest.fixture

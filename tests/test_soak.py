@@ -9,6 +9,7 @@ import os
 import random
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,10 +21,10 @@ from kernel_env.grading.process import Grader
 from kernel_env.sandbox.docker import engine
 from kernel_env.sandbox.docker.container import owner
 
-EPISODES = int(os.environ.get("KERNEL_ENV_SOAK", "30"))
+EPISODES = int(os.environ.get("KERNEL_ENV_SOAK", "20"))
 IN_DOCKER = 6
 """One of so many is in a container: to start one takes longest."""
-WARM_UP = 12
+WARM_UP = 8
 GROWTH_BYTES = 40 << 20
 
 SUBMIT = """
@@ -108,7 +109,7 @@ async def short(tiny: str, sandbox: str, out: Path, grader: Grader, drawn: rando
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs Linux's /proc")
 @pytest.mark.docker
 async def test_after_many_episodes_nothing_is_left_and_nothing_has_grown(
-    tiny: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny: str, tmp_path: Path, tell: Callable[[str], None]
 ) -> None:
     drawn = random.Random(1)
     before, held, done = Counter[str](), 0, 0
@@ -121,9 +122,8 @@ async def test_after_many_episodes_nothing_is_left_and_nothing_has_grown(
             done += await short(tiny, sandbox, tmp_path, grader, drawn)
         after, grown = left(), resident() - held
 
-    with capsys.disabled():
-        print(f"\n{EPISODES} episodes and their {done - EPISODES} forks; the host grew by")
-        print(f"{grown / (1 << 20):.1f} MiB; there is {dict(after)}, there was {dict(before)}")
+    tell(f"{EPISODES} episodes and their {done - EPISODES} forks; the host grew by")
+    tell(f"{grown / (1 << 20):.1f} MiB; there is {dict(after)}, there was {dict(before)}")
     assert after == before
     assert after["containers"] == after["folders"] == after["mounts"] == 0
     assert grown < GROWTH_BYTES

@@ -5,8 +5,9 @@ from contextlib import AsyncExitStack
 
 from kernel_env.bench.measure import PATHS, Bench, Goal, Row, row
 from kernel_env.errors import SandboxError
+from kernel_env.kernel.home import PRISTINE, Home
 from kernel_env.kernel.live import Live
-from kernel_env.kernel.seat import open_seat
+from kernel_env.kernel.seat import Seat, open_seat
 from kernel_env.kernel.session import open_kernel
 from kernel_env.sandbox.base import Sandbox
 
@@ -25,49 +26,78 @@ print(json.dumps(kilobytes * 1024))
 
 
 async def kernels(bench: Bench) -> list[Row]:
-    """Kernels of one template with all their standbys, and as many plain ones that import it all.
+    """Kernels of one template, without and with all their standbys, and as many plain ones.
 
     Measured once: memory hardly varies.
     """
     count = bench.times(KERNELS)
     bench.tell(f"{count} kernels of one template", None)
-    ours = await of_a_template(bench, count)
+    alone = await of_a_template(bench, count)
+    bench.tell(f"{count} kernels and their standbys", None)
+    backed = await with_standbys(bench, count)
     bench.tell(f"{count} plain kernels", None)
     theirs = await plain(bench, count)
     goal = Goal(of_peer=0.15)
-    what = f"{count} kernels of one template, their standbys too: PSS"
-    peer = f"{count} plain kernels, the same imported"
-    return [row(what, [ours / 1e6], peer, [theirs / 1e6], unit="MB", goal=goal)]
+    what, peer = f"{count} kernels of one template", f"{count} plain kernels, the same imported"
+    return [
+        row(f"{what}: PSS", [alone / 1e6], peer, [theirs / 1e6], unit="MB", goal=goal),
+        row(f"{what}, two standbys of each: PSS", [backed / 1e6], peer, [theirs / 1e6], unit="MB"),
+    ]
 
 
 async def of_a_template(bench: Bench, count: int) -> int:
-    """Bytes of a template, kernels like it and their standbys, once each has run a cell."""
+    """Bytes of a template and kernels like it, once each has run a cell."""
+    first = await open_seat(bench.box, PATHS)
+    home, seats = first.home, [first]
+    try:
+        if home.plain or home.one_view:
+            bench.skip(f"many kernels of a template: {home.plain or home.one_view}")
+        assert home.template is not None
+        for _ in range(count - 1):
+            seats.append(Seat(home))
+            await seats[-1].serve(await seats[-1].move_in(home.template, PRISTINE))
+        for seat in seats:
+            assert seat.kernel is not None
+            await seat.kernel.run(imports_of(home.box), timeout_s=CELL_S)
+        return await pss(home.box, [home.template.pid, *lives_in(home)])
+    finally:
+        for seat in seats:
+            await seat.close()
+
+
+async def with_standbys(bench: Bench, count: int) -> int:
+    """The same, with a standby of each kernel from before its cell and one from after it."""
     first = Live(lambda: open_seat(bench.box, PATHS))
     lives = [first]
     try:
         await first.start()
         home = first.seat.home
-        if home.plain or home.one_view:
-            bench.skip(f"many kernels of a template: {home.plain or home.one_view}")
-        if not home.box.libraries:
-            await first.run(IMPORTS, timeout_s=CELL_S)
         lives += [(await first.branch()).live for _ in range(count - 1)]
         for live in lives:
-            await live.run("pass", timeout_s=CELL_S)
+            await live.run(imports_of(home.box), timeout_s=CELL_S)
             await live.start()  # its standby is there
-        pids = [pid for seat in home.living.values() for pid in seat]
         assert home.template is not None
-        return await pss(home.box, [home.template.pid, *pids])
+        return await pss(home.box, [home.template.pid, *lives_in(home)])
     finally:
         for live in lives:
             await live.close()
+
+
+def lives_in(home: Home) -> list[int]:
+    """The numbers of all kernels and standbys of a home."""
+    return [pid for pids in home.living.values() for pid in pids]
+
+
+def imports_of(box: Sandbox) -> str:
+    """A cell that imports what the box's image lists, or what both sides are to import."""
+    return f"import {', '.join(box.libraries)}" if box.libraries else IMPORTS
 
 
 async def plain(bench: Bench, count: int) -> int:
     """Bytes of kernels that were started one by one."""
     async with AsyncExitStack() as stack:
         box = await stack.enter_async_context(bench.box())
-        imports = f"import {', '.join(box.libraries)}" if box.libraries else IMPORTS
+        imports = imports_of(box)
         pids = []
         for _ in range(count):
             kernel = await stack.enter_async_context(open_kernel(box))

@@ -7,7 +7,7 @@ A table of what was noticed when, and put back how, is printed in the end.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -114,26 +114,17 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 Note = Callable[[str, Cell], None]
 
 
-@pytest.fixture(scope="module")
-def note(request: pytest.FixtureRequest) -> Iterator[Note]:
-    """Put a cell into the table that is printed after the module's last test."""
-    rows: list[str] = []
+@pytest.fixture
+def note(tell: Callable[[str], None]) -> Note:
+    """Put a cell into the table of what was noticed after which time, put back how, and why."""
 
     def add(name: str, cell: Cell) -> None:
         how = cell.recovery
         cause = cell.broke or (how and how.cause) or "it goes on"
         put_back = f"{how.how} {how.seconds * 1000:6.0f} ms" if how else "-"
-        rows.append(f"{name:58.58} {cell.seconds:6.2f} s  {put_back:18} {cause:.70}")
+        tell(f"{name:58.58} {cell.seconds:6.2f} s  {put_back:18} {cause:.70}")
 
-    yield add
-    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
-    capture = request.config.pluginmanager.get_plugin("capturemanager")
-    if reporter is not None and capture is not None:
-        with capture.global_and_fixture_disabled():
-            reporter.ensure_newline()
-            reporter.write_sep("-", "fault · noticed after · put back how, in what time · cause")
-            for row in rows:
-                reporter.write_line(row)
+    return add
 
 
 # ── faults that a standby makes good ──────────────────────────────────────────────────────
@@ -628,6 +619,29 @@ async def test_open_files_are_read_and_written_on_where_they_were(trunk: Shared)
         )
 
         assert text(after) == "(b'456', 'one,two')"
+
+
+async def test_the_c_library_knows_the_thread_of_a_kernel_that_was_put_back(trunk: Shared) -> None:
+    async with a_branch(trunk) as live:
+        await run(live, PRELUDE + "os._exit(1)")
+        signalled = await run(
+            live,
+            PRELUDE + "import threading; heard = []\n"
+            "signal.signal(signal.SIGUSR1, lambda number, _: heard.append(number))\n"
+            "signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)\n"
+            "heard == [signal.SIGUSR1]",
+        )
+        aborted = await run(live, PRELUDE + "os.abort()")
+        pool = await run(
+            live,
+            "from multiprocessing.pool import ThreadPool\n"
+            "import subprocess; p = ThreadPool(2); sums = p.map(sum, [[1, 2], [3]]); p.close()\n"
+            "sums, subprocess.run(['echo', 'child'], capture_output=True).stdout",
+        )
+
+        assert text(signalled) == "True"
+        assert aborted.broke == "the kernel was ended by SIGABRT"
+        assert text(pool) == "([3, 3], b'child\\n')"
 
 
 FIT = """

@@ -21,6 +21,7 @@ import socket
 import stat
 import sys
 from asyncio import tasks
+from functools import cache
 from typing import Any, NamedTuple
 
 from . import overlay
@@ -174,33 +175,68 @@ class Standby:
 
 
 def fork_away() -> bool:
-    """Fork twice, so that the copy is nobody's child here. True in the copy.
+    """Fork so that the copy is nobody's child here. True in the copy.
 
-    As `os.fork` does it, but what Python does in a new child is done in the copy alone and not in
-    the process between, which would take as long again. That one never lets go of the lock of the
-    interpreter: of what it shares with other threads, nothing is as it should be.
+    As `os.fork` does it, but what Python does in a new child is done in the copy alone. A process
+    of one thread makes a sibling of itself; in others the C library must see to the locks that
+    other threads hold, and its own fork knows children only: so they fork twice.
 
     Raises `OSError` when a process cannot be made.
     """
-    python, libc = ctypes.pythonapi, ctypes.PyDLL(None, use_errno=True)
+    python = ctypes.pythonapi
+    alone = tid_address() if len(os.listdir("/proc/self/task")) == 1 else 0
     python.PyOS_BeforeFork()
-    between = libc.fork()
-    if between == 0:
-        copy = libc.fork()
-        if copy == 0:
-            python.PyOS_AfterFork_Child()
-            return True
-        os._exit(ctypes.get_errno() if copy < 0 else 0)
-    failed = ctypes.get_errno() if between < 0 else 0
+    copied, failed = fork_beside(alone) if alone else fork_twice()
+    if copied:
+        python.PyOS_AfterFork_Child()
+        return True
     python.PyOS_AfterFork_Parent()
-    if between > 0:
-        try:
-            failed = os.waitstatus_to_exitcode(os.waitpid(between, 0)[1])
-        except ChildProcessError:
-            failed = 0  # the agent's code asked that its children be forgotten
     if failed:
         raise OSError(failed, os.strerror(failed))
     return False
+
+
+LIBC = ctypes.PyDLL(None, use_errno=True)
+"""Called without letting go of the interpreter's lock."""
+CLONE = {"x86_64": 56, "aarch64": 220}.get(os.uname().machine)
+"""The number of the system call; elsewhere its arguments may stand in another order."""
+BESIDE = 0x8000 | 0x01000000 | 0x00200000 | signal.SIGCHLD
+"""A child of this process's parent, which the C library may tell the number of its thread."""
+GET_TID_ADDRESS = 40
+
+
+def tid_address() -> int:
+    """Where the C library keeps the number of this thread; 0 where that cannot be known."""
+    address = ctypes.c_void_p()
+    if CLONE is None or LIBC.prctl(GET_TID_ADDRESS, ctypes.byref(address)):
+        return 0
+    return address.value or 0
+
+
+def fork_beside(tid: int) -> tuple[bool, int]:
+    """Make a sibling: whether this is it, and what went wrong."""
+    number = LIBC.syscall(*map(ctypes.c_long, (CLONE or 0, BESIDE, 0, 0, tid, tid)))
+    return number == 0, ctypes.get_errno() if number < 0 else 0
+
+
+def fork_twice() -> tuple[bool, int]:
+    """Make a grandchild and end the child: whether this is it, and what went wrong.
+
+    The process between never lets go of the lock of the interpreter: of what it shares with
+    other threads, nothing is as it should be.
+    """
+    between = LIBC.fork()
+    if between < 0:
+        return False, ctypes.get_errno()
+    if between == 0:
+        copy = LIBC.fork()
+        if copy == 0:
+            return True, 0
+        os._exit(ctypes.get_errno() if copy < 0 else 0)
+    try:
+        return False, os.waitstatus_to_exitcode(os.waitpid(between, 0)[1])
+    except ChildProcessError:
+        return False, 0  # the agent's code asked that its children be forgotten
 
 
 def pause_omp() -> None:
@@ -208,21 +244,60 @@ def pause_omp() -> None:
 
     The next parallel region makes the pool anew. Must be called from the main thread.
     """
+    for pause in omp_pauses(libraries_loaded()):
+        pause(2)
+
+
+class Loaded(ctypes.Structure):
+    """`struct dl_phdr_info`: a library, and how many were ever loaded."""
+
+    _fields_ = (
+        ("address", ctypes.c_void_p),
+        ("name", ctypes.c_char_p),
+        ("headers", ctypes.c_void_p),
+        ("header_count", ctypes.c_uint16),
+        ("added", ctypes.c_ulonglong),
+        ("removed", ctypes.c_ulonglong),
+    )
+
+
+def keep_count(loaded: Any, _: int, given: int) -> int:
+    """Keep the number of libraries; 1: look no further."""
+    ctypes.c_ulonglong.from_address(given).value = loaded.contents.added
+    return 1
+
+
+Look = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.POINTER(Loaded), ctypes.c_size_t, ctypes.c_void_p)
+LOOK = Look(keep_count)
+
+
+def libraries_loaded() -> int:
+    """How many libraries this process has loaded so far, in any way."""
+    count = ctypes.c_ulonglong()
+    LIBC.dl_iterate_phdr(LOOK, ctypes.byref(count))
+    return count.value
+
+
+@cache
+def omp_pauses(_: int) -> list[Any]:
+    """The function that ends idle threads, of each OpenMP library among the first so many."""
     try:
         with open("/proc/self/maps", encoding="utf-8", errors="replace") as maps:
-            found = {
+            paths = {
                 path
                 for line in maps
                 if any(name in line for name in OMP_POOLS)
                 and (path := line.split(maxsplit=5)[5].strip()).startswith("/")
             }
     except OSError:
-        return
-    for path in found:
+        return []
+    found = []
+    for path in paths:
         try:
-            ctypes.CDLL(path).omp_pause_resource_all(2)
+            found.append(ctypes.CDLL(path).omp_pause_resource_all)
         except (OSError, AttributeError):
             continue
+    return found
 
 
 def reseed(seed: int | None) -> None:
