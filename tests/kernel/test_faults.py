@@ -621,6 +621,25 @@ async def test_open_files_are_read_and_written_on_where_they_were(trunk: Shared)
         assert text(after) == "(b'456', 'one,two')"
 
 
+async def test_threads_that_want_the_interpreter_do_not_keep_it_from_being_copied(
+    trunk: Shared,
+) -> None:
+    async with a_branch(trunk) as live:
+        await run(
+            live,
+            "import sys, threading, time; going = True; sys.setswitchinterval(1e-6)\n"
+            "def spin():\n    while going: time.sleep(1e-5); sum(range(1000))\n"
+            "for _ in range(3): threading.Thread(target=spin, daemon=True).start()",
+        )
+        for number in range(10):
+            counted = await run(live, f"{number}; x + 1", 5)
+            assert text(counted) == "42"
+        await run(live, PRELUDE + "os._exit(1)")
+        after = await run(live, "x + 1, threading.active_count() < 10")
+
+        assert text(after) == "(42, True)"
+
+
 async def test_the_c_library_knows_the_thread_of_a_kernel_that_was_put_back(trunk: Shared) -> None:
     async with a_branch(trunk) as live:
         await run(live, PRELUDE + "os._exit(1)")

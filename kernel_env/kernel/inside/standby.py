@@ -12,6 +12,7 @@ the event loop, connections, CUDA contexts. Positions in open files are put back
 """
 
 import ctypes
+import errno
 import fcntl
 import gc
 import os
@@ -20,6 +21,8 @@ import signal
 import socket
 import stat
 import sys
+import time
+import warnings
 from asyncio import tasks
 from functools import cache
 from typing import Any, NamedTuple
@@ -29,6 +32,8 @@ from .line import Line
 
 EVERY_SIGNAL = signal.valid_signals()
 OMP_POOLS = ("libgomp", "libomp", "libiomp")
+FORK_S = 5.0
+"""A child that is not gone by then hangs in a hook of the agent's code."""
 DIES_FIRST, DIES_LAST = 1000, 0
 """Scores for the kernel's memory killer: the running kernel goes before its standbys."""
 
@@ -177,23 +182,50 @@ class Standby:
 def fork_away() -> bool:
     """Fork so that the copy is nobody's child here. True in the copy.
 
-    As `os.fork` does it, but what Python does in a new child is done in the copy alone. A process
-    of one thread makes a sibling of itself; in others the C library must see to the locks that
-    other threads hold, and its own fork knows children only: so they fork twice.
+    A process of one thread makes a sibling of itself. In others the C library must see to the
+    locks that other threads hold, and its own fork knows children only: so they fork twice.
 
     Raises `OSError` when a process cannot be made.
     """
-    python = ctypes.pythonapi
     alone = tid_address() if len(os.listdir("/proc/self/task")) == 1 else 0
-    python.PyOS_BeforeFork()
-    copied, failed = fork_beside(alone) if alone else fork_twice()
-    if copied:
-        python.PyOS_AfterFork_Child()
-        return True
-    python.PyOS_AfterFork_Parent()
-    if failed:
+    return fork_beside(alone) if alone else fork_twice()
+
+
+def fork_twice() -> bool:
+    """Make a grandchild and end the child. True in the grandchild. Raises `OSError`.
+
+    By `os.fork`, which sees to the interpreter before a line of Python runs in a child: another
+    thread may just have asked for the interpreter's lock, and there nobody would ever take it.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python warns of forks of many threads, and is right
+        between = os.fork()
+        if between == 0:
+            try:
+                copy = os.fork()
+            except OSError as error:
+                os._exit(error.errno or errno.EAGAIN)
+            if copy:
+                os._exit(0)
+            return True
+    if failed := exit_code(between):
         raise OSError(failed, os.strerror(failed))
     return False
+
+
+def exit_code(child: int) -> int:
+    """Wait for a child to end, but not for ever: the agent's hooks run in it."""
+    deadline = time.monotonic() + FORK_S
+    try:
+        while not (ended := os.waitpid(child, os.WNOHANG))[0]:
+            if time.monotonic() > deadline:
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+                return errno.ETIMEDOUT
+            time.sleep(0.0002)
+    except ChildProcessError:
+        return 0  # the agent's code asked that its children be forgotten
+    return os.waitstatus_to_exitcode(ended[1])
 
 
 LIBC = ctypes.PyDLL(None, use_errno=True)
@@ -213,30 +245,21 @@ def tid_address() -> int:
     return address.value or 0
 
 
-def fork_beside(tid: int) -> tuple[bool, int]:
-    """Make a sibling: whether this is it, and what went wrong."""
-    number = LIBC.syscall(*map(ctypes.c_long, (CLONE or 0, BESIDE, 0, 0, tid, tid)))
-    return number == 0, ctypes.get_errno() if number < 0 else 0
+def fork_beside(tid: int) -> bool:
+    """Make a sibling. True in the sibling. Raises `OSError`.
 
-
-def fork_twice() -> tuple[bool, int]:
-    """Make a grandchild and end the child: whether this is it, and what went wrong.
-
-    The process between never lets go of the lock of the interpreter: of what it shares with
-    other threads, nothing is as it should be.
+    The C library's handlers are for what other threads hold, and there are none. Python's are run.
     """
-    between = LIBC.fork()
-    if between < 0:
-        return False, ctypes.get_errno()
-    if between == 0:
-        copy = LIBC.fork()
-        if copy == 0:
-            return True, 0
-        os._exit(ctypes.get_errno() if copy < 0 else 0)
-    try:
-        return False, os.waitstatus_to_exitcode(os.waitpid(between, 0)[1])
-    except ChildProcessError:
-        return False, 0  # the agent's code asked that its children be forgotten
+    python = ctypes.pythonapi
+    python.PyOS_BeforeFork()
+    number = LIBC.syscall(*map(ctypes.c_long, (CLONE or 0, BESIDE, 0, 0, tid, tid)))
+    if number == 0:
+        python.PyOS_AfterFork_Child()
+        return True
+    python.PyOS_AfterFork_Parent()
+    if number < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return False
 
 
 def pause_omp() -> None:
