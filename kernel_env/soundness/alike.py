@@ -1,0 +1,113 @@
+"""When two rows, texts or pictures are nearly the same. Pure."""
+
+import io
+import re
+import unicodedata
+import zlib
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import chain
+
+import numpy as np
+import pandas as pd
+
+from kernel_env.soundness.case import numbers
+
+DIGITS = range(3, 10)
+"""Significant digits to which fractions are rounded; the fewest that tell honest rows apart."""
+PHRASE = 3
+"""Words in a phrase."""
+SKETCH = 12
+"""Phrases of a text by which its twin is looked for."""
+ALIKE = 0.8
+"""Share of the phrases of two texts together that both have, from which on they are twins."""
+WORD = re.compile(
+    r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+"
+)
+"""A word; in Chinese and Japanese, which write no blanks, a character."""
+SIDE = 16
+"""Pixels to which each side of a picture is reduced."""
+LEVELS = 16
+"""Levels of brightness that are told apart in it."""
+
+
+def words(text: str) -> list[str]:
+    """A text without capitals, marks and blanks."""
+    return WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+
+
+def rounded(column: "pd.Series[str]", digits: int) -> "pd.Series[str]":
+    """Fractions at so many significant digits; whole numbers as they are; text as its words."""
+    values = numbers(column)
+    if values is None:
+        different = pd.unique(column)
+        return column.map(dict(zip(different, map(" ".join, map(words, different)), strict=True)))
+    different = np.unique(values[~np.isnan(values)])
+    written = {v: f"{v:.0f}" if v % 1 == 0 else f"{v:.{digits}g}" for v in different}
+    return pd.Series(values, index=column.index).map(written).fillna("")
+
+
+def chance_twins(train: pd.DataFrame, test: pd.DataFrame) -> float:
+    """How many pairs of equal rows chance would make if the columns were independent."""
+    logarithm = np.log(len(train)) + np.log(len(test))
+    for column in train:
+        shares = train[column].value_counts(normalize=True)
+        others = test[column].value_counts(normalize=True)
+        meet = float((shares * others.reindex(shares.index).fillna(0)).sum())
+        if meet == 0:
+            return 0.0
+        logarithm += np.log(meet)
+    return float(np.exp(logarithm))
+
+
+def keys(table: pd.DataFrame) -> "pd.Series[str]":
+    """Each row as one text."""
+    joined = table.iloc[:, 0].astype(str)
+    for column in table.columns[1:]:
+        joined = joined + "\x1f" + table[column].astype(str)
+    return joined
+
+
+def phrases(text: str) -> np.ndarray:
+    """The checksums of all runs of three words; of a shorter text, of the whole."""
+    said = words(text)
+    runs = [" ".join(said[i : i + PHRASE]) for i in range(max(1, len(said) - PHRASE + 1))]
+    return np.unique(np.fromiter((zlib.crc32(run.encode()) for run in runs), np.uint32))
+
+
+def twin_texts(train: Sequence[str], test: Sequence[str]) -> list[tuple[int, int]]:
+    """Rows of test and of train whose texts are nearly the same, (test row, train row)."""
+    ours, theirs = [phrases(text) for text in train], [phrases(text) for text in test]
+    holders: dict[int, list[int]] = defaultdict(list)
+    for row, all_of_it in enumerate(ours):
+        for phrase in all_of_it[:SKETCH].tolist():
+            holders[phrase].append(row)
+    found = []
+    for row, all_of_it in enumerate(theirs):
+        candidates = set(
+            chain.from_iterable(holders.get(p, []) for p in all_of_it[:SKETCH].tolist())
+        )
+        for other in sorted(candidates):
+            shared = len(np.intersect1d(all_of_it, ours[other], assume_unique=True))
+            if shared >= ALIKE * (len(all_of_it) + len(ours[other]) - shared):
+                found.append((row, other))
+                break
+    return found
+
+
+def reduced(picture: bytes) -> bytes | None:
+    """A picture at a few pixels and levels, on white; None when it is none. Needs pillow."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(io.BytesIO(picture)) as image:
+            colours = image.convert("RGBA")
+    except (UnidentifiedImageError, OSError):
+        return None
+    white = Image.new("RGBA", colours.size, "white")
+    small = (
+        Image.alpha_composite(white, colours)
+        .convert("RGB")
+        .resize((SIDE, SIDE), Image.Resampling.BOX)
+    )
+    return bytes((np.asarray(small) // (256 // LEVELS)).astype(np.uint8))
