@@ -14,7 +14,7 @@ import pandas as pd
 from kernel_env.soundness.case import numbers
 
 DIGITS = range(3, 10)
-"""Significant digits to which fractions are rounded; the fewest that tell honest rows apart."""
+"""Digits to which fractions are rounded, the first at the place of the column's spread."""
 PHRASE = 3
 """Words in a phrase."""
 SKETCH = 12
@@ -36,14 +36,26 @@ def words(text: str) -> list[str]:
     return WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
+def coarse(
+    train: pd.DataFrame, test: pd.DataFrame, digits: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Two tables of the same columns, written so that nearly equal rows become equal."""
+    both = pd.concat([train, test], ignore_index=True)
+    less = pd.DataFrame({column: rounded(both[column], digits) for column in both.columns})
+    return less.iloc[: len(train)], less.iloc[len(train) :]
+
+
 def rounded(column: "pd.Series[str]", digits: int) -> "pd.Series[str]":
-    """Fractions at so many significant digits; whole numbers as they are; text as its words."""
+    """Fractions with so many digits; columns of whole numbers as they are; text as its words."""
     values = numbers(column)
     if values is None:
         different = pd.unique(column)
         return column.map(dict(zip(different, map(" ".join, map(words, different)), strict=True)))
-    different = np.unique(values[~np.isnan(values)])
-    written = {v: f"{v:.0f}" if v % 1 == 0 else f"{v:.{digits}g}" for v in different}
+    known = values[~np.isnan(values)]
+    decimals = 0
+    if (known % 1).any():
+        decimals = digits - 1 - int(np.floor(np.log10(known.std() or 1.0)))
+    written = {value: f"{round(value, decimals):.12g}" for value in np.unique(known).tolist()}
     return pd.Series(values, index=column.index).map(written).fillna("")
 
 

@@ -78,15 +78,12 @@ def rows(case: Case) -> list[Finding]:
         ]
     found = [ok(exact, f"none of {len(test):,} test rows equals one of {len(train):,} in train")]
     for digits in alike.DIGITS:
-        coarse = [
-            pd.DataFrame({c: alike.rounded(table[c], digits) for c in features})
-            for table in (train, test)
-        ]
-        twins = twins_of(*coarse)
+        fewer = alike.coarse(train, test, digits)
+        twins = twins_of(*fewer)
         if not twins:
             how = f"none with fractions at {digits} digits and text without marks"
             return [*found, ok(near, how)]
-        if alike.chance_twins(*coarse) < 1:
+        if alike.chance_twins(*fewer) < 1:
             how = f"once fractions are rounded to {digits} digits and text to its words"
             return [
                 *found,
