@@ -1,14 +1,16 @@
-"""`kernel-env tasks list|show|prepare`: which tasks there are and what they ask for."""
+"""`kernel-env tasks …`: which tasks there are, what they ask for, and what makes them."""
 
 from typing import Annotated
 
 import typer
 
-from kernel_env.cli import import_tasks
+from kernel_env.cli import check, import_tasks, new
 from kernel_env.cli.say import answer, answer_json, fail, is_narrow, note, table
 
 app = typer.Typer(no_args_is_help=True, help="The tasks.", rich_markup_mode=None)
+app.command("check")(check.check)
 app.command("import")(import_tasks.import_tasks)
+app.command("new")(new.new)
 
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 

@@ -32,8 +32,8 @@ LEVELS = 16
 
 
 def words(text: str) -> list[str]:
-    """A text without capitals, marks and blanks."""
-    return WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    """A text without capitals, marks and blanks; one of marks alone as it is."""
+    return WORD.findall(unicodedata.normalize("NFKC", text).casefold()) or [text.strip()]
 
 
 def coarse(

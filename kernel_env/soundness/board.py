@@ -19,6 +19,8 @@ from kernel_env.tasks.prepare import marking
 
 BOTTOM = 0.25
 """Share of the board that an answer which knows nothing may beat."""
+FEWEST = 4
+"""Entries of a board on which that share is at least one."""
 MIDDLE = 0.5
 """Share of the board that the solution must beat."""
 
@@ -65,6 +67,8 @@ async def sample(case: Case, grader: Grader) -> list[Finding]:
         return [failed(check, f"it is refused: {error}")]
     except TaskError as error:
         return [failed(check, str(error))]
+    if found.position > BOTTOM and len(case.task.leaderboard.public) < FEWEST:
+        return [not_applicable(check, f"valid, but {too_few(case)}")]
     if found.position > BOTTOM:
         return [failed(check, f"it {beats(case, found)}; it must say nothing of the answers")]
     return [ok(check, f"valid, and {beats(case, found)}")]
@@ -88,6 +92,8 @@ async def constant(case: Case, grader: Grader) -> list[Finding]:
             best = ", ".join(map(str, said.values())), found
     if best is None:
         return [not_applicable(check, "the metric takes no constant")]
+    if best[1].position > BOTTOM and len(case.task.leaderboard.public) < FEWEST:
+        return [not_applicable(check, too_few(case))]
     if best[1].position > BOTTOM:
         return [
             failed(
@@ -172,6 +178,12 @@ async def solution(task: Task, sandbox: str, grader: Grader) -> list[Finding]:
             failed(check, f"{said} of the board; more than half is wanted: better the notebook")
         ]
     return [ok(check, f"{said} of the board, in {record.seconds:.0f} s")]
+
+
+def too_few(case: Case) -> str:
+    """Why nothing can be said of the board's bottom."""
+    entries = len(case.task.leaderboard.public)
+    return f"a board of {entries} has no bottom quarter: run kernel-env tasks population"
 
 
 def beats(case: Case, found: Standing) -> str:

@@ -38,11 +38,16 @@ def found() -> dict[str, Path]:
     return tasks
 
 
-def find(name: str) -> Task:
-    """The task of this name, or in this folder. Raises `UnknownName` and `TaskError`."""
+def folder_of(name: str) -> Path:
+    """The folder of the task of this name, or this folder. Raises `UnknownName`."""
     tasks = found()
     if name in tasks:
-        return spec.load(tasks[name])
+        return tasks[name]
     if os.sep in name or Path(name).is_dir():
-        return spec.load(Path(name).expanduser().resolve())
+        return Path(name).expanduser().resolve()
     raise UnknownName("task", name, tasks)
+
+
+def find(name: str) -> Task:
+    """The task of this name, or in this folder. Raises `UnknownName` and `TaskError`."""
+    return spec.load(folder_of(name))
