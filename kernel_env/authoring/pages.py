@@ -102,7 +102,7 @@ TODO: where the rows come from, and why somebody wants to know. **Predict `{desi
 
 | column | what it holds | what it means |
 |---|---|---|
-| `{design.id}` | {"the row's own" if design.given_id else "a number without a meaning"} | tells rows apart |
+| `{design.id}` | {id_words(design)} | tells rows apart |
 {columns}
 | `{design.target}` | {target_words(design)} | **the target**, in `train.csv` only; TODO |
 {classes}
@@ -139,6 +139,13 @@ def line(column: Column) -> str:
     """A column's line of the description."""
     missing = f"; {column.missing:,} missing" if column.missing else ""
     return f"| `{column.name}` | {column.what}{missing} | TODO |"
+
+
+def id_words(design: Design) -> str:
+    """What an id holds."""
+    if design.given_id:
+        return "a value of its own for each row"
+    return "numbers in the order of time" if design.split.how == "time" else "numbers by lot"
 
 
 def target_words(design: Design) -> str:

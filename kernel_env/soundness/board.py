@@ -140,21 +140,6 @@ async def oracle(case: Case, grader: Grader) -> list[Finding]:
     return [ok(check, f"scores {found.scores}; no entry of the board is better")]
 
 
-async def empty(case: Case, grader: Grader) -> list[Finding]:
-    """A file with nothing in it, and one with only a header, are refused and not scored."""
-    check = "empty submission"
-    header = ",".join(case.task.scoring.form.columns) + "\n"
-    for name, data in (("an empty file", b""), ("a header alone", header.encode())):
-        try:
-            scores = await grader.grade(data, marking(case.task, case.prepared), ("Public",))
-        except SubmissionError:
-            continue
-        except TaskError as error:
-            return [failed(check, f"{name} makes the metric fail: {error}")]
-        return [failed(check, f"{name} scores {scores.public}; it must be refused")]
-    return [ok(check, "an empty file and a header alone are refused")]
-
-
 async def solution(task: Task, sandbox: str, grader: Grader) -> list[Finding]:
     """The task's own notebook, run as an agent's work, ends above the middle of the board."""
     check = "solution"

@@ -88,6 +88,19 @@ def likeness_of_neighbours(answers: np.ndarray) -> Chance:
     return against_chance(statistic, len(answers))
 
 
+def is_surprising(count: int, expected: float) -> bool:
+    """Whether so many coincidences are more than chance explains, once in ten thousand times.
+
+    Chernoff's bound of a Poisson variable: P(N >= k) <= exp(k - m + k log(m / k)) for k > m.
+    """
+    if count <= expected:
+        return False
+    if expected == 0:
+        return True
+    exponent = count - expected + count * np.log(expected / count)
+    return bool(exponent < -np.log(ORDERS + 1))
+
+
 def errors_removed(
     train_values: np.ndarray, train: np.ndarray, test_values: np.ndarray, truth: np.ndarray
 ) -> float:

@@ -1,26 +1,29 @@
 """All checks of a task folder, in order: those that cost little first."""
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from kernel_env.errors import KernelError, SandboxError, TaskError
 from kernel_env.grading.process import Grader
 from kernel_env.sandbox.choose import choose
 from kernel_env.soundness import board, cheats, leaks, preparing, twins
-from kernel_env.soundness.case import look
+from kernel_env.soundness.case import Case, look
 from kernel_env.soundness.finding import Finding, failed, not_run, ok
 from kernel_env.tasks import spec
 from kernel_env.tasks.prepare import prepare
 
-IN_A_BOX = (
-    "empty agent",
-    "cheat: forbidden paths",
-    "cheat: environment",
-    "cheat: network",
-    "cheat: processes",
-    "cheat: forged messages",
-    "cheat: links",
-)
+DATA = (twins.rows, twins.texts, twins.files, leaks.public_files, leaks.columns, leaks.order)
+BOARD = (board.sample, board.constant, board.oracle)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A folder that was opened, as far as that went."""
+
+    findings: list[Finding]
+    case: Case | None
+    """None when the rest cannot be checked."""
 
 
 async def check(
@@ -32,56 +35,61 @@ async def check(
         sandbox: where solution and cheats run; cheats need one that isolates.
         fast: leave the solution out.
     """
-    try:
-        task = spec.load(folder)
-    except TaskError as error:
-        yield failed("schema", str(error))
-        return
-    yield ok("schema", "every file is there and every field is right")
-    prepared = preparing.check(task)
-    for finding in prepared:
-        yield finding
-    try:
-        case = look(task, prepare(task))
-    except (TaskError, OSError, ValueError) as error:
-        if prepared[0].verdict == "ok":
-            yield failed("tables", f"the prepared tables cannot be read: {error}")
-        return
-    ids = twins.ids(case)
-    for finding in ids:
-        yield finding
-    if any(finding.verdict == "failed" for finding in ids):
-        return  # what follows matches rows by their ids
-    for pure in (
-        twins.rows,
-        twins.texts,
-        twins.files,
-        leaks.public_files,
-        leaks.columns,
-        leaks.order,
-    ):
-        for finding in pure(case):
-            yield finding
     async with Grader() as grader:
-        for graded in (board.sample, board.constant, board.oracle, board.empty):
-            for finding in await graded(case, grader):
-                yield finding
-        chosen, make = choose(sandbox)
-        if not make.isolated:  # type: ignore[attr-defined]
-            for name in IN_A_BOX[1:]:
-                yield not_run(
-                    name, f"the sandbox {chosen!r} isolates nothing; it takes a container"
-                )
-        else:
-            try:
-                for finding in await cheats.nothing_done(case, chosen, grader):
-                    yield finding
-                for finding in await cheats.check(case, chosen, grader):
-                    yield finding
-            except (SandboxError, KernelError) as error:
-                yield failed("container", str(error))
+        opened = open_folder(folder)
+        for finding in opened.findings:
+            yield finding
+        if opened.case is None:
+            return
+        async for finding in at_rest(opened.case, grader):
+            yield finding
+        async for finding in in_a_box(opened.case, sandbox, grader):
+            yield finding
         if fast:
             yield not_run("solution", "left out, as --fast asks")
             return
-        for finding in await board.solution(task, chosen, grader):
+        for finding in await board.solution(opened.case.task, sandbox, grader):
             yield finding
+
+
+def open_folder(folder: Path) -> Opened:
+    """Read and prepare it, and see that rows can be told apart by their ids."""
+    try:
+        task = spec.load(folder)
+    except TaskError as error:
+        return Opened(findings=[failed("schema", str(error))], case=None)
+    findings = [ok("schema", "every file is there and every field is right")]
+    findings += preparing.check(task)
+    try:
+        case = look(task, prepare(task))
+    except (TaskError, OSError, ValueError) as error:
+        if findings[-1].verdict == "ok":
+            findings.append(failed("tables", f"what was prepared cannot be read: {error}"))
+        return Opened(findings=findings, case=None)
+    findings += twins.ids(case)
+    return Opened(findings=findings, case=None if findings[-1].verdict == "failed" else case)
+
+
+async def at_rest(case: Case, grader: Grader) -> AsyncIterator[Finding]:
+    """What can be seen without running anything of the task."""
+    for look_at in DATA:
+        for finding in look_at(case):
+            yield finding
+    for grade in BOARD:
+        for finding in await grade(case, grader):
+            yield finding
+
+
+async def in_a_box(case: Case, sandbox: str, grader: Grader) -> AsyncIterator[Finding]:
+    """What an agent can do that does nothing, or that cheats."""
+    chosen, make = choose(sandbox)
+    try:
+        for finding in await cheats.nothing_done(case, chosen, grader):
+            yield finding
+        if not make.isolated:  # type: ignore[attr-defined]
+            yield not_run("cheats", f"the sandbox {chosen!r} isolates nothing; use a container")
+            return
+        for finding in await cheats.check(case, chosen, grader):
+            yield finding
+    except (SandboxError, KernelError) as error:
+        yield failed("container", str(error))

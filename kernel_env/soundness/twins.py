@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from kernel_env.soundness import alike
+from kernel_env.soundness import alike, chance
 from kernel_env.soundness.case import Case, numbers
 from kernel_env.soundness.finding import Finding, failed, not_applicable, not_run, ok
 
@@ -83,7 +83,7 @@ def rows(case: Case) -> list[Finding]:
         if not twins:
             how = f"none with fractions at {digits} digits and text without marks"
             return [*found, ok(near, how)]
-        if alike.chance_twins(*fewer) < 1:
+        if chance.is_surprising(len(twins), alike.chance_twins(*fewer)):
             how = f"once fractions are rounded to {digits} digits and text to its words"
             return [
                 *found,
@@ -93,7 +93,7 @@ def rows(case: Case) -> list[Finding]:
                     f" ({example(case, twins)}); keep such rows on one side of the split",
                 ),
             ]
-    return [*found, not_applicable(near, "rows have so few values that twins mean nothing")]
+    return [*found, not_applicable(near, "rows have so few values that chance makes twins")]
 
 
 def texts(case: Case) -> list[Finding]:
