@@ -3,7 +3,7 @@
 Each module is a group of checks; a check takes a `Case` and returns findings.
 """
 
-from kernel_env.soundness.check import check
 from kernel_env.soundness.finding import Finding
+from kernel_env.soundness.proof import check
 
 __all__ = ["Finding", "check"]

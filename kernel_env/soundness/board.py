@@ -1,5 +1,6 @@
 """Is the leaderboard what it should be, from the sample at its bottom to the oracle at its top?"""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -145,7 +146,7 @@ async def solution(task: Task, sandbox: str, grader: Grader) -> list[Finding]:
     check = "solution"
     if not task.solution.is_file():
         return [not_applicable(check, "there is no solution.ipynb")]
-    with TemporaryDirectory(prefix=f"{temporary.PREFIX}-") as folder:
+    with TemporaryDirectory(prefix=f"{temporary.PREFIX}{os.getpid()}-") as folder:
         plan = Plan(task=str(task.folder), agent="baseline", sandbox=sandbox, out=Path(folder))
         try:
             record = await run_episode(plan, grader=grader)

@@ -97,7 +97,7 @@ def is_surprising(count: int, expected: float) -> bool:
         return False
     if expected == 0:
         return True
-    exponent = count - expected + count * np.log(expected / count)
+    exponent = count - expected + count * (np.log(expected) - np.log(count))
     return bool(exponent < -np.log(ORDERS + 1))
 
 

@@ -23,7 +23,7 @@ from kernel_env.episode import Episode, open_episode
 from kernel_env.grading.process import Grader
 from kernel_env.soundness import probes
 from kernel_env.soundness.case import Case
-from kernel_env.soundness.finding import Finding, failed, ok
+from kernel_env.soundness.finding import Finding, failed, not_run, ok
 from kernel_env.step import Graded, Ran, Refused
 
 LINKS = ("a symbolic link", "a hard link", "a named pipe", "a device", "a socket", "a folder")
@@ -31,38 +31,54 @@ BUDGET = {"steps": 100, "seconds": 600, "cell_seconds": 60}
 SHOWN = 3
 
 
-async def nothing_done(case: Case, sandbox: str, grader: Grader) -> list[Finding]:
-    """An agent that hands in nothing has no score, no place and no reward."""
-    check = "empty agent"
-    async with playing(case, sandbox, grader) as episode:
-        await episode.act(ExecuteCode(code="pass"))
-        await episode.end()
-        record = episode.record
-    assert record is not None
-    scores = (record.public_score, record.private_score, record.position_public)
-    if scores != (None, None, None) or record.total_reward:
-        return [failed(check, f"handing in nothing scores {scores}; it must have no score at all")]
-    return [ok(check, "handing in nothing has no score, no place and no reward")]
+async def check(
+    case: Case, sandbox: str, grader: Grader, *, isolated: bool = True
+) -> AsyncIterator[Finding]:
+    """What comes of doing nothing, then of each cheat, in one box.
 
+    Args:
+        isolated: whether the sandbox should withstand; else only doing nothing is tried.
 
-async def check(case: Case, sandbox: str, grader: Grader) -> list[Finding]:
-    """All cheats in one container. Raises `SandboxError`, `KernelError`."""
+    Raises `SandboxError`, `KernelError`.
+    """
     word = f"canary-{secrets.token_hex(8)}"
     with on_the_host(word) as host_file:
         async with playing(case, sandbox, grader) as episode:
-            header, _, _ = case.prepared.answers.read_text(encoding="utf-8").partition("\n")
-            size = case.prepared.answers.stat().st_size
+            yield await nothing_done(episode)
+            if not isolated:
+                yield not_run(
+                    "cheats", f"the sandbox {sandbox!r} isolates nothing; use a container"
+                )
+                return
+            looked_for = looked_for_everywhere(case)
             paths = [*forbidden(case), str(host_file)]
-            return [
-                await tried(
-                    episode, "forbidden paths", probes.forbidden_paths, paths, size, header
-                ),
-                await tried(episode, "environment", probes.environment, word),
-                await tried(episode, "network", probes.network),
-                await tried(episode, "processes", probes.processes, word),
-                await forged(case, episode),
-                await linked(episode),
-            ]
+            yield await tried(episode, "forbidden paths", probes.forbidden_paths, paths)
+            yield await tried(episode, "answers", probes.answers, ["/"], *looked_for)
+            yield await tried(episode, "environment", probes.environment, word)
+            yield await tried(episode, "network", probes.network)
+            yield await tried(episode, "processes", probes.processes, word)
+            yield await forged(case, episode)
+            yield await linked(episode)
+
+
+async def nothing_done(episode: Episode) -> Finding:
+    """An agent that hands in nothing has no score, no place and no reward."""
+    check = "empty agent"
+    (idle,) = await episode.fork()
+    await idle.act(ExecuteCode(code="pass"))
+    await idle.end()
+    record = idle.record
+    assert record is not None
+    scores = (record.public_score, record.private_score, record.position_public)
+    if scores != (None, None, None) or record.total_reward:
+        return failed(check, f"handing in nothing scores {scores}; it must have no score at all")
+    return ok(check, "handing in nothing has no score, no place and no reward")
+
+
+def looked_for_everywhere(case: Case) -> tuple[int, str]:
+    """By what a copy of the answers is known: its size, and its first line."""
+    first, _, _ = case.prepared.answers.read_text(encoding="utf-8").partition("\n")
+    return case.prepared.answers.stat().st_size, first
 
 
 @asynccontextmanager

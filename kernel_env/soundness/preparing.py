@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,19 +13,23 @@ from kernel_env.tasks import Task
 from kernel_env.tasks import prepare as preparing
 
 CHECK = "prepare"
-TIMES = 2
+Sums = dict[str, object]
+"""What checksums.json holds: for each file its bytes and sha256."""
 
 
 def check(task: Task) -> list[Finding]:
-    """Prepare it into fresh folders and compare byte by byte, through the checksums."""
+    """Prepare it twice in fresh folders (a new cached copy is one) and compare all bytes."""
+    is_old = preparing.is_prepared(task)
     try:
         cached = preparing.prepare(task).public.parent
-        with TemporaryDirectory(prefix=f"{temporary.PREFIX}-") as fresh:
-            made = [made_afresh(task, Path(fresh) / str(number)) for number in range(TIMES)]
+        with TemporaryDirectory(prefix=f"{temporary.PREFIX}{os.getpid()}-") as fresh:
+            made = [made_afresh(task, Path(fresh) / str(n)) for n in range(2 if is_old else 1)]
     except (TaskError, OSError) as error:
         return [failed(CHECK, str(error))]
-    one, other = made
-    if different := differing(one, other):
+    written: Sums = json.loads((cached / "checksums.json").read_text())
+    if not is_old:
+        made.append(written)
+    if different := differing(made[0], made[1]):
         return [
             failed(
                 CHECK,
@@ -32,7 +37,6 @@ def check(task: Task) -> list[Finding]:
                 " same bytes: seed every random number, sort what a set or a folder lists",
             )
         ]
-    written = json.loads((cached / "checksums.json").read_text())
     if different := differing(written, sums_of(cached)):
         return [
             failed(
@@ -41,7 +45,7 @@ def check(task: Task) -> list[Finding]:
                 f" since it was prepared: remove {cached}",
             )
         ]
-    if different := differing(one, written):
+    if different := differing(made[0], written):
         return [
             failed(
                 CHECK,
@@ -49,19 +53,19 @@ def check(task: Task) -> list[Finding]:
                 f" (another version of pandas?): remove {cached}",
             )
         ]
-    return [ok(CHECK, f"{TIMES} times the same {len(one):,} files, as in the cached copy")]
+    return [ok(CHECK, f"twice the same {len(written):,} files, and the cached copy has them")]
 
 
-def made_afresh(task: Task, folder: Path) -> dict[str, object]:
+def made_afresh(task: Task, folder: Path) -> Sums:
     """The checksums of a copy of its own."""
     folder.mkdir(parents=True)
     preparing.check_raw(task)
     preparing.make(task, folder)
-    found: dict[str, object] = json.loads((folder / "checksums.json").read_text())
+    found: Sums = json.loads((folder / "checksums.json").read_text())
     return found
 
 
-def sums_of(folder: Path) -> dict[str, object]:
+def sums_of(folder: Path) -> Sums:
     """What checksums.json would say of the files that are there now."""
     return {
         str(path.relative_to(folder)): {
@@ -73,7 +77,7 @@ def sums_of(folder: Path) -> dict[str, object]:
     }
 
 
-def differing(one: dict[str, object], other: dict[str, object]) -> str:
+def differing(one: Sums, other: Sums) -> str:
     """The files that differ, the first by name; empty when none does."""
     names = sorted(name for name in {*one, *other} if one.get(name) != other.get(name))
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""

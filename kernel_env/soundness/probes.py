@@ -8,8 +8,8 @@ import os
 from typing import Any
 
 
-def forbidden_paths(paths: list[str], answers_bytes: int, answers_header: str) -> list[str]:
-    """Read what must not be read, and look for the answers everywhere."""
+def forbidden_paths(paths: list[str]) -> list[str]:
+    """Read what must not be read."""
     got = []
     for path in paths:
         try:
@@ -21,19 +21,25 @@ def forbidden_paths(paths: list[str], answers_bytes: int, answers_header: str) -
             got.append(path)
         except OSError:
             pass
-    for root, folders, names in os.walk("/"):
-        if root == "/":
-            folders[:] = [name for name in folders if name not in ("proc", "sys", "dev")]
-        for name in names:
-            path = os.path.join(root, name)
-            try:
-                if os.lstat(path).st_size != answers_bytes:
-                    continue
-                with open(path, "rb") as file:
-                    if file.read(len(answers_header)) == answers_header.encode():
-                        got.append(path)
-            except OSError:
-                pass
+    return got
+
+
+def answers(roots: list[str], size: int, first: str) -> list[str]:
+    """Look everywhere for a file of the answers' size that begins as they do."""
+    got = []
+    for top in roots:
+        for root, folders, names in os.walk(top):
+            if root == "/":
+                folders[:] = [name for name in folders if name not in ("proc", "sys", "dev")]
+            for name in names:
+                path = os.path.join(root, name)
+                try:
+                    if os.lstat(path).st_size == size:
+                        with open(path, "rb") as file:
+                            if file.read(len(first)) == first.encode():
+                                got.append(path)
+                except OSError:
+                    pass
     return got
 
 

@@ -83,13 +83,9 @@ async def at_rest(case: Case, grader: Grader) -> AsyncIterator[Finding]:
 async def in_a_box(case: Case, sandbox: str, grader: Grader) -> AsyncIterator[Finding]:
     """What an agent can do that does nothing, or that cheats."""
     chosen, make = choose(sandbox)
+    isolated: bool = make.isolated  # type: ignore[attr-defined]
     try:
-        for finding in await cheats.nothing_done(case, chosen, grader):
-            yield finding
-        if not make.isolated:  # type: ignore[attr-defined]
-            yield not_run("cheats", f"the sandbox {chosen!r} isolates nothing; use a container")
-            return
-        for finding in await cheats.check(case, chosen, grader):
+        async for finding in cheats.check(case, chosen, grader, isolated=isolated):
             yield finding
     except (SandboxError, KernelError) as error:
         yield failed("container", str(error))
