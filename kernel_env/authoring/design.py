@@ -219,9 +219,7 @@ def kind_of(target: "pd.Series[str]") -> tuple[Kind, str]:
     different, rows = target.nunique(), len(target)
     values = numbers(target)
     if different < 2:
-        raise UsageError(
-            f"{target.name!r} is {target.iloc[0]!r} in every row; nothing is to predict"
-        )
+        raise UsageError(f"{target.name!r} is {target.iloc[0]!r} in every row; there is no task")
     if different == 2:
         return "binary classification", f"{target.name!r} has two values"
     if values is None:
@@ -351,11 +349,11 @@ def check_moments(column: "pd.Series[str]") -> None:
     values = numbers(column)
     if values is None:
         try:
-            moments = pd.to_datetime(column)
-        except (ValueError, TypeError) as error:
-            said = " ".join(str(error).split()).partition(", at position")[0]
+            moments = pd.to_datetime(column.replace("", None), format="ISO8601", utc=True)
+        except ValueError as error:
             raise UsageError(
-                f"--split: {column.name!r} has cells that are no date: {said}"
+                f"--split: not all of {column.name!r} are moments; write them as numbers, or as"
+                " dates such as 2024-01-31 or 2024-01-31 23:59:59"
             ) from error
         missing, different = int(moments.isna().sum()), moments.nunique()
     else:

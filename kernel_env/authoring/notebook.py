@@ -76,7 +76,7 @@ def features(design: Design) -> str:
     moments = [c.name for c in design.columns if c.what.startswith("moment")]
     for name in moments:
         when += f"""\
-moment = pd.to_datetime(both.pop({quoted(name)}))
+moment = pd.to_datetime(both.pop({quoted(name)}), format="ISO8601", utc=True)
 for unit in ("year", "month", "dayofweek", "hour"):
     both[{quoted(name + " ")} + unit] = getattr(moment.dt, unit)
 """

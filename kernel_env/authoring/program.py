@@ -109,7 +109,9 @@ ORDERED = """\
 def moments(rows: pd.DataFrame) -> pd.Series:
     \"\"\"When each row was.\"\"\"
     numbers = pd.to_numeric(rows[TIME], errors="coerce")
-    return pd.to_datetime(rows[TIME]) if numbers.isna().any() else numbers
+    if numbers.notna().all():
+        return numbers
+    return pd.to_datetime(rows[TIME], format="ISO8601", utc=True)
 
 
 def ordered(table: pd.DataFrame) -> pd.DataFrame:
