@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 from kernel_env import temporary
 from kernel_env.errors import TaskError
-from kernel_env.soundness.finding import Finding, failed, ok
+from kernel_env.soundness.finding import Finding, failed, not_run, ok
 from kernel_env.tasks import Task
 from kernel_env.tasks import prepare as preparing
 
@@ -19,6 +19,8 @@ Sums = dict[str, object]
 
 def check(task: Task) -> list[Finding]:
     """Prepare it twice in fresh folders (a new cached copy is one) and compare all bytes."""
+    if what := preparing.missing(task):
+        return [not_run(CHECK, f"{what} is not here; {preparing.howto(task)}")]
     is_old = preparing.is_prepared(task)
     try:
         cached = preparing.prepare(task).public.parent
