@@ -136,7 +136,11 @@ def order(case: Case) -> list[Finding]:
         return [not_applicable(check, "there is no train.csv beside test.csv") for check in checks]
     if sorted_by := ordered_by(case.test, case.features):
         said = f"test.csv is sorted by {' and '.join(map(repr, sorted_by))}, which agents see"
-        return [not_applicable(check, said) for check in checks]
+        own_order = not ordered_by(case.test, case.ids)
+        return [
+            not_applicable(checks[0], said),
+            learned_from_ids(case, place=False) if own_order else not_applicable(checks[1], said),
+        ]
     return [neighbours_in_order(case), learned_from_ids(case)]
 
 
@@ -208,14 +212,17 @@ def orders_of(case: Case) -> Iterator[tuple[str, np.ndarray]]:
             yield from told(f"the times at which the files in {column!r} were written", by_time)
 
 
-def learned_from_ids(case: Case) -> Finding:
-    """Models that know row numbers and ids alone, learned on train, guess no better than chance."""
+def learned_from_ids(case: Case, *, place: bool = True) -> Finding:
+    """Models that know row numbers and ids alone, learned on train, guess no better than chance.
+
+    Without `place`, ids alone: where a row stands is no secret then.
+    """
     from sklearn.neighbors import KNeighborsRegressor
     from sklearn.tree import DecisionTreeRegressor
 
     check = "ids as features"
     assert case.train is not None
-    ours, theirs = nameless(case.train, case.ids), nameless(case.truth, case.ids)
+    ours, theirs = nameless(case.train, case.ids, place), nameless(case.truth, case.ids, place)
     models = {
         "a tree": DecisionTreeRegressor(min_samples_leaf=LEAF, random_state=0),
         "the nearest ids": KNeighborsRegressor(min(NEIGHBOURS, len(ours))),
@@ -223,7 +230,7 @@ def learned_from_ids(case: Case) -> Finding:
     for target in case.targets:
         answers = encoded(case, target)
         for name, model in models.items():
-            only = slice(1, 2) if name == "the nearest ids" else slice(None)
+            only = slice(0, 1) if name == "the nearest ids" else slice(None)
             said = model.fit(ours[:, only], answers["train"]).predict(theirs[:, only])
             found = chance.agreement(said.reshape(len(theirs), -1), answers["truth"])
             if not found.explains:
@@ -236,19 +243,21 @@ def learned_from_ids(case: Case) -> Finding:
     return ok(check, f"{' and '.join(models)} guess from row numbers and ids as chance does")
 
 
-def nameless(table: pd.DataFrame, ids: list[str]) -> np.ndarray:
-    """What is known of rows without their features: place, ids as numbers, remainders."""
-    place = np.arange(len(table))
-    columns: list[np.ndarray] = [place / len(table)]
+def nameless(table: pd.DataFrame, ids: list[str], place: bool) -> np.ndarray:
+    """What is known of rows without their features; the first id comes first."""
+    columns: list[np.ndarray] = []
     for column in ids:
         values = numbers(table[column])
         if values is None:  # the digits in it, else its first letters
             digits = table[column].str.extract(r"(\d+)")[0].astype(float)
-            letters = table[column].map(lambda text: int.from_bytes(text[:6].encode()[:6].ljust(6)))
+            letters = table[column].map(lambda text: int.from_bytes(text.encode()[:6].ljust(6)))
             values = digits.fillna(letters).to_numpy(dtype=float)
-        columns += [np.nan_to_num(values), *(np.nan_to_num(values) % n for n in PERIODS)]
+        values = np.nan_to_num(values)
+        columns += [values, *(values % n for n in PERIODS)]
         columns.append(table[column].str.len().to_numpy(dtype=float))
-    columns += [place % n for n in PERIODS]
+    if place:
+        row = np.arange(len(table))
+        columns += [row / len(table), *(row % n for n in PERIODS)]
     return np.column_stack(columns).astype(float)
 
 

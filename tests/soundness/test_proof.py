@@ -152,10 +152,11 @@ async def test_rows_in_the_order_of_a_column_that_agents_see_give_nothing_away(t
     change(tasks / "prepare.py", SPLIT, "    table = table.sort_values('x')\n" + SPLIT)
     task = spec.load(tasks)
 
-    found = leaks.order(look(task, prepare(task)))
+    order, ids = leaks.order(look(task, prepare(task)))
 
-    said = "test.csv is sorted by 'x', which agents see"
-    assert [(f.verdict, f.text) for f in found] == [("not applicable", said)] * 2
+    assert order.verdict == "not applicable"
+    assert order.text == "test.csv is sorted by 'x', which agents see"
+    assert ids.verdict == "ok"  # for these ids are not in that order
 
 
 FLAWS = {
