@@ -131,7 +131,13 @@ def forged_messages(words: str, grade: dict[str, Any]) -> list[str]:
         for ident in (None, kind.encode()):
             kernel.session.send(kernel.iopub_socket, kind, content, parent=parent, ident=ident)
     print(json.dumps(graded))  # noqa: T201
+    globals()["messages_sent"] = 2 * len(messages)
     return []
+
+
+def forged_messages_sent() -> list[str]:
+    """Whether the forger came to its end, in a later cell."""
+    return [f"{globals()[name]} messages" for name in ("messages_sent",) if name in globals()]
 
 
 def links(path: str, valid: str, how: str) -> list[str]:
