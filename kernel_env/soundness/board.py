@@ -10,7 +10,6 @@ import pandas as pd
 
 from kernel_env import temporary
 from kernel_env.errors import KernelEnvError, SubmissionError, TaskError
-from kernel_env.grading import leaderboard
 from kernel_env.grading.process import Grader
 from kernel_env.runner import Plan, run_episode
 from kernel_env.soundness.case import Case, numbers
@@ -32,10 +31,10 @@ class Standing:
 
     position: float
     """Share of the entries beaten, on the board where it is higher."""
-    lowest: float
-    """The same on the board where it is lower."""
     rank: int
     """On the board where it is worse."""
+    entries: int
+    """Of the smaller board; 0 for a task without one."""
     scores: str
     """Public / private, for people."""
 
@@ -47,12 +46,13 @@ async def standing(case: Case, table: pd.DataFrame, grader: Grader) -> Standing:
     assert scores.public is not None
     assert scores.private is not None
     board, up = case.task.leaderboard, case.task.scoring.higher_is_better
-    public = leaderboard.place(scores.public, board.public, higher_is_better=up)
-    private = leaderboard.place(scores.private, board.private, higher_is_better=up)
+    public = board.place(scores.public, "Public", higher_is_better=up)
+    private = board.place(scores.private, "Private", higher_is_better=up)
+    places = [place for place in (public, private) if place is not None]
     return Standing(
-        position=max(public.position, private.position),
-        lowest=min(public.position, private.position),
-        rank=max(public.rank, private.rank),
+        position=max((place.position for place in places), default=0.0),
+        rank=max((place.rank for place in places), default=1),
+        entries=min((place.entries for place in places), default=0),
         scores=f"{scores.public:.5g} / {scores.private:.5g}",
     )
 
@@ -68,11 +68,11 @@ async def sample(case: Case, grader: Grader) -> list[Finding]:
         return [failed(check, f"it is refused: {error}")]
     except TaskError as error:
         return [failed(check, str(error))]
-    if found.position > BOTTOM and len(case.task.leaderboard.public) < FEWEST:
-        return [not_applicable(check, f"valid, but {too_few(case)}")]
+    if found.position > BOTTOM and found.entries < FEWEST:
+        return [not_applicable(check, f"valid, but {too_few(found)}")]
     if found.position > BOTTOM:
-        return [failed(check, f"it {beats(case, found)}; it must say nothing of the answers")]
-    return [ok(check, f"valid, and {beats(case, found)}")]
+        return [failed(check, f"it {beats(found)}; it must say nothing of the answers")]
+    return [ok(check, f"valid, and {beats(found)}")]
 
 
 async def constant(case: Case, grader: Grader) -> list[Finding]:
@@ -93,18 +93,18 @@ async def constant(case: Case, grader: Grader) -> list[Finding]:
             best = ", ".join(map(str, said.values())), found
     if best is None:
         return [not_applicable(check, "the metric takes no constant")]
-    if best[1].position > BOTTOM and len(case.task.leaderboard.public) < FEWEST:
-        return [not_applicable(check, too_few(case))]
+    if best[1].position > BOTTOM and best[1].entries < FEWEST:
+        return [not_applicable(check, too_few(best[1]))]
     if best[1].position > BOTTOM:
         return [
             failed(
                 check,
-                f"saying {best[0]} for every row {beats(case, best[1])}; at most"
+                f"saying {best[0]} for every row {beats(best[1])}; at most"
                 f" {100 * BOTTOM:.0f} % is wanted: choose a metric that a constant cannot please,"
                 " or make the board anew",
             )
         ]
-    return [ok(check, f"the best, {best[0]}, {beats(case, best[1])}")]
+    return [ok(check, f"the best, {best[0]}, {beats(best[1])}")]
 
 
 def constants(case: Case, train: pd.DataFrame) -> list[dict[str, str | float]]:
@@ -129,12 +129,14 @@ async def oracle(case: Case, grader: Grader) -> list[Finding]:
         found = await standing(case, case.answers, grader)
     except (SubmissionError, TaskError) as error:
         return [failed(check, f"the answers cannot be graded: {error}")]
+    if not found.entries:
+        return [not_applicable(check, f"scores {found.scores}; there is no leaderboard")]
     if found.rank > 1:
         return [
             failed(
                 check,
                 f"the answers themselves score {found.scores} and are only number {found.rank} of"
-                f" {len(case.task.leaderboard.public)}; look at the metric's direction, the answers"
+                f" {found.entries}; look at the metric's direction, the answers"
                 " and leaderboard.csv",
             )
         ]
@@ -155,24 +157,28 @@ async def solution(task: Task, sandbox: str, grader: Grader) -> list[Finding]:
     if record.error or record.status != "finished":
         why = record.error or f"its episode ended as {record.status!r}"
         return [failed(check, f"solution.ipynb did not run to its end: {why}")]
-    if record.position_public is None or record.position_private is None:
+    if record.public_score is None or record.private_score is None:
         return [failed(check, "solution.ipynb leaves no valid submission")]
-    shares = f"{100 * record.position_public:.0f} % / {100 * record.position_private:.0f} %"
-    said = f"it scores {record.public_score:.5g} / {record.private_score:.5g} and beats {shares}"
-    if min(record.position_public, record.position_private) <= MIDDLE:
+    positions = [p for p in (record.position_public, record.position_private) if p is not None]
+    shares = " / ".join(f"{100 * position:.0f} %" for position in positions)
+    said = f"it scores {record.public_score:.5g} / {record.private_score:.5g}"
+    if not positions:
+        return [not_applicable(check, f"{said}; there is no leaderboard")]
+    said = f"{said} and beats {shares}"
+    if min(positions) <= MIDDLE:
         return [
             failed(check, f"{said} of the board; more than half is wanted: better the notebook")
         ]
     return [ok(check, f"{said} of the board, in {record.seconds:.0f} s")]
 
 
-def too_few(case: Case) -> str:
+def too_few(found: Standing) -> str:
     """Why nothing can be said of the board's bottom."""
-    entries = len(case.task.leaderboard.public)
-    return f"a board of {entries} has no bottom quarter: run kernel-env tasks population"
+    return f"a board of {found.entries} has no bottom quarter: run kernel-env tasks population"
 
 
-def beats(case: Case, found: Standing) -> str:
+def beats(found: Standing) -> str:
     """A standing in words."""
-    share = f"{100 * found.position:.0f} %"
-    return f"scores {found.scores} and beats {share} of {len(case.task.leaderboard.public)} entries"
+    return (
+        f"scores {found.scores} and beats {100 * found.position:.0f} % of {found.entries} entries"
+    )

@@ -9,7 +9,7 @@ from kernel_env.grading.process import Grader
 from kernel_env.sandbox.choose import choose
 from kernel_env.soundness import board, cheats, leaks, preparing, twins
 from kernel_env.soundness.case import Case, look
-from kernel_env.soundness.finding import Finding, failed, not_run, ok
+from kernel_env.soundness.finding import Finding, failed, not_applicable, not_run, ok
 from kernel_env.tasks import spec
 from kernel_env.tasks.prepare import prepare
 
@@ -60,6 +60,9 @@ def open_folder(folder: Path) -> Opened:
         return Opened(findings=[failed("schema", str(error))], case=None)
     findings = [ok("schema", "every file is there and every field is right")]
     findings += preparing.check(task)
+    if task.scoring.form.is_free:
+        why = "the task's grade.py reads submissions itself, so there are no columns to look at"
+        return Opened(findings=[*findings, not_applicable("tables", why)], case=None)
     try:
         case = look(task, prepare(task))
     except (TaskError, OSError, ValueError) as error:
