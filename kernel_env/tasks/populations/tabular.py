@@ -1,18 +1,18 @@
-"""The reference population of tabular classification: thirty pipelines of rising skill.
+"""The reference population of tabular tasks: a fixed pool of pipelines of rising skill.
 
 Run inside a task's container, on exactly what an agent gets, never the answers:
 
     python tabular.py '{"data": "/data", "out": "/workspace/predictions",
-                        "kind": "binary classification", "id": "id", "target": "income", "seed": 0}'
+                        "kind": "binary classification", "metric": "roc_auc",
+                        "id": "id", "target": "income", "seed": 0}'
 
 It writes one submission per entry and `entries.json`, which says the seed and the
 seconds of each. The same versions of the libraries give the same bytes on each run:
-every entry has the same seed and one thread.
+every entry has the same seed and one thread. What the entries are stands beside:
+`tabular_classification.py`, `tabular_regression.py`.
 
 The pool is part of a leaderboard's meaning. Changing an entry changes what "beats
 85 % of reference pipelines" says, so raise `VERSION` and make the leaderboards anew.
-The boostings' settings were chosen by cross-validation on the training rows of
-adult-income and image-segment together, and are the same for every task.
 """
 
 import json
@@ -20,49 +20,18 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from lightgbm import LGBMClassifier
-from sklearn.compose import make_column_selector, make_column_transformer
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.dummy import DummyClassifier
-from sklearn.ensemble import (
-    AdaBoostClassifier,
-    BaggingClassifier,
-    ExtraTreesClassifier,
-    HistGradientBoostingClassifier,
-    RandomForestClassifier,
-    StackingClassifier,
-    VotingClassifier,
-)
-from sklearn.feature_selection import SelectKBest, f_classif
-from sklearn.impute import SimpleImputer
-from sklearn.kernel_approximation import Nystroem
-from sklearn.linear_model import LogisticRegression
-from sklearn.naive_bayes import BernoulliNB, GaussianNB
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.neural_network import MLPClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import (
-    KBinsDiscretizer,
-    LabelEncoder,
-    OneHotEncoder,
-    OrdinalEncoder,
-    QuantileTransformer,
-    SplineTransformer,
-    StandardScaler,
-)
-from sklearn.tree import DecisionTreeClassifier
+import tabular_classification as classification
+import tabular_regression as regression
+from tabular_columns import Model
 from threadpoolctl import threadpool_limits
-from xgboost import XGBClassifier
 
 VERSION = 1
-
-Model = Any
-"""Whatever has scikit-learn's `fit` and `predict_proba`; these libraries carry no types."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,19 +40,45 @@ class Table:
 
     train: pd.DataFrame
     """Features alone: numbers as floats, everything else as pandas categories."""
-    labels: np.ndarray
-    """Classes of the training rows, numbered from 0 in sorted order."""
-    classes: np.ndarray
-    """What the numbers stand for."""
+    target: pd.Series
+    """Of the training rows."""
     test: pd.DataFrame
     ids: pd.Series
     """Of the test rows."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """The entries for a kind of task, and how to ask one for a prediction."""
+
+    entries: dict[str, Callable[[int], Model]]
+    """Name of an entry → how to build it from a seed. Run in this order."""
+    predict: Callable[[Model, pd.DataFrame, pd.Series, pd.DataFrame], np.ndarray]
+    """(model, train, target, test) → what to submit."""
+
+
+def pool(kind: str, metric: str) -> Pool:
+    """The pool for a kind of task."""
+    match kind:
+        case "binary classification" | "multiclass classification":
+            binary = kind.startswith("binary")
+            return Pool(
+                entries=classification.POOL, predict=partial(classification.predict, binary=binary)
+            )
+        case "regression":
+            return Pool(
+                entries=regression.pool(metric), predict=partial(regression.predict, metric=metric)
+            )
+        case _:
+            raise SystemExit(
+                f"kind is {kind!r}; these pools are for binary classification,"
+                " multiclass classification and regression"
+            )
+
+
 def read(data: Path, id_column: str, target: str) -> Table:
     """Read train.csv and test.csv; a category has the same code in both."""
     train, test = pd.read_csv(data / "train.csv"), pd.read_csv(data / "test.csv")
-    coder = LabelEncoder().fit(train[target])
     both = pd.concat([train.drop(columns=target), test], ignore_index=True)
     features = both.drop(columns=id_column)
     for name in features:
@@ -91,226 +86,25 @@ def read(data: Path, id_column: str, target: str) -> Table:
         features[name] = features[name].astype("float64" if is_number else "category")
     return Table(
         train=features.iloc[: len(train)],
-        labels=coder.transform(train[target]),
-        classes=coder.classes_,
+        target=train[target],
         test=features.iloc[len(train) :],
         ids=test[id_column],
     )
 
 
-NUMBERS = make_column_selector(dtype_include="number")
-CATEGORIES = make_column_selector(dtype_include="category")
-
-
-def numbers_only() -> Model:
-    """The numeric columns, standardised."""
-    return make_column_transformer((make_pipeline(SimpleImputer(), StandardScaler()), NUMBERS))
-
-
-def codes() -> Model:
-    """Every column as one number; a category's is its place in the alphabet."""
-    coder = OrdinalEncoder(
-        handle_unknown="use_encoded_value", unknown_value=-2, encoded_missing_value=-1
-    )
-    return make_column_transformer((SimpleImputer(), NUMBERS), (coder, CATEGORIES))
-
-
-def one_hot(*numbers: Model) -> Model:
-    """A column of 0 and 1 for each category; numbers go through the given steps."""
-    steps = make_pipeline(SimpleImputer(), *(numbers or [StandardScaler()]))
-    coder = OneHotEncoder(handle_unknown="ignore", min_frequency=5, sparse_output=False)
-    return make_column_transformer((steps, NUMBERS), (coder, CATEGORIES))
-
-
-def bins() -> Model:
-    """Numbers cut into ten bins of equal counts, as 0 and 1."""
-    return KBinsDiscretizer(
-        10, encode="onehot-dense", quantile_method="averaged_inverted_cdf", subsample=None
-    )
-
-
-def best_columns(count: int) -> Model:
-    """The columns whose means differ most between the classes."""
-    return make_pipeline(codes(), SelectKBest(f_classif, k=count))
-
-
-def nystroem(seed: int) -> Model:
-    """A radial-basis kernel, approximated from 300 training rows."""
-    return Nystroem(gamma=0.05, n_components=300, random_state=seed)
-
-
-def lightgbm(seed: int, **settings: Any) -> Model:
-    """LightGBM as it must be set to give the same trees each time."""
-    fixed: dict[str, Any] = {
-        "deterministic": True,
-        "force_row_wise": True,
-        "n_jobs": 1,
-        "verbosity": -1,
-    }
-    return LGBMClassifier(random_state=seed, **fixed, **settings)
-
-
-def xgboost(seed: int, **settings: Any) -> Model:
-    """XGBoost on one thread."""
-    return XGBClassifier(random_state=seed, nthread=1, enable_categorical=True, **settings)
-
-
-def histogram_boosting(seed: int, **settings: Any) -> Model:
-    """scikit-learn's own boosting of histograms; it splits on sets of categories."""
-    return HistGradientBoostingClassifier(
-        random_state=seed, categorical_features="from_dtype", **settings
-    )
-
-
-def tuned_lightgbm(seed: int) -> Model:
-    """Many small steps; small leaves, so that rare values may matter."""
-    return lightgbm(
-        seed,
-        n_estimators=400,
-        learning_rate=0.06,
-        num_leaves=15,
-        min_child_samples=10,
-        colsample_bytree=0.4,
-        reg_lambda=1.0,
-        max_cat_to_onehot=64,
-    )
-
-
-def tuned_xgboost(seed: int) -> Model:
-    """The same idea in XGBoost."""
-    return xgboost(
-        seed,
-        n_estimators=600,
-        learning_rate=0.05,
-        max_depth=5,
-        colsample_bytree=0.3,
-        max_cat_to_onehot=64,
-    )
-
-
-def tuned_histogram_boosting(seed: int) -> Model:
-    """Small leaves again, on half of the columns for each split."""
-    return histogram_boosting(
-        seed,
-        max_iter=200,
-        learning_rate=0.1,
-        max_leaf_nodes=15,
-        min_samples_leaf=10,
-        l2_regularization=1.0,
-        max_features=0.5,
-    )
-
-
-def tuned_boostings(seed: int) -> list[tuple[str, Model]]:
-    """One of each library."""
-    return [
-        ("lightgbm", tuned_lightgbm(seed)),
-        ("xgboost", tuned_xgboost(seed)),
-        ("histogram-boosting", tuned_histogram_boosting(seed)),
-    ]
-
-
-def extra_trees(seed: int) -> Model:
-    """Trees with random cuts, kept from learning single rows by heart."""
-    trees = ExtraTreesClassifier(200, min_samples_leaf=2, max_features=0.5, random_state=seed)
-    return make_pipeline(codes(), trees)
-
-
-def boosting_blend(seed: int) -> Model:
-    """The mean of three boostings' probabilities."""
-    return VotingClassifier(tuned_boostings(seed), voting="soft")
-
-
-def stack(seed: int) -> Model:
-    """A regression that learns on held-out rows whom to trust, forest and boostings."""
-    members = [*tuned_boostings(seed), ("extra-trees", extra_trees(seed))]
-    return StackingClassifier(members, LogisticRegression(max_iter=500), cv=3)
-
-
-POOL: dict[str, Callable[[int], Model]] = {
-    # Hardly a model
-    "constant": lambda seed: DummyClassifier(random_state=seed),
-    "stump": lambda seed: make_pipeline(
-        codes(), DecisionTreeClassifier(max_depth=1, random_state=seed)
-    ),
-    "one-column-tree": lambda seed: make_pipeline(
-        best_columns(1), DecisionTreeClassifier(min_samples_leaf=20, random_state=seed)
-    ),
-    "two-level-tree": lambda seed: make_pipeline(
-        codes(), DecisionTreeClassifier(max_depth=2, random_state=seed)
-    ),
-    # Textbook methods
-    "naive-bayes-numbers": lambda _: make_pipeline(numbers_only(), GaussianNB()),
-    "naive-bayes-bins": lambda _: make_pipeline(one_hot(bins()), BernoulliNB()),
-    "nearest-neighbour": lambda _: make_pipeline(one_hot(), KNeighborsClassifier(1)),
-    "neighbours-numbers": lambda _: make_pipeline(numbers_only(), KNeighborsClassifier(15)),
-    "neighbours": lambda _: make_pipeline(one_hot(), KNeighborsClassifier(15, weights="distance")),
-    "full-tree": lambda seed: make_pipeline(codes(), DecisionTreeClassifier(random_state=seed)),
-    "pruned-tree": lambda seed: make_pipeline(
-        codes(), DecisionTreeClassifier(min_samples_leaf=10, ccp_alpha=1e-4, random_state=seed)
-    ),
-    "linear-discriminant": lambda _: make_pipeline(one_hot(), LinearDiscriminantAnalysis()),
-    "logistic-numbers": lambda _: make_pipeline(numbers_only(), LogisticRegression(max_iter=500)),
-    "logistic": lambda _: make_pipeline(one_hot(), LogisticRegression(max_iter=500)),
-    # A feature engineer at work
-    "logistic-splines": lambda seed: make_pipeline(
-        one_hot(QuantileTransformer(random_state=seed), SplineTransformer(6)),
-        LogisticRegression(max_iter=500),
-    ),
-    "kernel-logistic": lambda seed: make_pipeline(
-        one_hot(), nystroem(seed), LogisticRegression(C=10, max_iter=500)
-    ),
-    "neural-network": lambda seed: make_pipeline(
-        one_hot(),
-        MLPClassifier((64,), alpha=1e-2, early_stopping=True, max_iter=300, random_state=seed),
-    ),
-    # Many trees
-    "bagged-trees": lambda seed: make_pipeline(codes(), BaggingClassifier(random_state=seed)),
-    "random-forest": lambda seed: make_pipeline(codes(), RandomForestClassifier(random_state=seed)),
-    "extra-trees": extra_trees,
-    "adaboost": lambda seed: make_pipeline(
-        codes(),
-        AdaBoostClassifier(
-            DecisionTreeClassifier(max_depth=2), n_estimators=100, random_state=seed
-        ),
-    ),
-    # Boosting
-    "lightgbm-six-columns": lambda seed: make_pipeline(best_columns(6), lightgbm(seed)),
-    "lightgbm": lightgbm,
-    "xgboost": xgboost,
-    "histogram-boosting": histogram_boosting,
-    "lightgbm-tuned": tuned_lightgbm,
-    "xgboost-tuned": tuned_xgboost,
-    "histogram-boosting-tuned": tuned_histogram_boosting,
-    # Several together
-    "boosting-blend": boosting_blend,
-    "stack": stack,
-}
-"""Name of an entry → how to build it from a seed. Made in this order."""
-
-
-def predict(model: Model, table: Table, kind: str) -> np.ndarray:
-    """Fit and predict: the second class's probability for a binary task, else class names."""
-    probability = model.fit(table.train, table.labels).predict_proba(table.test)
-    if kind == "binary classification":
-        return np.asarray(probability[:, 1], dtype=float)
-    return np.asarray(table.classes[probability.argmax(axis=1)])
-
-
 def main(request: dict[str, Any]) -> None:
     """Write every entry's submission, then the list of them."""
-    out, kind, seed = Path(request["out"]), request["kind"], request["seed"]
-    if kind not in ("binary classification", "multiclass classification"):
-        raise SystemExit(f"kind is {kind!r}; this pool is for binary or multiclass classification")
+    out, seed = Path(request["out"]), request["seed"]
+    runs = pool(request["kind"], request["metric"])
     table = read(Path(request["data"]), request["id"], request["target"])
     out.mkdir(parents=True, exist_ok=True)
     entries = []
-    for name, build in POOL.items():
+    for name, build in runs.entries.items():
         if request.get("only") and name not in request["only"]:
             continue
         start = time.perf_counter()
         with threadpool_limits(1):
-            prediction = predict(build(seed), table, kind)
+            prediction = runs.predict(build(seed), table.train, table.target, table.test)
         runtime_s = round(time.perf_counter() - start, 2)
         submission = pd.DataFrame({request["id"]: table.ids, request["target"]: prediction})
         submission.to_csv(
