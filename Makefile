@@ -25,7 +25,7 @@ bench: $(READY)  ## what an action costs on this machine
 	@$(CLI) bench
 
 leaderboards: $(READY)  ## run the reference populations again
-	@$(CLI) tasks population adult-income image-segment --write
+	@$(CLI) tasks population $(notdir $(patsubst %/task.toml,%,$(wildcard tasks/*/task.toml))) --write
 
 lint: $(READY)  ## format, rules, types, layers
 	$(PY) -m ruff format --check

@@ -1,0 +1,33 @@
+"""Leaderboards can be made again: a sample of each pool gives the scores that are committed."""
+
+import csv
+
+import pytest
+
+from kernel_env.runner.population import population
+from kernel_env.tasks import catalog
+
+SAMPLES = {
+    "adult-income": ("constant", "two-level-tree", "logistic-numbers", "lightgbm-six-columns"),
+    "image-segment": ("constant", "nearest-neighbour", "logistic-splines", "random-forest"),
+    "ames-housing": ("median", "pruned-tree-log", "ridge", "ridge-log", "lightgbm-log"),
+}
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("name", SAMPLES)
+async def test_a_sample_of_the_leaderboard_is_made_again_exactly(name: str) -> None:
+    task = catalog.find(name)
+    with (task.folder / "leaderboard.csv").open(newline="") as file:
+        board = {row["entry"]: row for row in csv.DictReader(file)}
+
+    entries = await population(task, "docker", only=SAMPLES[name])
+
+    assert {entry.entry for entry in entries} == set(SAMPLES[name])
+    for entry in entries:
+        row = board[entry.entry]
+        assert entry.public_score == float(row["public_score"])
+        assert entry.private_score == float(row["private_score"])
+    assert [e.public_score for e in entries] == sorted(
+        (e.public_score for e in entries), reverse=task.scoring.higher_is_better
+    )
