@@ -112,7 +112,7 @@ def read(data: Path, id_column: str, target: str) -> tuple[pd.DataFrame, pd.Data
     """train.csv, test.csv and the name of the one column of text that both have."""
     train, test = pd.read_csv(data / "train.csv"), pd.read_csv(data / "test.csv")
     texts = [
-        name
+        str(name)
         for name in test
         if name not in (id_column, target) and not pd.api.types.is_numeric_dtype(test[name])
     ]
@@ -235,7 +235,13 @@ def pool(*, classes: bool) -> dict[str, Callable[[Problem], np.ndarray]]:
 
     def network(seed: int) -> Model:
         kind = MLPClassifier if classes else MLPRegressor
-        return kind(hidden_layer_sizes=(50,), alpha=1e-2, early_stopping=True, max_iter=100, random_state=seed)
+        return kind(
+            hidden_layer_sizes=(50,),
+            alpha=1e-2,
+            early_stopping=True,
+            max_iter=100,
+            random_state=seed,
+        )
 
     def descent(seed: int) -> Model:
         if classes:

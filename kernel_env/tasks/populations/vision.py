@@ -58,7 +58,7 @@ PIXEL = re.compile(r"\D*\d+")
 LARGEST = 32
 """Pixels along a side of what models see; larger pictures are averaged down."""
 THUMB, CELLS, DIRECTIONS, SHADES = 8, 7, 8, 16
-COMPONENTS = 50
+COMPONENTS = 80
 
 
 class Pictures:
@@ -85,23 +85,25 @@ class Pictures:
         self.features: dict[str, Callable[[], Pair]] = {
             name: functools.partial(self.of_both, function) for name, function in made.items()
         }
-        self.features["components"] = functools.partial(self.components, made["pixels"])
+        for name in ("pixels", "upright", "gradients"):
+            self.features[f"{name}-pressed"] = functools.partial(self.pressed, made[name])
 
     def of_both(self, function: Callable[[np.ndarray], np.ndarray]) -> Pair:
         """The same of the training and of the test pictures."""
         return Pair(train=function(self.train), test=function(self.test))
 
-    def components(self, pixels: Callable[[np.ndarray], np.ndarray]) -> Pair:
-        """The pixels along the fifty directions in which training pictures differ most."""
-        both = self.of_both(pixels)
-        press = PCA(COMPONENTS, svd_solver="covariance_eigh")
+    def pressed(self, function: Callable[[np.ndarray], np.ndarray]) -> Pair:
+        """The same along the directions in which the training pictures differ most."""
+        both = self.of_both(function)
+        press = PCA(COMPONENTS, svd_solver="randomized", random_state=self.seed)
         return Pair(train=press.fit_transform(both.train), test=press.transform(both.test))
 
 
 def read(data: Path, id_column: str, target: str) -> tuple[pd.DataFrame, pd.DataFrame, Any]:
     """train.csv, test.csv, and a function from rows of them to pictures."""
     train, test = pd.read_csv(data / "train.csv"), pd.read_csv(data / "test.csv")
-    columns = [name for name in test if PIXEL.fullmatch(name) and name not in (id_column, target)]
+    names = [str(name) for name in test if name not in (id_column, target)]
+    columns = [name for name in names if PIXEL.fullmatch(name)]
     side = math.isqrt(len(columns))
     if columns and side**2 == len(columns):
         return (
@@ -200,7 +202,12 @@ def upright(pictures: np.ndarray) -> np.ndarray:
         offset = np.array([row, column]) - shear @ middle
         for channel in range(pictures.shape[3]):
             scipy.ndimage.affine_transform(
-                one[..., channel], shear, offset, out[..., channel], order=1, mode="nearest"
+                one[..., channel],
+                shear,
+                offset,
+                output=out[..., channel],
+                order=1,
+                mode="nearest",
             )
     return made
 
@@ -232,7 +239,15 @@ def gradients(pictures: np.ndarray) -> np.ndarray:
     return flat(blocks / scale)
 
 
-class Margins(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class Wrapper(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A classifier made of another one; it predicts the likeliest class."""
+
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        """The class of the highest chance."""
+        return np.asarray(self.classes_[self.predict_proba(rows).argmax(axis=1)])
+
+
+class Margins(Wrapper):
     """A support vector machine whose margins are read as chances, so that it can be blended."""
 
     def __init__(self, machine: Model) -> None:
@@ -252,7 +267,7 @@ class Margins(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.asarray(softmax(2 * margin, axis=1))
 
 
-class Shifted(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class Shifted(Wrapper):
     """A classifier that also learns each picture moved by a pixel up, down, left and right."""
 
     def __init__(self, classifier: Model, shape: tuple[int, int, int]) -> None:
@@ -275,8 +290,18 @@ class Shifted(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 def lightgbm(seed: int, **settings: Any) -> Model:
     """LightGBM as it must be set to give the same trees each time."""
-    fixed = {"deterministic": True, "force_row_wise": True, "n_jobs": 1, "verbosity": -1}
-    quick = {"n_estimators": 60, "learning_rate": 0.15, "num_leaves": 8, "colsample_bytree": 0.2}
+    fixed: dict[str, Any] = {
+        "deterministic": True,
+        "force_row_wise": True,
+        "n_jobs": 1,
+        "verbosity": -1,
+    }
+    quick: dict[str, Any] = {
+        "n_estimators": 60,
+        "learning_rate": 0.15,
+        "num_leaves": 8,
+        "colsample_bytree": 0.2,
+    }
     return LGBMClassifier(random_state=seed, **fixed, **(quick | settings))
 
 
@@ -324,26 +349,27 @@ def pool(shape: tuple[int, int, int]) -> dict[str, Callable[[Problem], np.ndarra
             ("pixels",), lambda _: make_pipeline(Binarizer(threshold=0.5), BernoulliNB())
         ),
         "pixels-gaussian": Recipe(("thumbs",), lambda _: GaussianNB(var_smoothing=1e-2)),
-        "nearest-centroid": Recipe(("pixels",), lambda _: NearestCentroid()),
+        "nearest-centroid": Recipe(("pixels-pressed",), lambda _: NearestCentroid()),
         "pixels-tree": Recipe(("pixels",), lambda seed: DecisionTreeClassifier(random_state=seed)),
         "nearest-neighbour-thumbs": Recipe(("thumbs",), lambda _: KNeighborsClassifier(1)),
         "nearest-neighbour": Recipe(("pixels",), lambda _: KNeighborsClassifier(1)),
         "neighbours": Recipe(
-            ("components",), lambda _: KNeighborsClassifier(5, weights="distance")
+            ("pixels-pressed",), lambda _: KNeighborsClassifier(5, weights="distance")
         ),
         "neighbours-upright": Recipe(
-            ("upright",), lambda _: KNeighborsClassifier(5, weights="distance")
+            ("upright-pressed",), lambda _: KNeighborsClassifier(5, weights="distance")
         ),
         "linear-discriminant": Recipe(
             ("thumbs",), lambda _: LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1)
         ),
         "quadratic-discriminant": Recipe(
-            ("components",), lambda _: QuadraticDiscriminantAnalysis(reg_param=0.2)
+            ("pixels-pressed",),
+            lambda _: QuadraticDiscriminantAnalysis(solver="eigen", shrinkage=0.2),
         ),
         "thumbs-logistic": Recipe(("thumbs",), lambda _: logistic(0.1)),
         "pixels-logistic": Recipe(("pixels",), lambda _: logistic(0.003)),
-        "components-network": Recipe(
-            ("components",),
+        "pixels-network": Recipe(
+            ("pixels-pressed",),
             lambda seed: make_pipeline(
                 StandardScaler(), MLPClassifier((100,), alpha=1, max_iter=60, random_state=seed)
             ),
@@ -355,15 +381,15 @@ def pool(shape: tuple[int, int, int]) -> dict[str, Callable[[Problem], np.ndarra
         "thumbs-colours-forest": Recipe(("thumbs", "colours", "moments"), extra_trees),
         "thumbs-boosting": Recipe(("thumbs", "colours", "moments"), lightgbm),
         # Support vectors, edges, shifts
-        "pixels-support-vectors": Recipe(("components",), lambda _: support_vectors(C=3)),
-        "upright-support-vectors": Recipe(("upright",), lambda _: support_vectors(C=3)),
+        "pixels-support-vectors": Recipe(("pixels-pressed",), lambda _: support_vectors(C=3)),
+        "upright-support-vectors": Recipe(("upright-pressed",), lambda _: support_vectors(C=3)),
         "gradients-logistic": Recipe(("gradients",), lambda _: logistic(0.001)),
         "gradients-linear-machine": Recipe(
             ("gradients",), lambda seed: Margins(LinearSVC(C=0.01, random_state=seed))
         ),
         "gradients-forest": Recipe(("gradients", "colours"), extra_trees),
         "gradients-support-vectors": Recipe(
-            ("gradients", "colours"), lambda _: support_vectors(C=3)
+            ("gradients-pressed", "colours"), lambda _: support_vectors(C=3)
         ),
         "shifted-neighbours": Recipe(
             ("pixels",), lambda _: Shifted(KNeighborsClassifier(3, weights="distance"), shape)
