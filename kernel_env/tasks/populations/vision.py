@@ -1,4 +1,4 @@
-"""The reference population of tasks on pictures: thirty-three pipelines of rising skill.
+"""The reference population of tasks on pictures: thirty-four pipelines of rising skill.
 
 Run inside a task's container, on exactly what an agent gets, never the answers:
 
