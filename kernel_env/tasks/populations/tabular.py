@@ -17,7 +17,6 @@ The pool is part of a leaderboard's meaning. Changing an entry changes what "bea
 
 import json
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -28,8 +27,8 @@ import numpy as np
 import pandas as pd
 import tabular_classification as classification
 import tabular_regression as regression
+from pool import run
 from tabular_columns import Model
-from threadpoolctl import threadpool_limits
 
 VERSION = 1
 
@@ -57,7 +56,7 @@ class Pool:
     """(model, train, target, test) → what to submit."""
 
 
-def pool(kind: str, metric: str) -> Pool:
+def pool_for(kind: str, metric: str) -> Pool:
     """The pool for a kind of task."""
     match kind:
         case "binary classification" | "multiclass classification":
@@ -94,24 +93,13 @@ def read(data: Path, id_column: str, target: str) -> Table:
 
 def main(request: dict[str, Any]) -> None:
     """Write every entry's submission, then the list of them."""
-    out, seed = Path(request["out"]), request["seed"]
-    runs = pool(request["kind"], request["metric"])
+    these = pool_for(request["kind"], request["metric"])
     table = read(Path(request["data"]), request["id"], request["target"])
-    out.mkdir(parents=True, exist_ok=True)
-    entries = []
-    for name, build in runs.entries.items():
-        if request.get("only") and name not in request["only"]:
-            continue
-        start = time.perf_counter()
-        with threadpool_limits(1):
-            prediction = runs.predict(build(seed), table.train, table.target, table.test)
-        runtime_s = round(time.perf_counter() - start, 2)
-        submission = pd.DataFrame({request["id"]: table.ids, request["target"]: prediction})
-        submission.to_csv(
-            out / f"{name}.csv", index=False, lineterminator="\n", float_format="%.9g"
-        )
-        entries.append({"entry": name, "seed": seed, "runtime_s": runtime_s})
-    (out / "entries.json").write_text(json.dumps(entries, indent=1) + "\n")
+
+    def entry(build: Callable[[int], Model]) -> Callable[[], np.ndarray]:
+        return lambda: these.predict(build(request["seed"]), table.train, table.target, table.test)
+
+    run(request, table.ids, {name: entry(build) for name, build in these.entries.items()})
 
 
 if __name__ == "__main__":
