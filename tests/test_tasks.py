@@ -37,9 +37,9 @@ def test_no_row_is_in_train_and_in_test(name: str) -> None:
 
     task = catalog.find(name)
     prepared = prepare(task)
-    train = pd.read_csv(prepared.public / "train.csv")
-    test = pd.read_csv(prepared.public / "test.csv")
-    answers = pd.read_csv(prepared.answers)
+    train = pd.read_csv(prepared.public / "train.csv", dtype=str)
+    test = pd.read_csv(prepared.public / "test.csv", dtype=str)
+    answers = pd.read_csv(prepared.answers, dtype=str)
 
     features = [c for c in test.columns if c != "id"]
     if features:  # otherwise they are in a file beside
