@@ -162,11 +162,20 @@ class Live:
             cell = await scratch.try_out(code, self.box, self._open_seat, timeout_s=timeout_s)
         else:
             try:
-                standby, files = await self._now()
-                cell = await self.seat.try_out(standby, files, code, timeout_s=timeout_s)
+                cell = await self._tried(code, timeout_s)
             except KernelError as error:  # it is the agent's doing: no process, no descriptor, …
                 cell = scratch.not_tried(str(error))
         return told(replace(cell, execution_count=None), recovery)
+
+    async def _tried(self, code: str, timeout_s: float) -> Cell:
+        while True:
+            standby, files = await self._now()
+            try:
+                return await self.seat.try_out(standby, files, code, timeout_s=timeout_s)
+            except KernelError:
+                if not standby.line.gone:
+                    raise
+            await self._weed()  # it had been killed, and nobody knew yet
 
     async def reset(self, *, step: int = 0) -> None:
         """A fresh kernel and empty folders. Raises `SandboxError`, `KernelError`."""
@@ -182,8 +191,22 @@ class Live:
         `SandboxError`, `KernelError`.
         """
         await self.start()
-        home, step = self.seat.home, self._latest if step is None else step
-        moment = moment_after(self._deeds, step)
+        while True:
+            known = self._waiting()
+            try:
+                return await self._branched(self._latest if step is None else step, seed)
+            except KernelError:
+                if not any(standby.line.gone for standby in known):
+                    raise  # otherwise one of them had been killed, and nobody knew yet
+
+    def _waiting(self) -> list[Standby]:
+        """The standbys and the template, as far as they are known to live."""
+        template = self.seat.home.template
+        every = [*(kept.standby for kept in self._checkpoints), *([template] if template else [])]
+        return [standby for standby in every if not standby.line.gone]
+
+    async def _branched(self, step: int, seed: int | None) -> Branch:
+        home, moment = self.seat.home, moment_after(self._deeds, step)
         if moment == len(self._deeds) and not home.plain:
             with suppress(KernelError):  # from an older checkpoint, then
                 await self._now()
