@@ -1,6 +1,5 @@
 """`kernel-env bench`: what things cost on this machine, against peers in the same run."""
 
-import asyncio
 from typing import Annotated
 
 import typer
@@ -29,6 +28,8 @@ def bench(
 
     All of it takes about 12 minutes on two cores and wants 16 GB of free memory.
     """
+    import asyncio
+
     from kernel_env import bench as benchmark
 
     if list_:

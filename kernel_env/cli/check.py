@@ -1,6 +1,5 @@
 """`kernel-env tasks check TASK…`: prove task folders sound; a line for each check."""
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +26,8 @@ def check(
     json: Annotated[bool, typer.Option("--json", help="A JSON line for each check.")] = False,
 ) -> None:
     """Prove task folders sound: nothing shared, nothing given away, the board as it should be."""
+    import asyncio
+
     from kernel_env.errors import UsageError
     from kernel_env.tasks import catalog
 

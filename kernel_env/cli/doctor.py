@@ -1,6 +1,5 @@
 """`kernel-env doctor`: what is here, what is missing, and what to do about each gap."""
 
-import asyncio
 import os
 import shutil
 import warnings
@@ -102,6 +101,8 @@ def folders(*, clean: bool) -> Iterator[Finding]:
 
 def kernels() -> Finding:
     """Start a kernel as an episode would, and see what it can do."""
+    import asyncio
+
     from kernel_env.errors import KernelEnvError
     from kernel_env.kernel.home import Home
     from kernel_env.kernel.launch import PROGRAM, PROGRAM_FOLDER

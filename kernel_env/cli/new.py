@@ -1,6 +1,5 @@
 """`kernel-env tasks new NAME`: a task folder out of a table and a target column."""
 
-import asyncio
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +27,8 @@ def new(
     json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """Make a task folder from a table and a target column, leaderboard included."""
+    import asyncio
+
     from kernel_env import authoring
     from kernel_env.authoring.design import read
 

@@ -1,6 +1,5 @@
 """`kernel-env run TASK…`: agents play episodes; a table or a line of JSON for each."""
 
-import asyncio
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -115,6 +114,8 @@ def prepare(names: list[str], sandbox: str) -> None:
 
 def play(plans: "list[Plan]", *, json: bool) -> None:
     """Play the plans and print their records; exit with 1 when one failed."""
+    import asyncio
+
     try:
         records = asyncio.run(played(plans, show_json if json else lambda _: None))
     except (KeyboardInterrupt, asyncio.CancelledError):
@@ -127,6 +128,8 @@ def play(plans: "list[Plan]", *, json: bool) -> None:
 
 async def played(plans: "list[Plan]", each: "Callable[[Record], None]") -> "list[Record]":
     """The records, one after the other. SIGTERM ends an episode as Ctrl-C does."""
+    import asyncio
+
     from kernel_env.grading.process import Grader
     from kernel_env.runner import run_episode
 
@@ -154,6 +157,8 @@ async def follow(
     plan: "Plan", playing: "list[Episode]", tell: "Callable[[str, float | None], None]"
 ) -> None:
     """Say how an episode goes, a few times a second."""
+    import asyncio
+
     while True:
         if not playing:
             tell(f"{plan.task}: starting a kernel", None)

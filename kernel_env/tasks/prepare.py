@@ -16,14 +16,16 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from kernel_env import cache
 from kernel_env.errors import TaskError
-from kernel_env.grading.process import Marking
 from kernel_env.tasks import catalog, spec
 from kernel_env.tasks.sources import kaggle
 from kernel_env.tasks.spec import Task
+
+if TYPE_CHECKING:
+    from kernel_env.grading.process import Marking
 
 SECONDS = 1800
 """A prepare function that takes longer is stopped."""
@@ -112,8 +114,10 @@ def prepare(task: Task) -> Prepared:
     return Prepared(public=folder / "public", answers=answers)
 
 
-def marking(task: Task, prepared: Prepared) -> Marking:
+def marking(task: Task, prepared: Prepared) -> "Marking":
     """How submissions of a task are marked."""
+    from kernel_env.grading.process import Marking
+
     return Marking(
         answers=prepared.answers,
         form=task.scoring.form,
