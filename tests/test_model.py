@@ -31,7 +31,7 @@ from kernel_env.episode import Episode, open_episode
 from kernel_env.kernel import session
 from kernel_env.step import Cell, Checked, Graded, Ran, Refused, Restarted, Step
 
-ACTIONS = {"local": 450, "docker": 150}
+ACTIONS = {"local": 300, "docker": 100}
 """In a default run; a container starts slowly and its kernels share a processor."""
 LONGEST = 150
 """Actions in one example, which mostly share a container."""
