@@ -11,10 +11,10 @@ SAMPLES = {
     "adult-income": ("constant", "two-level-tree", "logistic-numbers", "lightgbm-six-columns"),
     "image-segment": ("constant", "nearest-neighbour", "logistic-splines", "random-forest"),
     "ames-housing": ("median", "pruned-tree-log", "ridge", "ridge-log", "lightgbm-log"),
-    "mnist-5k": ("neighbours", "nearest-centroid"),
-    "spam-email": ("neighbours", "statistics-neighbours"),
-    "parking-occupancy": ("last-week", "neighbours-calendar"),
-    "watch-exercise": ("neighbours", "neighbours-spectra"),
+    "mnist-5k": ("neighbours", "thumbs-boosting"),
+    "spam-email": ("neighbours", "statistics-boosting"),
+    "parking-occupancy": ("last-week", "lightgbm"),
+    "watch-exercise": ("neighbours", "lightgbm"),
 }
 
 

@@ -29,7 +29,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 from lightgbm import LGBMClassifier, LGBMRegressor
-from pool import run
+from pool import SAME_TREES, run
 from recipe import Model, Pair, Problem, Recipe, blend, stack
 from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
@@ -193,8 +193,7 @@ def weights() -> Model:
 
 def deterministic(seed: int) -> dict[str, Any]:
     """LightGBM's settings for the same trees each time."""
-    fixed = {"deterministic": True, "force_row_wise": True, "n_jobs": 1, "verbosity": -1}
-    return {"random_state": seed, **fixed}
+    return {"random_state": seed, **SAME_TREES}
 
 
 def pool(*, classes: bool) -> dict[str, Callable[[Problem], np.ndarray]]:

@@ -14,6 +14,14 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
+SAME_TREES: dict[str, Any] = {
+    "deterministic": True,
+    "force_row_wise": True,
+    "n_jobs": 1,
+    "verbosity": -1,
+}
+"""LightGBM's settings for the same trees on each run."""
+
 
 def run(
     request: Mapping[str, Any], ids: "pd.Series[Any]", entries: Mapping[str, Callable[[], Any]]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from lightgbm import LGBMClassifier
+from pool import SAME_TREES
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import (
@@ -40,13 +41,7 @@ def best_columns(count: int) -> Model:
 
 def lightgbm(seed: int, **settings: Any) -> Model:
     """LightGBM as it must be set to give the same trees each time."""
-    fixed: dict[str, Any] = {
-        "deterministic": True,
-        "force_row_wise": True,
-        "n_jobs": 1,
-        "verbosity": -1,
-    }
-    return LGBMClassifier(random_state=seed, **fixed, **settings)
+    return LGBMClassifier(random_state=seed, **SAME_TREES, **settings)
 
 
 def xgboost(seed: int, **settings: Any) -> Model:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from lightgbm import LGBMRegressor
+from pool import SAME_TREES
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.dummy import DummyRegressor
@@ -50,13 +51,7 @@ def best_columns(count: int) -> Model:
 
 def lightgbm(seed: int, **settings: Any) -> Model:
     """LightGBM as it must be set to give the same trees each time."""
-    fixed: dict[str, Any] = {
-        "deterministic": True,
-        "force_row_wise": True,
-        "n_jobs": 1,
-        "verbosity": -1,
-    }
-    return LGBMRegressor(random_state=seed, **fixed, **settings)
+    return LGBMRegressor(random_state=seed, **SAME_TREES, **settings)
 
 
 def xgboost(seed: int, **settings: Any) -> Model:

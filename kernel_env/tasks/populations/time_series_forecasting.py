@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from lightgbm import LGBMRegressor
+from pool import SAME_TREES
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.compose import TransformedTargetRegressor, make_column_transformer
 from sklearn.ensemble import (
@@ -384,13 +385,7 @@ def xgboost(seed: int, **settings: Any) -> Model:
 
 def lightgbm(seed: int, **settings: Any) -> Model:
     """LightGBM as it must be set to give the same trees each time."""
-    fixed: dict[str, Any] = {
-        "deterministic": True,
-        "force_row_wise": True,
-        "n_jobs": 1,
-        "verbosity": -1,
-    }
-    return LGBMRegressor(random_state=seed, **fixed, **settings)
+    return LGBMRegressor(random_state=seed, **SAME_TREES, **settings)
 
 
 def tuned_lightgbm(data: Forecast) -> Model:

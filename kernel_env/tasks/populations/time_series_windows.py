@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import scipy.stats
 from lightgbm import LGBMClassifier
+from pool import SAME_TREES
 from recipe import Model, Pair, Problem, Recipe, blend, stack
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -198,13 +199,7 @@ def support(cost: float) -> Callable[[int], Model]:
 
 def lightgbm(seed: int, **settings: Any) -> Model:
     """LightGBM as it must be set to give the same trees each time."""
-    fixed: dict[str, Any] = {
-        "deterministic": True,
-        "force_row_wise": True,
-        "n_jobs": 1,
-        "verbosity": -1,
-    }
-    return LGBMClassifier(random_state=seed, **fixed, **settings)
+    return LGBMClassifier(random_state=seed, **SAME_TREES, **settings)
 
 
 def tuned_lightgbm(seed: int) -> Model:

@@ -30,7 +30,7 @@ import numpy as np
 import pandas as pd
 import scipy.ndimage
 from lightgbm import LGBMClassifier
-from pool import run
+from pool import SAME_TREES, run
 from recipe import Model, Pair, Problem, Recipe, blend, stack
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
@@ -290,19 +290,13 @@ class Shifted(Wrapper):
 
 def lightgbm(seed: int, **settings: Any) -> Model:
     """LightGBM as it must be set to give the same trees each time."""
-    fixed: dict[str, Any] = {
-        "deterministic": True,
-        "force_row_wise": True,
-        "n_jobs": 1,
-        "verbosity": -1,
-    }
     quick: dict[str, Any] = {
         "n_estimators": 60,
         "learning_rate": 0.15,
         "num_leaves": 8,
         "colsample_bytree": 0.2,
     }
-    return LGBMClassifier(random_state=seed, **fixed, **(quick | settings))
+    return LGBMClassifier(random_state=seed, **SAME_TREES, **(quick | settings))
 
 
 def logistic(strength: float) -> Model:
