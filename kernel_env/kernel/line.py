@@ -46,14 +46,7 @@ class Line:
         Raises `KernelError` when the process is gone, is silent, or says that it cannot.
         """
         async with self._asking:
-            number = next(self._numbers)
-            request = json.dumps({"id": number, "do": do, **details}).encode() + b"\n"
-            try:
-                sent = socket.send_fds(self._socket, [request], list(given))
-                if sent < len(request):
-                    await asyncio.get_running_loop().sock_sendall(self._socket, request[sent:])
-            except OSError as error:
-                raise KernelError(f"a copy of the kernel is gone ({error.strerror})") from error
+            number = await self.tell(do, given=given, **details)
             deadline = time.monotonic() + timeout_s
             answer: dict[str, Any] = {}
             while answer.get("id") != number:  # others answer what nobody waits for any more
@@ -61,6 +54,21 @@ class Line:
             if "error" in answer:
                 raise KernelError(f"the kernel could not be copied: {answer['error']!s:.200}")
             return answer
+
+    async def tell(self, do: str, *, given: Sequence[int] = (), **details: Any) -> int:
+        """Send a request whose answer need not be waited for; its number.
+
+        Raises `KernelError` when the process is gone.
+        """
+        number = next(self._numbers)
+        request = json.dumps({"id": number, "do": do, **details}).encode() + b"\n"
+        try:
+            sent = socket.send_fds(self._socket, [request], list(given))
+            if sent < len(request):
+                await asyncio.get_running_loop().sock_sendall(self._socket, request[sent:])
+        except OSError as error:
+            raise KernelError(f"a copy of the kernel is gone ({error.strerror})") from error
+        return number
 
     async def hear(self, *, timeout_s: float) -> dict[str, Any]:
         """The next answer. Raises `KernelError`."""

@@ -2,7 +2,7 @@
 
 After each cell, while the agent thinks, a checkpoint is taken: a standby and a snapshot
 of the files. When a cell breaks the kernel in whatever way, everything it started is
-ended, the files are put back and a copy of the standby goes on. When even the standby
+ended, the files are put back and the standby goes on. When even the standby
 is gone, the cells are run again in a fresh kernel, in a fresh box if need be. Nothing of
 that is silent: the cell says what happened, and `state_lost` is kept for what could
 not be put back.
@@ -374,6 +374,8 @@ class Live:
             except (KernelError, SandboxError):
                 await self._drop(kept)
             else:
+                self._checkpoints.remove(kept)  # its standby is the kernel now
+                await self._forget(kept.files)
                 return kept
         await self._anew()
         return None
@@ -488,7 +490,8 @@ class Live:
         for checkpoint in older:
             await self._drop(checkpoint)
         self._checkpoints.clear()
-        await self.seat.go_back(latest.standby, latest.files, itself=True)
+        await self.seat.go_back(latest.standby, latest.files)
+        await self._forget(latest.files)
         assert self.seat.kernel is not None
         return self.seat.kernel
 

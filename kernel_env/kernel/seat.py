@@ -32,6 +32,8 @@ class Seat:
         """What the view of its own is made of; empty for the box's own view."""
         self.latest: str | None = None
         """The snapshot that the next one is compared with."""
+        self._outlived: list[str] = []
+        """Snapshots that are forgotten as soon as they are not the latest any more."""
         home.living[self] = set()
 
     @property
@@ -113,28 +115,26 @@ class Seat:
         pid = self.kernel.process.pid if self.kernel else None
         await self.box.snapshot(name, prior=self.latest, within=self.within, mapped_by=pid)
         self.latest = name
+        while self._outlived:
+            await self.box.forget(self._outlived.pop())
         return name
 
     # ── backwards ─────────────────────────────────────────────────────────────────────────
 
     async def go_back(
-        self,
-        standby: Standby,
-        files: str | None,
-        *,
-        seed: int | None = None,
-        itself: bool = False,
+        self, standby: Standby, files: str | None, *, seed: int | None = None
     ) -> None:
-        """End the kernel and all it started, put the files back, go on with a copy of `standby`.
+        """End the kernel and all it started, put the files back, go on as `standby`.
 
-        With `itself` the standby goes on and no copy. Raises `SandboxError`, `KernelError`.
+        It is a standby no more; of the template a copy goes on. Raises `SandboxError`,
+        `KernelError`.
         """
         await self._end_kernel()
         within = standby.pid if self._layers else None
         await self._end_programs(within)
         restoring = asyncio.create_task(self._restore(files, within))
         try:
-            going_on = standby if itself else await standby.copy()
+            going_on = await standby.copy() if standby is self.home.template else standby
         except BaseException:
             await asyncio.gather(restoring, return_exceptions=True)
             raise
@@ -203,9 +203,13 @@ class Seat:
         self.home.living[self].discard(standby.pid)
 
     async def forget(self, files: str | None) -> None:
-        """A snapshot that is not needed any more."""
-        if files not in (None, PRISTINE, self.latest):
-            await self.box.forget(str(files))
+        """A snapshot that is not needed any more, but perhaps for the next to be compared with."""
+        if files is None or files == PRISTINE:
+            return
+        if files == self.latest:
+            self._outlived.append(files)
+        else:
+            await self.box.forget(files)
 
     async def close(self) -> None:
         """End the kernel and its standbys; with the last kernel of a home its box ends."""

@@ -69,20 +69,17 @@ class Standby:
         await self.line.ask("rewind", timeout_s=COPY_S)
 
     async def serve(self, sandbox: Sandbox, *, seed: int | None = None) -> Launched:
-        """Make it a live kernel: it is a standby no more. Raises `KernelError`, `OSError`."""
+        """Make it a live kernel: it is a standby no more. Raises `KernelError`, `OSError`.
+
+        Its sockets can be connected to while it is still busy with them.
+        """
         process = await adopt(sandbox, self.pid)
         folder = temporary.folder()
         try:
             key = secrets.token_hex(16)
             with listening(folder) as descriptors:
-                await self.line.ask(
-                    "serve",
-                    given=descriptors,
-                    key=key,
-                    names=os.fspath(folder),
-                    seed=seed,
-                    timeout_s=COPY_S,
-                )
+                names = os.fspath(folder)
+                await self.line.tell("serve", given=descriptors, key=key, names=names, seed=seed)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise

@@ -92,6 +92,19 @@ async def test_as_many_moments_are_kept_as_the_budget_says(sandbox: str) -> None
     assert seen == ["4 4\n", "2 2\n"]
 
 
+async def test_a_kernel_learns_which_pages_every_cell_writes(sandbox: str) -> None:
+    async with lived(sandbox) as live:
+        for _ in range(5):
+            await run(live, "pass")
+        learned = await run(
+            live,
+            "from ipykernel.kernelapp import IPKernelApp\n"
+            "print(len(IPKernelApp.instance().prefault.pages))",
+        )
+
+    assert 200 < int(text(learned)) < 4096
+
+
 @pytest.mark.docker
 async def test_old_moments_make_room_in_memory_for_new_ones() -> None:
     async with lived("docker", checkpoints=9, checkpoint_gb=0.4) as live:

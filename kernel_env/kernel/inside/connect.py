@@ -16,6 +16,7 @@ from tornado.ioloop import IOLoop
 from zmq.eventloop.zmqstream import ZMQStream
 
 from .kernel import App, Kernel
+from .prefault import Prefault
 from .standby import Standby, descriptors, kept_for_ever, open_files, pause_omp
 
 BUSY_S = 5.0
@@ -36,6 +37,7 @@ class ForkableApp(App):
     """A kernel application that can start serving again and again, in copy after copy."""
 
     standby: Standby
+    prefault: Prefault
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(kernel_class=Kernel, **kwargs)  # type: ignore[no-untyped-call]
@@ -48,9 +50,7 @@ class ForkableApp(App):
         return 0
 
     def init_heartbeat(self) -> None:
-        """A template has none."""
-        if self.adopted:
-            super().init_heartbeat()  # type: ignore[no-untyped-call]
+        """None: whether the kernel lives, the host sees by its process and its connections."""
 
     def configure_tornado_logger(self) -> None:
         """Once is enough."""
@@ -98,9 +98,11 @@ class ForkableApp(App):
         self.session.digest_history = set()
         self.adopt(request["key"], request["fds"])
         self.context = self.iopub_thread = None
+        self.prefault = Prefault()
         drawn = random.getstate()
         self.init_sockets()  # type: ignore[no-untyped-call]
-        self.init_heartbeat()
+        for unused in (self.debugpy_socket, self.debug_shell_socket):
+            unused.close(linger=0)
         kernel: Any = self.kernel
         kernel.caps.reconnect(self.iopub_thread)
         for name in (*RENEWED, "stdin_socket", "debug_shell_socket"):
@@ -186,12 +188,14 @@ class ForkableApp(App):
                 stream.flush()
             pause_omp()
             self.standby.files = open_files()
+            self.prefault.learn()
             copied = self.standby.copy(request["fds"][0], self._lazy_plumbing())
         except Exception as error:  # noqa: BLE001 - whatever it is, the host must not wait
             self.standby.line.answer(request, error=str(error) or repr(error))
             return
         if not copied:
             self.standby.line.answer(request)
+            self.prefault.copy_ahead()
             return
         try:
             woken = Woken(self.standby.wait())
