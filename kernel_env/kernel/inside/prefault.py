@@ -16,9 +16,9 @@ from collections.abc import Iterator
 LOOKS = 3
 """A page that was written before each of so many copies is written by every cell."""
 MOST_LOOKED_AT = 1 << 17
-"""Pages, the smallest areas of memory first: what every cell writes does not lie in large arrays."""
+"""Pages, smallest areas of memory first: what every cell writes does not lie in large arrays."""
 MOST = 1 << 12
-"""Pages copied ahead; if cells seem to write more than that, they do so for reasons of their own."""
+"""Pages copied ahead; cells that seem to write more do so for reasons of their own."""
 ONLY_OURS = re.compile(b"\x81+")
 """The highest byte of an entry of /proc/self/pagemap: a page that is present, in no file, and
 mapped by nobody else."""
