@@ -1,6 +1,7 @@
 """Cheats fail in a container, and succeed where nothing is isolated: the checks can fail."""
 
 import shutil
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import nbformat
 import pytest
 import pytest_asyncio
 
+from kernel_env.action import ExecuteCode
 from kernel_env.grading.process import Grader
 from kernel_env.soundness import board, cheats, probes
 from kernel_env.soundness.case import Case, look
@@ -61,6 +63,67 @@ async def test_where_nothing_is_isolated_the_same_cheats_succeed(
     assert found.text == f"from inside, it got at {copied}{end}"
     assert seen.startswith("process ")
     assert "environ" in nowhere.text
+
+
+@pytest.mark.docker  # the engine has an interface on the host
+async def test_a_network_is_found_where_there_is_one(case: Case, grader: Grader) -> None:
+    interfaces = [f"the interface {name}" for _, name in socket.if_nameindex() if name != "lo"]
+
+    async with cheats.playing(case, "local", grader) as episode:
+        _, got = await cheats.run(episode, probes.network)
+        found = await cheats.tried(episode, "network", probes.network)
+
+    assert got is not None
+    assert interfaces
+    assert got[: len(interfaces)] == interfaces
+    assert (found.check, found.verdict) == ("cheat: network", "failed")
+
+
+HELPED = """
+import os
+def help_the_forger(info):
+    if "forged_messages(" in info.raw_cell:
+        with open(os.environ["OUTPUT_PATH"], "a") as file:
+            file.write("\\n")
+get_ipython().events.register("pre_run_cell", help_the_forger)
+"""
+
+
+async def test_a_submission_that_is_graded_while_messages_are_forged_is_a_flaw(
+    case: Case, grader: Grader
+) -> None:
+    async with cheats.playing(case, "local", grader) as episode:
+        honest = await cheats.forged(case, episode)
+    async with cheats.playing(case, "local", grader) as episode:
+        await episode.act(ExecuteCode(code=HELPED))
+        helped = await cheats.forged(case, episode)
+
+    assert (honest.check, honest.verdict) == ("cheat: forged messages", "ok")
+    assert (helped.check, helped.verdict) == ("cheat: forged messages", "failed")
+    assert helped.text == "messages of the kernel changed the score; only the file may count"
+
+
+FOLLOWED = """
+import os, shutil
+def follow(result):
+    path = os.environ["OUTPUT_PATH"]
+    if os.path.islink(path):
+        real = os.path.realpath(path)
+        os.remove(path)
+        shutil.copyfile(real, path)
+get_ipython().events.register("post_run_cell", follow)
+"""
+
+
+async def test_a_link_that_is_graded_is_a_flaw(case: Case, grader: Grader) -> None:
+    async with cheats.playing(case, "local", grader) as episode:
+        await episode.act(ExecuteCode(code=FOLLOWED))
+        followed = await cheats.linked(episode)
+
+    assert (followed.check, followed.verdict) == ("cheat: links", "failed")
+    assert followed.text == (
+        "a symbolic link as the submission was not refused; only a regular file may be graded"
+    )
 
 
 @pytest.mark.docker
