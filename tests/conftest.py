@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -32,6 +33,14 @@ def places() -> Iterator[None]:
     tempfile.tempdir = None
     shutil.rmtree(folder)
     assert left == [], "temporary folders were left behind"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interrupts() -> None:
+    """Programs that tests start can be interrupted, even where a shell started us in the background
+    and we may not."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
