@@ -139,10 +139,9 @@ class Live:
         kernel = self.seat.kernel
         assert kernel is not None
         cell = await kernel.run(code, timeout_s=timeout_s)
-        if (cause := kernel.dead) and await self._killed_for_its_standby():
-            began = time.perf_counter()
-            kernel = await self._without_standby()
-            seconds = time.perf_counter() - began
+        began = time.perf_counter()
+        if (cause := kernel.dead) and (alone := await self._without_standby()):
+            seconds, kernel = time.perf_counter() - began, alone
             cell = await kernel.run(code, timeout_s=timeout_s)
             recovery = Recovery(cause=cause, how="again", seconds=round(seconds, 6))
         if kernel.dead:
@@ -474,25 +473,28 @@ class Live:
         """Whether the memory limit killed the kernel although it left room that others held."""
         kernel = self.seat.kernel
         assert kernel is not None
-        if self.seat.home.plain or not self._checkpoints or not self._checkpoints[-1].files:
+        if self.seat.home.plain or not self._is_kept():
             return False
         with suppress(SandboxError):
             memory = await self.box.memory()
             kills, self._kills = memory.killed - self._kills, memory.killed
-            latest = self._checkpoints[-1].moment == len(self._deeds)
-            room = kernel.process.peak_bytes < FULL * memory.limit_bytes
-            return bool(kills) and latest and room
+            return bool(kills) and kernel.process.peak_bytes < FULL * memory.limit_bytes
         return False
 
-    async def _without_standby(self) -> Kernel:
-        """Go on as the latest standby itself, with all the memory there is."""
+    async def _without_standby(self) -> Kernel | None:
+        """Go on as the latest standby itself, with all the memory there is, where that may help."""
+        await self._weed()
+        if not await self._killed_for_its_standby():
+            return None
         *older, latest = self._checkpoints
         for checkpoint in older:
             await self._drop(checkpoint)
         self._checkpoints.clear()
-        await self.seat.go_back(latest.standby, latest.files)
+        try:
+            await self.seat.go_back(latest.standby, latest.files)
+        except (KernelError, SandboxError):  # it was killed as well
+            return None
         await self._forget(latest.files)
-        assert self.seat.kernel is not None
         return self.seat.kernel
 
 

@@ -74,6 +74,35 @@ async def test_a_cell_that_needs_too_much_by_itself_is_undone_and_not_run_again(
     assert text(after) == f"(42, {2**20}, '')"
 
 
+KILLED_WITH_ITS_STANDBYS = """
+import os, time
+if not (child := os.fork()):
+    open("/proc/self/oom_score_adj", "w").write("0")
+    c = np.ones(int(0.4 * 2**30), dtype="u1")
+    time.sleep(60)
+for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+    if pid not in (1, child, os.getpid()):
+        os.kill(pid, 9)
+a[:] = 2
+b = np.ones(2**29, dtype="u1")
+time.sleep(60)
+"""
+
+
+@pytest.mark.docker
+async def test_a_kernel_that_is_killed_for_its_memory_after_its_standbys_is_put_back() -> None:
+    async with lived("docker") as live:
+        await run(live, "import numpy as np; x = 41; a = np.ones(int(0.7 * 2**30), dtype='u1')")
+
+        cell = await run(live, KILLED_WITH_ITS_STANDBYS)
+        after = await run(live, "x + 1, int(a.sum())")
+
+    assert cell.recovery is not None
+    assert "SIGKILL, as the memory limit does" in cell.recovery.cause
+    assert (cell.recovery.how, cell.state_lost) == ("replay", None)
+    assert text(after) == f"(42, {int(0.7 * 2**30)})"
+
+
 async def test_as_many_moments_are_kept_as_the_budget_says(sandbox: str) -> None:
     async with lived(sandbox, checkpoints=2) as live:
         for step in range(1, 6):
