@@ -1,4 +1,4 @@
-"""Leaderboards can be made again: a sample of each pool gives the scores that are committed."""
+"""Leaderboards can be made again: a sample of each board gives the scores that are committed."""
 
 import csv
 
@@ -15,6 +15,15 @@ SAMPLES = {
     "spam-email": ("neighbours", "statistics-boosting"),
     "parking-occupancy": ("last-week", "lightgbm"),
     "watch-exercise": ("neighbours", "lightgbm"),
+    "lending-club": ("constant", "lightgbm"),
+    "storm-status": ("constant", "naive-bayes-bins"),
+    "flight-delay": ("constant", "lightgbm"),
+    "diamonds-price": ("median", "lightgbm-six-columns"),
+    "emoji-category": ("constant", "neighbours"),
+    "vader-sentiment": ("constant", "common-words-linear"),
+    "chinese-reviews": ("constant", "common-words-linear"),
+    "bike-hourly": ("last-week", "xgboost"),
+    "metro-traffic": ("last-week", "lightgbm-calendar"),
 }
 
 
