@@ -601,6 +601,27 @@ async def test_a_cell_after_which_the_kernel_breaks_each_time_is_undone_and_no_o
 # ── what a kernel holds when it breaks ────────────────────────────────────────────────────
 
 
+TAKE_A_NUMBER = """
+import os, stat
+from ipykernel.kernelapp import IPKernelApp
+numbers = IPKernelApp.instance().standby.plumbing
+number = [n for n in numbers if stat.S_ISSOCK(os.fstat(n).st_mode)][-1]
+os.dup2(os.open('log', os.O_RDWR | os.O_CREAT), number)
+os.write(number, b'one,')
+"""
+
+
+async def test_a_file_that_has_a_number_of_the_kernels_own_is_no_plumbing(trunk: Shared) -> None:
+    async with a_branch(trunk) as live:
+        await run(live, TAKE_A_NUMBER)
+        broken = await run(live, PRELUDE + "os._exit(1)")
+        after = await run(live, "os.write(number, b'two'); open('log').read()")
+
+        assert broken.recovery is not None
+        assert broken.recovery.how == "standby"
+        assert text(after) == "'one,two'"
+
+
 async def test_open_files_are_read_and_written_on_where_they_were(trunk: Shared) -> None:
     async with a_branch(trunk) as live:
         await run(

@@ -17,7 +17,7 @@ from zmq.eventloop.zmqstream import ZMQStream
 
 from .kernel import App, Kernel
 from .prefault import Prefault
-from .standby import Standby, descriptors, kept_for_ever, open_files, pause_omp
+from .standby import Standby, descriptors, identities, kept_for_ever, open_files, pause_omp
 
 BUSY_S = 5.0
 """How long a request to copy waits for a cell that is still running."""
@@ -101,8 +101,6 @@ class ForkableApp(App):
         self.prefault = Prefault()
         drawn = random.getstate()
         self.init_sockets()  # type: ignore[no-untyped-call]
-        for unused in (self.debugpy_socket, self.debug_shell_socket):
-            unused.close(linger=0)
         kernel: Any = self.kernel
         kernel.caps.reconnect(self.iopub_thread)
         for name in (*RENEWED, "stdin_socket", "debug_shell_socket"):
@@ -153,7 +151,8 @@ class ForkableApp(App):
         if self.standby.collecting:
             self.standby.collecting = False
             gc.enable()
-        self.standby.plumbing = descriptors() - before - self.keepers() - {0, 1, 2}
+        mine = descriptors() - before - self.keepers() - {0, 1, 2}
+        self.standby.plumbing = identities(mine)
         loop = asyncio.get_running_loop()
         line = self.standby.line
         loop.add_reader(line.socket.fileno(), self._hear)

@@ -51,8 +51,9 @@ class Standby:
         self.collecting = False
         """Whether garbage is to be collected again once this copy serves. While it waits, nothing
         may be: what belonged to other processes would speak."""
-        self.plumbing: set[int] = set()
-        """Descriptors the kernel opened for itself: a copy closes them."""
+        self.plumbing: dict[int, tuple[int, int]] = {}
+        """Descriptors the kernel opened for itself, and what they stood for then: a copy closes
+        them, unless the number stands for something else by now."""
         self.names: str = ""
         """How the host's names of this kernel's sockets begin."""
         self.files: dict[int, Opened] = {}
@@ -97,7 +98,7 @@ class Standby:
         score(DIES_LAST)
         self.line.close()
         self._close_plumbing(line.socket.fileno(), also)
-        self.line, self.plumbing = line, set()
+        self.line, self.plumbing = line, {}
         line.say({"pid": os.getpid()})
 
     def _close_plumbing(self, mine: int, also: list[int]) -> None:
@@ -109,7 +110,7 @@ class Standby:
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         for descriptor in descriptors() - {mine, null, 0, 1, 2}:
             try:
-                if descriptor in self.plumbing or descriptor in also:
+                if descriptor in also or self.plumbing.get(descriptor) == identity(descriptor):
                     os.close(descriptor)
                 elif stat.S_ISSOCK(os.fstat(descriptor).st_mode):
                     if self.names and socket_name(descriptor).startswith(self.names):
@@ -348,6 +349,23 @@ def descriptors() -> set[int]:
     folder = "/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"
     listed = map(int, os.listdir(folder))
     return {number for number in listed if is_open(number)}  # the list itself was read from one
+
+
+def identity(descriptor: int) -> tuple[int, int]:
+    """What a descriptor stands for: a device and a number on it. Raises `OSError`."""
+    s = os.fstat(descriptor)
+    return s.st_dev, s.st_ino
+
+
+def identities(numbers: set[int]) -> dict[int, tuple[int, int]]:
+    """What each of these descriptors stands for, as far as it is still open."""
+    found = {}
+    for descriptor in numbers:
+        try:
+            found[descriptor] = identity(descriptor)
+        except OSError:
+            continue
+    return found
 
 
 def is_open(descriptor: int) -> bool:

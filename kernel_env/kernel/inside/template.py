@@ -15,7 +15,7 @@ from typing import Any
 from ipykernel._version import __version__ as installed
 
 from .line import Line
-from .standby import Standby, descriptors
+from .standby import Standby, descriptors, identities
 
 SUPPORTED = "7.4."
 """The ipykernel whose private names `connect` rests on."""
@@ -37,7 +37,7 @@ def main() -> None:
     before = descriptors()
     app.begin()
     missing = [name for name in given["libraries"] if not imported(name)]
-    app.standby.plumbing = descriptors() - before - app.keepers()
+    app.standby.plumbing = identities(descriptors() - before - app.keepers())
     gc.collect()
     gc.freeze()
     line.say({"pid": os.getpid(), "missing": missing})
