@@ -217,7 +217,8 @@ class Episode:
         """What `request_info` would tell, without taking a step."""
         rules, where = self.rules, self._live.box.where
         output = where(rules.task.submission_path)
-        return about(rules.task, rules.prepared.public, where(DATA), output, what)
+        public = rules.prepared.public
+        return about(rules.task, public, where(DATA), output, what, rules.budget)
 
     @property
     def _cell_seconds(self) -> float:

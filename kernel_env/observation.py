@@ -84,6 +84,7 @@ def opening(overview: str, data: str, output: str, budget: Budget) -> Observatio
     lines = [
         overview,
         f"Data: {data} ($DATA_PATH). Submission: {output} ($OUTPUT_PATH).",
+        f"A cell may run for {budget.cell_seconds:g} s.",
         standing(Progress(higher_is_better=True), budget),
     ]
     return Observation(text="\n".join(lines), steps_left=budget.steps, seconds_left=budget.seconds)
@@ -142,6 +143,7 @@ def cell_lines(cell: Cell) -> list[str]:
 
 def recovery_words(recovery: Recovery) -> str:
     """What broke the kernel, what is undone and what is not as it was."""
+    earlier = f"{recovery.cells} earlier cell{'s' if recovery.cells > 1 else ''}"
     if recovery.how == "again":
         done = (
             "the cell was run once more, with the memory that copies of the kernel had held, and"
@@ -149,13 +151,20 @@ def recovery_words(recovery: Recovery) -> str:
         )
     elif recovery.before:
         done = "the kernel was put back to where the last cell left it, and this cell then ran"
+    elif recovery.cells or recovery.lost:
+        done = "nothing this cell did lasts"
     else:
         done = "nothing this cell did lasts: variables and files are as they were before it"
-    how = f" ({recovery.cells} earlier cells were run again)" if recovery.cells else ""
+    if recovery.cells:
+        done += (
+            f"; {earlier} had to be run again, so values that depend on the time or on chance may"
+            " differ from what was seen"
+        )
+    if recovery.lost:
+        done += ", and not everything came back"
     note = f" Note: {recovery.note}." if recovery.note else ""
     return (
-        f"{recovery.cause}; {done}{how}. Threads, pools and processes of earlier"
-        f" cells are gone.{note}"
+        f"{recovery.cause}; {done}. Threads, pools and processes of earlier cells are gone.{note}"
     )
 
 

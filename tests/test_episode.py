@@ -14,7 +14,8 @@ import pytest
 from kernel_env.action import ExecuteCode, GetHistory, RequestInfo, Reset, ValidateCode
 from kernel_env.episode import Episode, open_episode
 from kernel_env.errors import ActionError, EpisodeOver, TaskError, UnknownName, UsageError
-from kernel_env.step import Checked, Graded, Ran, Refused, Restarted, Told
+from kernel_env.observation import recovery_words
+from kernel_env.step import Checked, Graded, Ran, Recovery, Refused, Restarted, Told
 from kernel_env.trajectory import parse_notebook, read_journal, read_notebook, render
 
 LINE = """
@@ -204,6 +205,33 @@ async def test_a_kernel_that_breaks_is_put_back_and_said_once(episode: Episode) 
     assert after.cell.outputs[0]["text"] == "kept 42 False\n"
     cells = [c for c in render(episode.steps.trajectory).cells if c.cell_type == "code"]
     assert ["skip-execution" in c.metadata.tags for c in cells] == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("recovery", "words"),
+    [
+        (
+            Recovery(cause="it exited", how="standby"),
+            "it exited; nothing this cell did lasts: variables and files are as they were before"
+            " it. Threads,",
+        ),
+        (
+            Recovery(cause="it exited", how="replay", cells=1),
+            "it exited; nothing this cell did lasts; 1 earlier cell had to be run again, so values"
+            " that depend on the time or on chance may differ from what was seen. Threads,",
+        ),
+        (
+            Recovery(cause="it exited", how="replay", cells=2, lost="ps was list 3, is list 4"),
+            "it exited; nothing this cell did lasts; 2 earlier cells had to be run again, so values"
+            " that depend on the time or on chance may differ from what was seen, and not"
+            " everything came back. Threads,",
+        ),
+    ],
+)
+def test_what_is_said_of_a_kernel_that_was_put_back_is_no_more_than_what_is_known(
+    recovery: Recovery, words: str
+) -> None:
+    assert recovery_words(recovery).startswith(words)
 
 
 DYING = """

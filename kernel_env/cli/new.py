@@ -77,3 +77,5 @@ def new(
     answer(f"{made.folder}: {board}")
     answer("next: fill in what says TODO in description.md, task.toml and NOTICE, then")
     answer(f"  kernel-env tasks check {made.folder}")
+    answer(f"then, as any task, by its path or with KERNEL_ENV_TASKS={made.folder.parent}:")
+    answer(f"  kernel-env run {made.folder} --agent …")

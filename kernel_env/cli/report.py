@@ -7,7 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from kernel_env.cli.say import answer
+from kernel_env.cli.say import answer, note
+
+
+class NoMedals(Exception):
+    """A run's task has no board of human teams."""
 
 
 def report(
@@ -20,12 +24,23 @@ def report(
     json_: Annotated[bool, typer.Option("--json", help="It is JSON in any case.")] = True,  # noqa: ARG001
 ) -> None:
     """Report finished runs as MLE-bench does: scores, thresholds and medals, as JSON."""
-    from kernel_env.errors import UnknownName
+    from kernel_env.errors import UnknownName, UsageError
     from kernel_env.grading import medals
 
     if format_ != medals.FORMAT:
         raise UnknownName("format", format_, [medals.FORMAT])
-    reports = [of_run(record) for run in runs for record in records(run)]
+    found = [record for run in runs for record in records(run)]
+    reports = []
+    for record in found:
+        try:
+            reports.append(of_run(record))
+        except NoMedals as why:
+            note(f"{record.parent}: left out: {why}")
+    if not reports:
+        raise UsageError(
+            f"none of these {len(found)} runs is of a task with a leaderboard of human teams, and"
+            " so there are no medals; `kernel-env tasks import` has such tasks"
+        )
     answer(json.dumps(medals.summary(reports), indent=2))
 
 
@@ -41,7 +56,7 @@ def records(run: Path) -> Iterator[Path]:
 
 
 def of_run(path: Path) -> dict[str, Any]:
-    """One run's report. Raises `UsageError` for a task without a board of human teams."""
+    """One run's report. Raises `NoMedals`, and `UsageError` for what is no run's record."""
     from datetime import UTC, datetime
 
     from kernel_env.errors import UsageError
@@ -59,7 +74,7 @@ def of_run(path: Path) -> dict[str, Any]:
             raise
         raise UsageError(f"{path} is no record of a run: {error}") from error
     if task.leaderboard.kind != "human" or not task.leaderboard.private:
-        raise UsageError(f"{task.id} has no leaderboard of human teams, and so no medals")
+        raise NoMedals(f"{task.id} has no leaderboard of human teams, and so no medals")
     ending = read_journal(path.with_name(JOURNAL)).ending
     step = ending.chosen_step if ending else None
     return competition_report(

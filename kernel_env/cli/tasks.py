@@ -120,7 +120,7 @@ def show(name: Annotated[str, typer.Argument(metavar="TASK")], json: Json = Fals
     task = catalog.find(name)
     ready = f"needs {what}; {howto(task)}" if (what := missing(task)) else readiness(task)
     if json:
-        told = {**metadata(task), "readiness": ready, "folder": str(task.folder)}
+        told = {**metadata(task, task.budget), "readiness": ready, "folder": str(task.folder)}
         answer_json({**told, "description": task.description})
         return
     from rich.console import Console
@@ -130,7 +130,7 @@ def show(name: Annotated[str, typer.Argument(metavar="TASK")], json: Json = Fals
 
     Console().print(Markdown(readable(task.description)))
     answer("")
-    for fact, value in {**metadata(task), "ready": ready}.items():
+    for fact, value in {**metadata(task, task.budget), "ready": ready}.items():
         answer(f"{fact}: {in_words(value)}")
 
 

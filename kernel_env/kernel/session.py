@@ -46,6 +46,8 @@ MOST_TOLD = 100
 """Changed variables and files taken from one reply, each."""
 WORD_CHARACTERS = 200
 """Of a variable's or a file's name."""
+EXIT_S = 2.0
+"""How long a kernel that a cell told to exit may take; its event loop stops after 0.1 s."""
 LAST_WORDS_S = 0.1
 """How long the messages of a kernel that just died are waited for."""
 
@@ -119,6 +121,8 @@ class Kernel:
                     self.dead = self.dead or (
                         f"the cell did not end in {timeout_s:g} s and ignored the interrupt"
                     )
+            if self.dead is None and exits(cell.reply):
+                await self._exited()
         except asyncio.CancelledError:
             self.dead = self.dead or "a cell was cancelled while it ran, so it is in no record"
             raise
@@ -131,6 +135,13 @@ class Kernel:
             timed_out=timed_out,
             broke=self.dead,
         )
+
+    async def _exited(self) -> None:
+        """See it end in the cell that told it to, and not in whatever runs a moment later."""
+        try:
+            await asyncio.wait_for(self._death.wait(), EXIT_S)
+        except TimeoutError:
+            self._died("the cell told the kernel to exit")
 
     async def interrupt(self) -> None:
         """Send the running cell a KeyboardInterrupt."""
@@ -339,6 +350,15 @@ async def connected(launched: Launched) -> AsyncIterator[Kernel]:
     finally:
         await kernel.stop()
         launched.forget()
+
+
+def exits(reply: dict[str, Any] | None) -> bool:
+    """Whether a cell told its kernel to exit, as `quit()` does."""
+    payload = (reply or {}).get("payload")
+    return isinstance(payload, list) and any(
+        isinstance(part, dict) and part.get("source") == "ask_exit" and not part.get("keepkernel")
+        for part in payload
+    )
 
 
 def cause_of_death(code: int) -> str:

@@ -13,7 +13,7 @@ from kernel_env.errors import KernelEnvError, SubmissionError, TaskError
 from kernel_env.grading.process import Grader
 from kernel_env.runner import Plan, run_episode
 from kernel_env.soundness.case import Case, numbers
-from kernel_env.soundness.finding import Finding, failed, not_applicable, ok
+from kernel_env.soundness.finding import Finding, failed, not_applicable, not_run, ok
 from kernel_env.tasks import Task
 from kernel_env.tasks.prepare import marking
 
@@ -55,6 +55,21 @@ async def standing(case: Case, table: pd.DataFrame, grader: Grader) -> Standing:
         entries=min((place.entries for place in places), default=0),
         scores=f"{scores.public:.5g} / {scores.private:.5g}",
     )
+
+
+async def entries(case: Case, _: Grader) -> list[Finding]:
+    """A reference board is a population, and not the constant answer alone."""
+    check, board = "leaderboard", case.task.leaderboard
+    count = max(len(board.public), len(board.private))
+    if board.kind == "reference" and count < FEWEST:
+        return [
+            not_run(
+                check,
+                f"it has {count} of at least {FEWEST} reference entries, so a place on it says"
+                f" nothing; make it: kernel-env tasks population {case.task.folder} --write",
+            )
+        ]
+    return [ok(check, f"{count:,} {board.kind} entries")]
 
 
 async def sample(case: Case, grader: Grader) -> list[Finding]:

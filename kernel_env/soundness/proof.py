@@ -14,7 +14,7 @@ from kernel_env.tasks import spec
 from kernel_env.tasks.prepare import prepare
 
 DATA = (twins.rows, twins.texts, twins.files, leaks.public_files, leaks.columns, leaks.order)
-BOARD = (board.sample, board.constant, board.oracle)
+BOARD = (board.entries, board.sample, board.constant, board.oracle)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,11 +2,13 @@
 
 import csv
 import json
+from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import get_args
 
 from kernel_env.action import InfoType
+from kernel_env.budget import Budget
 from kernel_env.tasks.sources import kaggle
 from kernel_env.tasks.spec import Task
 
@@ -17,7 +19,12 @@ PREVIEW_BYTES = 4096
 
 
 def info(
-    task: Task, public: Path, data: PurePosixPath, output: PurePosixPath, what: InfoType
+    task: Task,
+    public: Path,
+    data: PurePosixPath,
+    output: PurePosixPath,
+    what: InfoType,
+    budget: Budget,
 ) -> str:
     """One piece of information as text, or all of it.
 
@@ -25,6 +32,7 @@ def info(
         public: the prepared public folder on the host.
         data: the path by which the agent's programs find that folder.
         output: the path where they must leave the submission.
+        budget: what this episode may use; the task's own limits may have been replaced.
     """
     match what:
         case "overview":
@@ -40,16 +48,18 @@ def info(
         case "name":
             return task.file.name
         case "metadata":
-            return json.dumps(metadata(task), indent=1)
+            return json.dumps(metadata(task, budget), indent=1)
         case "all":
             pieces = [piece for piece in get_args(InfoType) if piece != "all"]
-            told = {piece: info(task, public, data, output, piece) for piece in pieces}
+            told = {piece: info(task, public, data, output, piece, budget) for piece in pieces}
             return "\n\n".join(f"# {piece}\n{text}" for piece, text in told.items())
 
 
-def metadata(task: Task) -> dict[str, object]:
-    """The facts of task.toml that an agent may know."""
+def metadata(task: Task, budget: Budget) -> dict[str, object]:
+    """The facts of task.toml that an agent may know, and the limits that hold for it."""
     file = task.file
+    limits = file.limits.model_dump()
+    limits |= {name: value for name, value in asdict(budget).items() if name in limits}
     return {
         "id": file.id,
         "name": file.name,
@@ -62,7 +72,7 @@ def metadata(task: Task) -> dict[str, object]:
         **({} if file.origin else {"raw_mb": size_mb(task)}),
         "licence": file.licence,
         "expected_minutes": file.expected_minutes,
-        "limits": file.limits.model_dump(),
+        "limits": limits,
         "leaderboard": {"kind": task.leaderboard.kind, "entries": len(task.leaderboard.public)},
     }
 

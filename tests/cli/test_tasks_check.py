@@ -22,6 +22,7 @@ SOUND = [
     ("leak columns", "ok"),
     ("order of rows", "ok"),
     ("ids as features", "ok"),
+    ("leaderboard", "ok"),
     ("sample submission", "ok"),
     ("constant answer", "ok"),
     ("oracle", "ok"),
@@ -84,7 +85,7 @@ def test_a_broken_task_is_named_and_the_exit_code_says_so(tasks: Path, tmp_path:
     assert lines[-3:] == [
         "  not run  cheats                   the sandbox 'local' isolates nothing; use a container",
         "  not run  solution                 left out, as --fast asks",
-        "  12 ok, 1 failed, 3 not applicable, 2 not run",
+        "  13 ok, 1 failed, 3 not applicable, 2 not run",
     ]
     assert done.stderr.splitlines()[-2:] == ["0 of 2 tasks passed", "failed: tiny, tiny"]
 

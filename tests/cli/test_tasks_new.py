@@ -16,6 +16,7 @@ from kernel_env.authoring import design
 from kernel_env.cli import app
 from kernel_env.errors import KernelEnvError, TaskError, UsageError
 from kernel_env.grading.process import Grader
+from kernel_env.runner.population import population
 from kernel_env.soundness import board
 from kernel_env.soundness.finding import Finding
 from kernel_env.soundness.proof import at_rest, open_folder
@@ -100,6 +101,8 @@ def test_a_table_becomes_a_task_that_passes_its_check(
         f"{folder}: leaderboard.csv has the constant answer alone",
         "next: fill in what says TODO in description.md, task.toml and NOTICE, then",
         f"  kernel-env tasks check {folder}",
+        f"then, as any task, by its path or with KERNEL_ENV_TASKS={folder.parent}:",
+        f"  kernel-env run {folder} --agent …",
     ]
     assert sorted(path.name for path in folder.iterdir()) == [
         "NOTICE",
@@ -187,6 +190,22 @@ def test_a_metric_of_numbers_makes_amounts_of_whole_numbers(table: pd.DataFrame)
 
 
 @pytest.mark.docker
+def test_the_population_takes_a_column_in_which_hardly_two_words_are_the_same(
+    csv: Path, table: pd.DataFrame, tmp_path: Path
+) -> None:
+    many = pd.concat([table] * 3, ignore_index=True).drop(columns=["what", "spent"])
+    many["name"] = [f"person {number}" for number in range(len(many))]
+    many["pages"] += many.index  # no two rows are the same
+    many.to_csv(csv, index=False)
+    new("named", "--from", csv, "--target", "bought", "--into", tmp_path, "--no-population")
+    names = ("constant", "naive-bayes-bins", "histogram-boosting", "xgboost", "lightgbm")
+
+    entries = asyncio.run(population(spec.load(tmp_path / "named"), "docker", only=names))
+
+    assert {entry.entry for entry in entries} == set(names)
+
+
+@pytest.mark.docker
 @pytest.mark.skipif(
     "KERNEL_ENV_TEST_POPULATIONS" not in os.environ,
     reason="fits thirty pipelines; set KERNEL_ENV_TEST_POPULATIONS to run it",
@@ -204,7 +223,7 @@ def test_the_population_makes_the_leaderboard_and_the_solution_does_well_on_it(
     said = new("wanted", "--from", csv, "--target", "what", "--into", tmp_path, "--split", "random")
 
     assert said[1] == "metric: accuracy (the largest class has 41 % of the rows)"
-    assert said[-3] == f"{tmp_path}/wanted: leaderboard.csv has 30 entries"
+    assert said[-5] == f"{tmp_path}/wanted: leaderboard.csv has 30 entries"
     assert len(spec.load(tmp_path / "wanted").leaderboard.public) == 30
     assert asyncio.run(solved(tmp_path / "wanted")).text.startswith("it scores 0.")
 

@@ -321,6 +321,17 @@ async def test_of_an_error_the_ends_of_its_message_and_the_end_of_its_traceback_
         assert sum(map(len, error.traceback)) < 2 * ERROR_BYTES
 
 
+async def test_of_a_deep_traceback_the_first_and_the_last_frames_are_shown(kernel: Kernel) -> None:
+    code = "def f(n):\n    return f(n + 1) if n < 900 else 1 / 0\nf(0)"
+    cell = await kernel.run(code, timeout_s=20)
+
+    (error,) = cell.outputs
+    trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error["traceback"]))
+    assert trace.count("in f(n)") == 18
+    assert trace.count("[... skipping similar frames: f at line 2 (883 times)]") == 1
+    assert trace.endswith("ZeroDivisionError: division by zero")
+
+
 async def test_comm_messages_and_payloads_are_bounded(kernel: Kernel) -> None:
     host_before = resident()
 

@@ -156,6 +156,7 @@ line = get_ipython().kernel.parent.standby.line.socket.fileno()
 BREAKS = {
     "it exits with 0": Fault("os._exit(0)", f"{EXITED} 0"),
     "it exits with 7": Fault("os._exit(7)", f"{EXITED} 7"),
+    "it quits": Fault("quit()", f"{EXITED} 0"),
     "it kills itself": Fault("os.kill(os.getpid(), 9)", f"{SIGNAL} SIGKILL"),
     "it terminates itself": Fault("os.kill(os.getpid(), 15)", f"{SIGNAL} SIGTERM"),
     "it kills its group": Fault("os.kill(0, 9)", f"{SIGNAL} SIGKILL"),

@@ -86,6 +86,7 @@ async def test_a_sound_folder_passes_and_says_what_does_not_concern_it(
             "ok",
             "a tree and the nearest ids guess from row numbers and ids as chance does",
         ),
+        ("leaderboard", "ok", "4 reference entries"),
         (
             "sample submission",
             "ok",
@@ -98,6 +99,23 @@ async def test_a_sound_folder_passes_and_says_what_does_not_concern_it(
         ),
         ("oracle", "ok", "scores 0 / 0; no entry of the board is better"),
     ]
+
+
+async def test_a_board_of_the_constant_alone_is_not_called_sound(tasks: Path) -> None:
+    board = tasks / "leaderboard.csv"
+    lines = board.read_text().splitlines()
+    board.write_text(f"{lines[0]}\n{lines[-1]}\n")
+
+    (case,) = [open_folder(tasks).case]
+    assert case is not None
+    async with Grader() as grader:
+        (found,) = [f async for f in at_rest(case, grader) if f.check == "leaderboard"]
+
+    assert (found.verdict, found.text) == (
+        "not run",
+        "it has 1 of at least 4 reference entries, so a place on it says nothing; make it:"
+        f" kernel-env tasks population {tasks} --write",
+    )
 
 
 async def test_a_folder_that_does_not_load_is_a_finding(tasks: Path) -> None:

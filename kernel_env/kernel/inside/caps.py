@@ -19,9 +19,13 @@ import threading
 import time
 from collections import defaultdict
 from contextlib import nullcontext
+from functools import partial
+from types import TracebackType
 from typing import Any
 
+from IPython.core.tbtools import FrameInfo
 from IPython.lib import pretty
+from stack_data.core import RepeatedFrames
 
 from .cut import ends, last_lines, shortened, size_of
 from .stream import Stream
@@ -34,6 +38,9 @@ MOST_DISPLAYS = 198
 """Displays, results and errors of a cell; the host shows 200 outputs."""
 MOST_OTHERS, OTHERS_PER_S = 150, 500
 """Other messages of a cell, at once and then by the second: no faster than a host reads."""
+
+FRAMES = 10
+"""Shown of a traceback's beginning, and as many of its end."""
 
 SHOWN = ("display_data", "execute_result", "update_display_data", "error")
 
@@ -210,6 +217,25 @@ class Forgetful(defaultdict[int, Any]):
         return []
 
 
+def ends_of_trace(records: Any, trace: TracebackType | None, *options: Any) -> list[Any]:
+    """What IPython shows of a traceback's first and last frames; between them, only a count.
+
+    For each frame it looks through all modules: a thousand, of endless recursion, take seconds.
+    """
+    chain = []
+    while trace is not None:
+        chain.append(trace)
+        trace = trace.tb_next
+    if len(chain) <= 2 * FRAMES:
+        return list(records(chain[0], *options))
+    middle, first = chain[FRAMES:-FRAMES], None
+    for frame in reversed(chain[:FRAMES]):
+        first = TracebackType(first, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
+    keys = [(frame.tb_frame.f_code, frame.tb_lineno) for frame in middle]
+    between = FrameInfo._from_stack_data_FrameInfo(RepeatedFrames(list(middle), keys))
+    return [*records(first, *options), between, *records(chain[-FRAMES], *options)]
+
+
 def install(app: Any) -> Caps:
     """Cap an application that was initialised with `Stream` as its `outstream_class`."""
     caps = Caps(app.session, [s for s in (sys.stdout, sys.stderr) if isinstance(s, Stream)])
@@ -221,6 +247,8 @@ def install(app: Any) -> Caps:
     history.output_hist_reprs = Forgetful()
     show = shell._showtraceback
     shell._showtraceback = lambda *error: show(*error[:2], last_lines(error[2]))
+    records = shell.InteractiveTB.get_records
+    shell.InteractiveTB.get_records = partial(ends_of_trace, records)
     printers = shell.display_formatter.formatters["text/plain"].type_printers
     plain = pretty._repr_pprint
     printers.update({kind: caps.repr_of for kind in printers if printers[kind] is plain})

@@ -32,6 +32,11 @@ from tabular_columns import Model
 
 VERSION = 1
 
+MOST = 254
+"""Categories of a column, the most common ones; all others are one more. Some of the models take no
+more than 255."""
+OTHERS = "all others"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
@@ -81,14 +86,24 @@ def read(data: Path, id_column: str, target: str) -> Table:
     both = pd.concat([train.drop(columns=target), test], ignore_index=True)
     features = both.drop(columns=id_column)
     for name in features:
-        is_number = pd.api.types.is_numeric_dtype(features[name])
-        features[name] = features[name].astype("float64" if is_number else "category")
+        if pd.api.types.is_numeric_dtype(features[name]):
+            features[name] = features[name].astype("float64")
+        else:
+            features[name] = common(features[name]).astype("category")
     return Table(
         train=features.iloc[: len(train)],
         target=train[target],
         test=features.iloc[len(train) :],
         ids=test[id_column],
     )
+
+
+def common(words: pd.Series) -> pd.Series:
+    """A column of words in which few enough differ; of as many equally common ones the first."""
+    counts = words.value_counts().sort_index().sort_values(ascending=False, kind="stable")
+    if len(counts) <= MOST + 1:
+        return words
+    return words.where(words.isna() | words.isin(counts.index[:MOST]), OTHERS)
 
 
 def main(request: dict[str, Any]) -> None:
