@@ -12,7 +12,7 @@ COMPILE := $(PY) -m uv pip compile --quiet --generate-hashes --no-emit-index-url
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
-demo: $(READY)  ## the baseline agent on one task, in a sealed container
+demo: $(READY)  ## one task's solution, played in a sealed container
 	@$(CLI) setup
 	@$(CLI) run adult-income --agent baseline
 

@@ -28,7 +28,8 @@ def test_an_embedded_task_is_sound_and_keeps_its_answers_to_itself(name: str) ->
     assert prepared.answers.parent not in prepared.public.parents
     assert len(task.leaderboard.public) >= 20
     assert (task.folder / "NOTICE").stat().st_size > 200
-    assert task.solution.is_file()
+    names = [cell["id"] for cell in json.loads(task.solution.read_text())["cells"]]
+    assert len(set(names)) == len(names), "cells of solution.ipynb"
 
 
 @pytest.mark.parametrize("name", EMBEDDED)
