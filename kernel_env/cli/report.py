@@ -11,7 +11,7 @@ from kernel_env.cli.say import answer, note
 
 
 class NoMedals(Exception):
-    """A run's task has no board of human teams."""
+    """A run's task has no board of human teams, or is not here."""
 
 
 def report(
@@ -59,7 +59,7 @@ def of_run(path: Path) -> dict[str, Any]:
     """One run's report. Raises `NoMedals`, and `UsageError` for what is no run's record."""
     from datetime import UTC, datetime
 
-    from kernel_env.errors import UsageError
+    from kernel_env.errors import UnknownName, UsageError
     from kernel_env.grading.medals import competition_report
     from kernel_env.submissions import kept
     from kernel_env.tasks import catalog
@@ -69,9 +69,10 @@ def of_run(path: Path) -> dict[str, Any]:
         record = json.loads(path.read_text(encoding="utf-8"))
         score, refusals = record["private_score"], record["refusals"]
         task = catalog.find(record["task"])
+    except UnknownName as error:
+        where = "the environment variable KERNEL_ENV_TASKS says where tasks lie"
+        raise NoMedals(f"its task {record['task']!r} is not known here; {where}") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, UsageError):
-            raise
         raise UsageError(f"{path} is no record of a run: {error}") from error
     if task.leaderboard.kind != "human" or not task.leaderboard.private:
         raise NoMedals(f"{task.id} has no leaderboard of human teams, and so no medals")

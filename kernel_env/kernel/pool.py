@@ -28,7 +28,8 @@ class Pool:
 
         Args:
             size: how many wait of each kind.
-            memory_gb: what all that wait may use together, by their boxes' own limits.
+            memory_gb: what the programs of all that wait may use together, by their tasks' own
+                `memory_gb`.
             starting: how many boxes start at the same time, waited for or not.
         """
         self._size, self._memory_gb = size, memory_gb

@@ -358,7 +358,7 @@ def test_what_mle_bench_prepared_is_taken_as_it_is(
     assert (public / "sample_submission.csv").read_text() == sample
 
 
-def test_runs_are_reported_as_mle_bench_does(checkout: Path, tmp_path: Path) -> None:
+def test_runs_are_reported_as_mle_bench_does(checkout: Path, tmp_path: Path, tiny: str) -> None:
     written(checkouts.mle_bench(checkout))
     bench_data(tmp_path)
     imported("mle-bench", checkout, "ripe-fruit")
@@ -375,8 +375,17 @@ def test_runs_are_reported_as_mle_bench_does(checkout: Path, tmp_path: Path) -> 
         run = ["run", "mle-bench-ripe-fruit", "--agent", "scripted", "--sandbox", "local"]
         cli(*run, "--script", tmp_path / f"{name}.json", "--out", tmp_path / "runs" / name)
 
-    said = json.loads(cli("report", "--format", "mle-bench", tmp_path / "runs").stdout)
+    for of_no_humans in (tiny, "image-segment"):
+        run = ["run", of_no_humans, "--agent", "scripted", "--sandbox", "local"]
+        cli(*run, "--script", tmp_path / "idle.json", "--out", tmp_path / "runs" / "others")
 
+    told = cli("report", "--format", "mle-bench", tmp_path / "runs")
+    alone = cli("report", "--format", "mle-bench", tmp_path / "runs" / "others", fails=True)
+
+    assert "left out: its task 'tiny' is not known here; the environment" in told.stderr
+    assert "left out: image-segment has no leaderboard of human teams, and so no" in told.stderr
+    assert "error: none of these 2 runs is of a task with a leaderboard of human" in alone.stderr
+    said = json.loads(told.stdout)
     good, idle = said.pop("competition_reports")
     assert said == {
         "total_runs": 2,
