@@ -116,7 +116,8 @@ class Seat:
         await self.box.snapshot(name, prior=self.latest, within=self.within, mapped_by=pid)
         self.latest = name
         while self._outlived:
-            await self.box.forget(self._outlived.pop())
+            with suppress(SandboxError, OSError):
+                await self.box.forget(self._outlived.pop())
         return name
 
     # ── backwards ─────────────────────────────────────────────────────────────────────────

@@ -23,12 +23,16 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
-from IPython.core.tbtools import FrameInfo
 from IPython.lib import pretty
-from stack_data.core import RepeatedFrames
 
 from .cut import ends, last_lines, shortened, size_of
 from .stream import Stream
+
+try:
+    from IPython.core.tbtools import FrameInfo
+    from stack_data.core import RepeatedFrames
+except ImportError:  # an older IPython, in a plain kernel: tracebacks are shown whole
+    FrameInfo = None  # type: ignore[assignment,misc]
 
 DISPLAY = 15 * 256 * 1024
 """Bytes of a cell's displays and results together: a little less than the host accepts."""
@@ -247,8 +251,9 @@ def install(app: Any) -> Caps:
     history.output_hist_reprs = Forgetful()
     show = shell._showtraceback
     shell._showtraceback = lambda *error: show(*error[:2], last_lines(error[2]))
-    records = shell.InteractiveTB.get_records
-    shell.InteractiveTB.get_records = partial(ends_of_trace, records)
+    if FrameInfo is not None:
+        records = shell.InteractiveTB.get_records
+        shell.InteractiveTB.get_records = partial(ends_of_trace, records)
     printers = shell.display_formatter.formatters["text/plain"].type_printers
     plain = pretty._repr_pprint
     printers.update({kind: caps.repr_of for kind in printers if printers[kind] is plain})
