@@ -566,8 +566,9 @@ async def test_a_metric_that_fails_is_no_zero_for_the_agent(tasks: Path, tmp_pat
     assert episode.notebook.is_file()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_ends_the_box_and_completes_the_record(
-    tiny: str, sandbox: str, tmp_path: Path
+    tiny: str, sandbox: str, number: signal.Signals, tmp_path: Path
 ) -> None:
     script = tmp_path / "slow.json"
     actions = [
@@ -598,7 +599,7 @@ def test_an_interrupt_ends_the_box_and_completes_the_record(
         time.sleep(0.1)
     time.sleep(0.3)
 
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, said = process.communicate(timeout=30)
 
     assert process.returncode == 130

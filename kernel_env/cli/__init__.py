@@ -5,6 +5,7 @@ alone. An error is one line and a non-zero exit.
 """
 
 import functools
+import signal
 import sys
 import warnings
 
@@ -31,10 +32,20 @@ app.command("doctor")(doctor.doctor)
 app.command("setup")(setup.setup)
 
 
+def interrupt(*_: object) -> None:
+    """End as Ctrl-C does, also in the background, where a shell has Ctrl-C ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        raise KeyboardInterrupt
+    signal.raise_signal(signal.SIGINT)
+
+
 def main() -> None:
-    """The entry point of `kernel-env`."""
+    """The entry point of `kernel-env`. `kill`, and a terminal that closes, leave nothing behind."""
     from kernel_env.errors import KernelEnvError, UsageError
 
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup's wish is respected
+            signal.signal(number, interrupt)
     once = functools.cache(note)
     warnings.showwarning = lambda message, *_: once(f"WARNING: {message}")
     try:

@@ -1,6 +1,5 @@
 """`kernel-env run TASK…`: agents play episodes; a table or a line of JSON for each."""
 
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -127,13 +126,12 @@ def play(plans: "list[Plan]", *, json: bool) -> None:
 
 
 async def played(plans: "list[Plan]", each: "Callable[[Record], None]") -> "list[Record]":
-    """The records, one after the other. SIGTERM ends an episode as Ctrl-C does."""
+    """The records, one after the other."""
     import asyncio
 
     from kernel_env.grading.process import Grader
     from kernel_env.runner import run_episode
 
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asyncio.current_task().cancel)  # type: ignore[union-attr]
     records = []
     async with Grader() as grader:
         with progress() as tell:
