@@ -645,6 +645,17 @@ async def test_open_files_are_read_and_written_on_where_they_were(trunk: Shared)
         assert text(after) == "(b'456', 'one,two')"
 
 
+async def test_libraries_were_imported_as_a_cell_would_have_imported_them(trunk: Shared) -> None:
+    async with a_branch(trunk) as live:
+        shown = await run(
+            live,
+            "import pandas as pd\n"
+            "pd.DataFrame([range(15)], columns=[f'quite a long name {n}' for n in range(15)])",
+        )
+
+        assert [n for n in range(15) if f"quite a long name {n}" not in text(shown)] == []
+
+
 async def test_threads_that_want_the_interpreter_do_not_keep_it_from_being_copied(
     trunk: Shared,
 ) -> None:

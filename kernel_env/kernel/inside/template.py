@@ -36,7 +36,8 @@ def main() -> None:
     app.standby = Standby(line)
     before = descriptors()
     app.begin()
-    missing = [name for name in given["libraries"] if not imported(name)]
+    with app.shell.builtin_trap:  # libraries ask whether they are in a notebook when imported
+        missing = [name for name in given["libraries"] if not imported(name)]
     app.standby.plumbing = identities(descriptors() - before - app.keepers())
     gc.collect()
     gc.freeze()
