@@ -26,7 +26,7 @@ def bench(
 ) -> None:
     """Measure what things cost: medians, p99, ratios to a peer, and goals.
 
-    All of it takes about 20 minutes on two cores and wants 16 GB of free memory.
+    All of it takes 10 to 20 minutes on two cores and wants 16 GB of free memory.
     """
     import asyncio
 
