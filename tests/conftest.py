@@ -38,9 +38,11 @@ def places() -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def interrupts() -> None:
     """Programs that tests start can be interrupted, even where a shell started us in the background
-    and we may not."""
+    and we may not, or `nohup` did. What is caught here is not ignored there."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 @pytest.fixture(scope="session", autouse=True)
