@@ -135,7 +135,6 @@ class ForkableApp(App):
         kept_for_ever.append(
             (
                 self.context,
-                self.heartbeat,
                 [getattr(self, name) for name in (*RENEWED, *SOCKETS)],
                 [kernel.shell_stream, kernel.control_stream, kernel.debugpy_stream],
                 getattr(kernel, "io_loop", None),
