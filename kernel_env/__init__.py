@@ -4,34 +4,34 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kernel_env.action import ExecuteCode as ExecuteCode
-    from kernel_env.action import GetHistory as GetHistory
-    from kernel_env.action import RequestInfo as RequestInfo
-    from kernel_env.action import Reset as Reset
-    from kernel_env.action import ValidateCode as ValidateCode
-    from kernel_env.episode import Episode as Episode
-    from kernel_env.episode import open_episode as open_episode
+    from kernel_env.episode.actions import ExecuteCode as ExecuteCode
+    from kernel_env.episode.actions import GetHistory as GetHistory
+    from kernel_env.episode.actions import RequestInfo as RequestInfo
+    from kernel_env.episode.actions import Reset as Reset
+    from kernel_env.episode.actions import ValidateCode as ValidateCode
+    from kernel_env.episode.episode import Episode as Episode
+    from kernel_env.episode.episode import open_episode as open_episode
+    from kernel_env.episode.observation import Observation as Observation
+    from kernel_env.episode.step import Step as Step
     from kernel_env.errors import KernelEnvError as KernelEnvError
-    from kernel_env.gym import KernelEnv as KernelEnv
-    from kernel_env.gym import make as make
-    from kernel_env.observation import Observation as Observation
-    from kernel_env.step import Step as Step
+    from kernel_env.gym.env import KernelEnv as KernelEnv
+    from kernel_env.gym.env import make as make
 
 # Where each public name lives. They are imported when they are first used, so that the command
 # line and the processes that need little start fast.
 _HOMES = {
-    "Episode": "episode",
-    "ExecuteCode": "action",
-    "GetHistory": "action",
-    "KernelEnv": "gym",
+    "Episode": "episode.episode",
+    "ExecuteCode": "episode.actions",
+    "GetHistory": "episode.actions",
+    "KernelEnv": "gym.env",
     "KernelEnvError": "errors",
-    "Observation": "observation",
-    "RequestInfo": "action",
-    "Reset": "action",
-    "Step": "step",
-    "ValidateCode": "action",
-    "make": "gym",
-    "open_episode": "episode",
+    "Observation": "episode.observation",
+    "RequestInfo": "episode.actions",
+    "Reset": "episode.actions",
+    "Step": "episode.step",
+    "ValidateCode": "episode.actions",
+    "make": "gym.env",
+    "open_episode": "episode.episode",
 }
 __all__ = list(_HOMES)
 

@@ -11,12 +11,14 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from kernel_env.action import ExecuteCode, GetHistory, RequestInfo, Reset, ValidateCode
-from kernel_env.episode import Episode, open_episode
+from kernel_env.episode.actions import ExecuteCode, GetHistory, RequestInfo, Reset, ValidateCode
+from kernel_env.episode.episode import Episode, open_episode
+from kernel_env.episode.journal import read_journal
+from kernel_env.episode.notebook import parse_notebook, read_notebook, render
+from kernel_env.episode.observation import recovery_words
+from kernel_env.episode.step import Checked, Graded, Ran, Refused, Restarted, Told
 from kernel_env.errors import ActionError, EpisodeOver, TaskError, UnknownName, UsageError
-from kernel_env.observation import recovery_words
-from kernel_env.step import Checked, Graded, Ran, Recovery, Refused, Restarted, Told
-from kernel_env.trajectory import parse_notebook, read_journal, read_notebook, render
+from kernel_env.kernel.cell import Recovery
 
 LINE = """
 import os, pandas as pd
@@ -623,8 +625,8 @@ def test_an_interrupt_ends_the_box_and_completes_the_record(
 def test_when_the_host_is_killed_the_container_ends_and_the_journal_is_whole(
     tiny: str, tmp_path: Path
 ) -> None:
+    from kernel_env.episode.notebook import write_notebook
     from kernel_env.sandbox.docker import engine
-    from kernel_env.trajectory import write_notebook
 
     script = tmp_path / "slow.json"
     actions = [

@@ -6,14 +6,15 @@ from pathlib import Path
 import pytest
 
 import kernel_env
-from kernel_env.action import ExecuteCode, RequestInfo, Reset, ValidateCode
-from kernel_env.episode import Episode, open_episode
+from kernel_env.episode.actions import ExecuteCode, RequestInfo, Reset, ValidateCode
+from kernel_env.episode.episode import Episode, open_episode
+from kernel_env.episode.journal import read_journal
+from kernel_env.episode.notebook import parse_notebook, read_notebook
+from kernel_env.episode.step import Graded, Ran, Refused
 from kernel_env.errors import UsageError
-from kernel_env.kernel import session
+from kernel_env.kernel.connection import client
 from kernel_env.sandbox.docker import engine
 from kernel_env.sandbox.docker.container import owner
-from kernel_env.step import Graded, Ran, Refused
-from kernel_env.trajectory import parse_notebook, read_journal, read_notebook
 
 SUBMIT = """
 import os, pandas as pd
@@ -338,7 +339,7 @@ async def test_a_fork_whose_time_is_up_keeps_its_variables(tiny: str, tmp_path: 
 
     assert slow.cell.timed_out
     assert slow.cell.broke is None
-    assert slow.cell.seconds < session.INTERRUPT_S
+    assert slow.cell.seconds < client.INTERRUPT_S
     assert found == "2"
 
 
@@ -486,7 +487,7 @@ async def test_forks_share_the_memory_that_they_do_not_write(tiny: str, tmp_path
 async def test_forks_that_ended_leave_nothing_in_the_box(episode: Episode) -> None:
     await run(episode, "import os; x = 1; _ = open('f', 'w').write('1')")
     box = episode._live.box
-    snapshots = str(box.where(kernel_env.sandbox.base.SNAPSHOTS))
+    snapshots = str(box.where(kernel_env.sandbox.protocol.SNAPSHOTS))
 
     async def there() -> tuple[set[int], list[str]]:
         await episode._live._kept()

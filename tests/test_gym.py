@@ -9,8 +9,8 @@ from gymnasium.utils.env_checker import check_env
 
 import kernel_env
 from kernel_env import ExecuteCode, KernelEnv, RequestInfo
+from kernel_env.episode.notebook import parse_notebook, read_notebook
 from kernel_env.errors import ActionError, EpisodeOver, UnknownName, UsageError
-from kernel_env.trajectory import parse_notebook, read_notebook
 
 LINE = """
 import os, pandas as pd
@@ -29,7 +29,7 @@ def env(tiny: str, sandbox: str, tmp_path: Path) -> Iterator[KernelEnv]:
 def test_gymnasiums_own_checker_is_content(env: KernelEnv) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warnings.filterwarnings("ignore", category=kernel_env.sandbox.choose.NotIsolatedWarning)
+        warnings.filterwarnings("ignore", category=kernel_env.sandbox.selection.NotIsolatedWarning)
 
         check_env(env)
 

@@ -26,10 +26,11 @@ from hypothesis import HealthCheck, Phase, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from kernel_env.action import ExecuteCode, GetHistory, RequestInfo, Reset, ValidateCode
-from kernel_env.episode import Episode, open_episode
-from kernel_env.kernel import session
-from kernel_env.step import Cell, Checked, Graded, Ran, Refused, Restarted, Step
+from kernel_env.episode.actions import ExecuteCode, GetHistory, RequestInfo, Reset, ValidateCode
+from kernel_env.episode.episode import Episode, open_episode
+from kernel_env.episode.step import Checked, Graded, Ran, Refused, Restarted, Step
+from kernel_env.kernel.cell import Cell
+from kernel_env.kernel.connection import client
 
 ACTIONS = {"local": 300, "docker": 100}
 """In a default run; a container starts slowly and its kernels share a processor."""
@@ -576,7 +577,7 @@ class Tree(RuleBasedStateMachine):
     async def _alive(self, branch: Branch, pid: int) -> bool:
         """Whether a number of the box is still that of a copy of a kernel."""
         found = await branch.episode._live.box.run(["cat", f"/proc/{pid}/cmdline"], timeout_s=10)
-        return b"inside.template" in found.output
+        return b"guest.template" in found.output
 
     async def _kill_container(self, branch: Branch) -> None:
         sharing = [b for b in self.living if b.home is branch.home]
@@ -659,10 +660,10 @@ class limited:  # noqa: N801 - used as a context manager
     def __enter__(self) -> None:
         budget = replace(self.rules.budget, cell_seconds=self.cell_s)
         self.episode.rules = replace(self.rules, budget=budget)
-        session.INTERRUPT_S = self.interrupt_s
+        client.INTERRUPT_S = self.interrupt_s
 
     def __exit__(self, *_: object) -> None:
-        self.episode.rules, session.INTERRUPT_S = self.rules, 5.0
+        self.episode.rules, client.INTERRUPT_S = self.rules, 5.0
 
 
 def test_whatever_is_done_to_a_tree_of_episodes_nothing_is_lost(

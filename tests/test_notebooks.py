@@ -11,8 +11,9 @@ import pytest
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
-from kernel_env.step import Graded, Refused
-from kernel_env.trajectory import parse_notebook, read_journal
+from kernel_env.episode.journal import read_journal
+from kernel_env.episode.notebook import parse_notebook
+from kernel_env.episode.step import Graded, Refused
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.ipynb"))

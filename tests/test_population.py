@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from kernel_env.runner.population import population
+from kernel_env.authoring.reference.leaderboard import population
 from kernel_env.tasks import catalog
 
 SAMPLES = {

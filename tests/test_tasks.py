@@ -189,15 +189,15 @@ def test_all_information_is_in_all(tiny: str) -> None:
     public = prepare(task).public
     paths = Path("/data"), Path("/workspace/submission.csv")
 
-    budget = task.budget.changed({"steps": 7})
+    limits = {"steps": 7}
 
-    everything = info(task, public, *paths, "all", budget)  # type: ignore[arg-type]
+    everything = info(task, public, *paths, "all", limits)  # type: ignore[arg-type]
 
     for what in ("overview", "sample_submission", "data_structure", "output_path", "metadata"):
-        assert info(task, public, *paths, what, budget) in everything  # type: ignore[arg-type]
-    told = json.loads(info(task, public, *paths, "metadata", budget))  # type: ignore[arg-type]
+        assert info(task, public, *paths, what, limits) in everything  # type: ignore[arg-type]
+    told = json.loads(info(task, public, *paths, "metadata", limits))  # type: ignore[arg-type]
     assert told["limits"]["steps"] == 7
-    assert told["limits"]["cell_seconds"] == task.budget.cell_seconds
+    assert told["limits"]["cell_seconds"] == task.file.limits.cell_seconds
 
 
 def test_the_wheel_works_outside_the_clone(tmp_path: Path) -> None:

@@ -9,38 +9,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kernel_env import codec
-from kernel_env.action import ExecuteCode, GetHistory, RequestInfo, Reset, ValidateCode
-from kernel_env.budget import Budget, Spent
+from kernel_env.episode import json_codec
+from kernel_env.episode.actions import ExecuteCode, GetHistory, RequestInfo, Reset, ValidateCode
+from kernel_env.episode.budget import Budget, Spent
+from kernel_env.episode.journal import Journal, read_journal
+from kernel_env.episode.notebook import parse_notebook, read_notebook, render, write_notebook
+from kernel_env.episode.step import Checked, Graded, Progress, Ran, Refused, Restarted, Step, Told
+from kernel_env.episode.trajectory import Ending, Fork, Header, Trajectory
 from kernel_env.errors import UsageError
 from kernel_env.grading.grade import Grade, Place
-from kernel_env.kernel.fold import Fold
-from kernel_env.step import (
-    Cell,
-    Checked,
-    FileChange,
-    Graded,
-    Progress,
-    Ran,
-    Recovery,
-    Refused,
-    Restarted,
-    Step,
-    Told,
-    Variable,
-)
-from kernel_env.trajectory import (
-    Ending,
-    Fork,
-    Header,
-    Journal,
-    Trajectory,
-    parse_notebook,
-    read_journal,
-    read_notebook,
-    render,
-    write_notebook,
-)
+from kernel_env.kernel.cell import Cell, FileChange, Recovery, Variable
+from kernel_env.kernel.connection.outputs import Fold
 
 HEADER = Header(
     episode="e",
@@ -335,7 +314,7 @@ def test_what_is_no_trajectory_is_said_to_be_none(tmp_path: Path, content: str) 
 
 
 def test_the_schema_of_the_tools_is_that_of_the_actions() -> None:
-    tools = {tool["function"]["name"]: tool["function"] for tool in codec.tools()}
+    tools = {tool["function"]["name"]: tool["function"] for tool in json_codec.tools()}
 
     assert list(tools) == ["request_info", "validate_code", "execute_code", "get_history", "reset"]
     for kind in (RequestInfo, ValidateCode, ExecuteCode, GetHistory, Reset):
@@ -362,6 +341,6 @@ def test_the_schema_of_the_tools_is_that_of_the_actions() -> None:
 )
 def test_what_is_no_action_is_refused_in_one_line(said: object, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint) as caught:
-        codec.parse_action(said)  # type: ignore[arg-type]
+        json_codec.parse_action(said)  # type: ignore[arg-type]
 
     assert "\n" not in str(caught.value)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from kernel_env.episode import Episode
+from kernel_env.episode.episode import Episode
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from kernel_env.agents import script
 from kernel_env.agents.base import Options
-from kernel_env.episode import Episode
+from kernel_env.episode.episode import Episode
 from kernel_env.errors import TaskError
 
 

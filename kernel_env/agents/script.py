@@ -7,11 +7,12 @@ from pathlib import Path
 
 import nbformat
 
-from kernel_env import codec
-from kernel_env.action import Action, ExecuteCode
-from kernel_env.episode import Episode
+from kernel_env.episode import json_codec
+from kernel_env.episode.actions import Action, ExecuteCode
+from kernel_env.episode.episode import Episode
+from kernel_env.episode.journal import read_journal
+from kernel_env.episode.notebook import parse_notebook, read_notebook
 from kernel_env.errors import ActionError, UsageError
-from kernel_env.trajectory import parse_notebook, read_journal, read_notebook
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +76,6 @@ def from_list(path: Path) -> Iterator[Line]:
     for number, entry in enumerate(entries):
         thought = entry.pop("thought", "")
         try:
-            yield Line(action=codec.parse_action(entry), thought=str(thought))
+            yield Line(action=json_codec.parse_action(entry), thought=str(thought))
         except ActionError as error:
             raise UsageError(f"{path}, entry {number}: {error}") from error

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from kernel_env.action import ExecuteCode
+from kernel_env.bench.baselines import plain_kernel
 from kernel_env.bench.measure import (
     TASK,
     WHOLE,
@@ -20,8 +20,8 @@ from kernel_env.bench.measure import (
     resident_mb,
     row,
 )
-from kernel_env.bench.peers import plain_kernel
-from kernel_env.episode import Episode, open_episode
+from kernel_env.episode.actions import ExecuteCode
+from kernel_env.episode.episode import Episode, open_episode
 
 MEMORY_GB = 10
 """Below this much free memory the peer is left alone: it may take all of it."""
@@ -165,7 +165,7 @@ async def plain(bench: Bench, flood: Flood) -> Cost | None:
         launched = await stack.enter_async_context(plain_kernel(box))
         given = {"connection": dict(launched.connection_info), "cells": flood.cells}
         client = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "kernel_env.bench.client", json.dumps(given)),
+            *(sys.executable, "-P", "-m", "kernel_env.bench.plain_client", json.dumps(given)),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
         )

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from kernel_env.kernel.launch import PROGRAM, PROGRAM_FOLDER
-from kernel_env.sandbox.base import DATA, WORKSPACE, Sandbox, Spec
+from kernel_env.kernel.connection.launch import PROGRAM, PROGRAM_FOLDER
+from kernel_env.sandbox.protocol import DATA, WORKSPACE, Sandbox, Spec
 
 TASK = "adult-income"
 PATHS = {"DATA_PATH": DATA, "OUTPUT_PATH": WORKSPACE / "submission.csv"}

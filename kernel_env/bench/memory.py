@@ -5,11 +5,11 @@ from contextlib import AsyncExitStack
 
 from kernel_env.bench.measure import PATHS, Bench, Goal, Row, row
 from kernel_env.errors import SandboxError
-from kernel_env.kernel.home import PRISTINE, Home
-from kernel_env.kernel.live import Live
-from kernel_env.kernel.seat import Seat, open_seat
-from kernel_env.kernel.session import open_kernel
-from kernel_env.sandbox.base import Sandbox
+from kernel_env.kernel.connection.client import open_kernel
+from kernel_env.kernel.forking.fork_server import PRISTINE, Home
+from kernel_env.kernel.forking.instance import Seat, open_seat
+from kernel_env.kernel.recoverable import Live
+from kernel_env.sandbox.protocol import Sandbox
 
 KERNELS = 20
 IMPORTS = "import numpy, pandas, scipy.stats, sklearn.ensemble, sklearn.linear_model, lightgbm"

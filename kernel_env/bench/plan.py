@@ -4,15 +4,15 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
-from kernel_env.bench.back import branches, recovery
 from kernel_env.bench.floods import floods
 from kernel_env.bench.measure import Bench, Row, Tell
 from kernel_env.bench.memory import kernels
+from kernel_env.bench.recovery import branches, recovery
 from kernel_env.bench.starts import resets, starts
 from kernel_env.bench.steps import crowd, long_episode, standby
-from kernel_env.bench.work import work
+from kernel_env.bench.workload import work
 from kernel_env.errors import UnknownName
-from kernel_env.sandbox.choose import choose
+from kernel_env.sandbox.selection import choose
 
 MEASURES: dict[str, Callable[[Bench], Awaitable[list[Row]]]] = {
     "starts": starts,

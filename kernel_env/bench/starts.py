@@ -4,11 +4,11 @@ import asyncio
 import time
 from contextlib import closing
 
+from kernel_env.bench.baselines import bare_kernel
 from kernel_env.bench.measure import PATHS, TASK, Bench, Goal, Row, row, timed
-from kernel_env.bench.peers import bare_kernel
-from kernel_env.gym import KernelEnv, make
-from kernel_env.kernel.seat import open_seat
-from kernel_env.kernel.session import open_kernel
+from kernel_env.gym.env import KernelEnv, make
+from kernel_env.kernel.connection.client import open_kernel
+from kernel_env.kernel.forking.instance import open_seat
 
 IMPORTS_S = 120.0
 

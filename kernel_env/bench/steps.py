@@ -5,7 +5,7 @@ import random
 import time
 from contextlib import AsyncExitStack, closing
 
-from kernel_env.action import ExecuteCode
+from kernel_env.bench.baselines import bare_kernel, bare_run
 from kernel_env.bench.measure import (
     PATHS,
     TASK,
@@ -18,12 +18,12 @@ from kernel_env.bench.measure import (
     timed,
     took,
 )
-from kernel_env.bench.peers import bare_kernel, bare_run
-from kernel_env.episode import Episode, open_episode
-from kernel_env.grading.process import Grader
-from kernel_env.gym import make
-from kernel_env.kernel.live import Live
-from kernel_env.kernel.seat import open_seat
+from kernel_env.episode.actions import ExecuteCode
+from kernel_env.episode.episode import Episode, open_episode
+from kernel_env.grading.host import Grader
+from kernel_env.gym.env import make
+from kernel_env.kernel.forking.instance import open_seat
+from kernel_env.kernel.recoverable import Live
 
 WINDOW = 100
 """Steps at the beginning and at the end of the long episode that are compared."""

@@ -12,7 +12,7 @@ import warnings
 import typer
 
 from kernel_env.cli import bench, doctor, export, images, replay, report, run, setup, tasks
-from kernel_env.cli.say import fail, note
+from kernel_env.cli.console import fail, note
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from kernel_env.cli.say import answer, answer_json, note, progress, table
+from kernel_env.cli.console import answer, answer_json, note, progress, table
 
 QUICK = 0.2
 

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kernel_env.cli.say import answer, answer_json, fail, note, progress
+from kernel_env.cli.console import answer, answer_json, fail, note, progress
 
 if TYPE_CHECKING:
-    from kernel_env.soundness import Finding
+    from kernel_env.audit.task import Finding
 
 NOTHING: list[str] = []
 SHOWN = {"ok": "ok", "failed": "FAILED", "not applicable": "n/a", "not run": "not run"}
@@ -54,7 +54,7 @@ def check(
 def build(folders: list[Path], sandbox: str) -> None:
     """Build the images of these tasks where containers are used."""
     from kernel_env.errors import TaskError
-    from kernel_env.sandbox.choose import choose
+    from kernel_env.sandbox.selection import choose
     from kernel_env.tasks import spec
 
     chosen, _ = choose(sandbox)
@@ -77,12 +77,12 @@ def build(folders: list[Path], sandbox: str) -> None:
 
 async def checked(folder: Path, sandbox: str, *, fast: bool, json: bool) -> int:
     """Check one task, print as it goes, and count the failures."""
-    from kernel_env import soundness
+    from kernel_env.audit import task
 
     findings = []
     if not json:
         answer(folder.name)
-    async for finding in soundness.check(folder, sandbox=sandbox, fast=fast):
+    async for finding in task.check(folder, sandbox=sandbox, fast=fast):
         findings.append(finding)
         show_json(folder, finding) if json else show(finding)
     if not json:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from kernel_env.cli.say import answer_json, note, table
+from kernel_env.cli.console import answer_json, note, table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,10 +104,10 @@ def kernels() -> Finding:
     import asyncio
 
     from kernel_env.errors import KernelEnvError
-    from kernel_env.kernel.home import Home
-    from kernel_env.kernel.launch import PROGRAM, PROGRAM_FOLDER
-    from kernel_env.sandbox.base import Spec
-    from kernel_env.sandbox.choose import choose
+    from kernel_env.kernel.connection.launch import PROGRAM, PROGRAM_FOLDER
+    from kernel_env.kernel.forking.fork_server import Home
+    from kernel_env.sandbox.protocol import Spec
+    from kernel_env.sandbox.selection import choose
 
     async def missing() -> str:
         spec = Spec(image="base", folders={PROGRAM: PROGRAM_FOLDER})

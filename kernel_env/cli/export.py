@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from kernel_env.cli.say import answer, answer_json
+from kernel_env.cli.console import answer, answer_json
 
 
 def export(
@@ -16,7 +16,8 @@ def export(
     json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """Write the notebook of a journal: all steps that were acknowledged, ended or not."""
-    from kernel_env.trajectory import JOURNAL, NOTEBOOK, read_journal, write_notebook
+    from kernel_env.episode.journal import JOURNAL, read_journal
+    from kernel_env.episode.notebook import NOTEBOOK, write_notebook
 
     path = journal / JOURNAL if journal.is_dir() else journal
     trajectory = read_journal(path)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from kernel_env.cli.say import answer, answer_json, progress, table
+from kernel_env.cli.console import answer, answer_json, progress, table
 
 app = typer.Typer(no_args_is_help=True, help="The images of the containers.", rich_markup_mode=None)
 

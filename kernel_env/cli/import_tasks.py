@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kernel_env.cli.say import answer_json, fail, note, table
+from kernel_env.cli.console import answer_json, fail, note, table
 
 if TYPE_CHECKING:
-    from kernel_env.tasks.sources.folder import Left
+    from kernel_env.authoring.importers.task_folder import Left
 
 NOTHING: list[str] = []
 SHOWN = 5
@@ -29,10 +29,16 @@ def import_tasks(
     json: Annotated[bool, typer.Option("--json", help="A JSON line for each task.")] = False,
 ) -> None:
     """Make tasks of another benchmark usable; nothing in its folders is changed or run now."""
+    from kernel_env.authoring.importers import (
+        dsbench,
+        mlagentbench,
+        mle_bench,
+        mle_dojo,
+        task_folder,
+    )
     from kernel_env.errors import TaskError, UnknownName
     from kernel_env.tasks import catalog
     from kernel_env.tasks.prepare import howto, missing, readiness
-    from kernel_env.tasks.sources import dsbench, folder, mlagentbench, mle_bench, mle_dojo
 
     sources = {it.BENCHMARK: it for it in (mle_dojo, mle_bench, dsbench, mlagentbench)}
     if benchmark not in sources:
@@ -42,13 +48,13 @@ def import_tasks(
     left: list[Left] = []
     rows = []
     for found in sources[benchmark].find(path.expanduser().resolve(), place, names):
-        if isinstance(found, folder.Left):
+        if isinstance(found, task_folder.Left):
             left.append(found)
             continue
         try:
-            task = folder.write(where, found)
+            task = task_folder.write(where, found)
         except TaskError as error:
-            left.append(folder.Left(id=found.id, why=str(error)))
+            left.append(task_folder.Left(id=found.id, why=str(error)))
             continue
         board = task.leaderboard
         rows.append(

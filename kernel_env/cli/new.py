@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from kernel_env.cli.say import answer, answer_json, fail, note
+from kernel_env.cli.console import answer, answer_json, fail, note
 
 
 def new(
@@ -29,11 +29,11 @@ def new(
     """Make a task folder from a table and a target column, leaderboard included."""
     import asyncio
 
-    from kernel_env import authoring
-    from kernel_env.authoring.design import read
+    from kernel_env.authoring import from_table
+    from kernel_env.authoring.from_table.design import read
 
     cells = read(table)
-    chosen = authoring.design(
+    chosen = from_table.design(
         name, table, cells, target=target, id_column=id_column, metric=metric, split=split
     )
     by = f" by {chosen.split.column!r}" if chosen.split.column else ""
@@ -48,7 +48,7 @@ def new(
         note("running the population (some minutes)")
     try:
         made = asyncio.run(
-            authoring.make(chosen, cells, into, sandbox=sandbox, with_population=population)
+            from_table.make(chosen, cells, into, sandbox=sandbox, with_population=population)
         )
     except KeyboardInterrupt:
         fail("interrupted; nothing was made", code=130)

@@ -19,10 +19,10 @@ def replay(
 ) -> None:
     """Play a notebook's actions again, in a fresh episode."""
     from kernel_env.agents.base import Options
+    from kernel_env.episode.notebook import parse_notebook, read_notebook
     from kernel_env.errors import UsageError
     from kernel_env.runner import Plan
-    from kernel_env.runner.one import make_agent
-    from kernel_env.trajectory import parse_notebook, read_notebook
+    from kernel_env.runner.job import make_agent
 
     budget = {}
     if task is None:

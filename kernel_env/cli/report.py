@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kernel_env.cli.say import answer, note
+from kernel_env.cli.console import answer, note
 
 
 class NoMedals(Exception):
@@ -25,10 +25,10 @@ def report(
 ) -> None:
     """Report finished runs as MLE-bench does: scores, thresholds and medals, as JSON."""
     from kernel_env.errors import UnknownName, UsageError
-    from kernel_env.grading import medals
+    from kernel_env.report import mle_bench
 
-    if format_ != medals.FORMAT:
-        raise UnknownName("format", format_, [medals.FORMAT])
+    if format_ != mle_bench.FORMAT:
+        raise UnknownName("format", format_, [mle_bench.FORMAT])
     found = [record for run in runs for record in records(run)]
     reports = []
     for record in found:
@@ -41,13 +41,13 @@ def report(
             f"none of these {len(found)} runs is of a task with a leaderboard of human teams, and"
             " so there are no medals; `kernel-env tasks import` has such tasks"
         )
-    answer(json.dumps(medals.summary(reports), indent=2))
+    answer(json.dumps(mle_bench.summary(reports), indent=2))
 
 
 def records(run: Path) -> Iterator[Path]:
     """The record.json files at or below a path. Raises `UsageError`."""
+    from kernel_env.episode.result import RECORD
     from kernel_env.errors import UsageError
-    from kernel_env.record import RECORD
 
     found = [run] if run.is_file() else sorted(run.rglob(RECORD))
     if not found:
@@ -59,11 +59,11 @@ def of_run(path: Path) -> dict[str, Any]:
     """One run's report. Raises `NoMedals`, and `UsageError` for what is no run's record."""
     from datetime import UTC, datetime
 
+    from kernel_env.episode.journal import JOURNAL, read_journal
+    from kernel_env.episode.submissions import kept
     from kernel_env.errors import UnknownName, UsageError
-    from kernel_env.grading.medals import competition_report
-    from kernel_env.submissions import kept
+    from kernel_env.report.mle_bench import competition_report
     from kernel_env.tasks import catalog
-    from kernel_env.trajectory import JOURNAL, read_journal
 
     try:
         record = json.loads(path.read_text(encoding="utf-8"))

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from kernel_env.cli.say import answer, answer_json, fail, note, progress, table
+from kernel_env.cli.console import answer, answer_json, fail, note, progress, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kernel_env.episode import Episode
-    from kernel_env.observation import Feedback
-    from kernel_env.record import Record
+    from kernel_env.episode.episode import Episode
+    from kernel_env.episode.observation import Feedback
+    from kernel_env.episode.result import Record
     from kernel_env.runner import Plan
 
 
@@ -47,8 +47,8 @@ def run(
     """Let an agent play tasks, and print how it went."""
     from kernel_env.agents.base import Options
     from kernel_env.runner import Plan
-    from kernel_env.runner.one import make_agent
-    from kernel_env.runner.one import seeds as seeded
+    from kernel_env.runner.job import make_agent
+    from kernel_env.runner.job import seeds as seeded
 
     limits = {
         "steps": steps,
@@ -92,7 +92,7 @@ def run(
 
 def prepare(names: list[str], sandbox: str) -> None:
     """Find the tasks, make their data ready, and build their images where they are needed."""
-    from kernel_env.sandbox.choose import choose
+    from kernel_env.sandbox.selection import choose
     from kernel_env.tasks import catalog
     from kernel_env.tasks.prepare import prepare as make_ready
 
@@ -129,7 +129,7 @@ async def played(plans: "list[Plan]", each: "Callable[[Record], None]") -> "list
     """The records, one after the other."""
     import asyncio
 
-    from kernel_env.grading.process import Grader
+    from kernel_env.grading.host import Grader
     from kernel_env.runner import run_episode
 
     records = []

@@ -1,6 +1,6 @@
 """`kernel-env setup`: an engine that answers, and the images of the embedded tasks."""
 
-from kernel_env.cli.say import note, progress
+from kernel_env.cli.console import note, progress
 
 
 def setup() -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from kernel_env.cli import check, import_tasks, new
-from kernel_env.cli.say import answer, answer_json, fail, is_narrow, note, table
+from kernel_env.cli.console import answer, answer_json, fail, is_narrow, note, table
 
 app = typer.Typer(no_args_is_help=True, help="The tasks.", rich_markup_mode=None)
 app.command("check")(check.check)
@@ -68,7 +68,7 @@ def population(
     import asyncio
     from dataclasses import asdict
 
-    from kernel_env.runner import population as pool
+    from kernel_env.authoring.reference import leaderboard as pool
     from kernel_env.tasks import catalog
 
     for task in [catalog.find(name) for name in names]:
@@ -90,7 +90,7 @@ def prepare(
     json: Json = False,
 ) -> None:
     """Make tasks ready; what comes from Kaggle is downloaded with your credentials."""
-    from kernel_env.cli.say import progress
+    from kernel_env.cli.console import progress
     from kernel_env.tasks import catalog
     from kernel_env.tasks.info import size_mb
     from kernel_env.tasks.prepare import obtain
@@ -120,17 +120,17 @@ def show(name: Annotated[str, typer.Argument(metavar="TASK")], json: Json = Fals
     task = catalog.find(name)
     ready = f"needs {what}; {howto(task)}" if (what := missing(task)) else readiness(task)
     if json:
-        told = {**metadata(task, task.budget), "readiness": ready, "folder": str(task.folder)}
+        told = {**metadata(task, {}), "readiness": ready, "folder": str(task.folder)}
         answer_json({**told, "description": task.description})
         return
     from rich.console import Console
     from rich.markdown import Markdown
 
-    from kernel_env.cli.formula import readable
+    from kernel_env.report.tex import readable
 
     Console().print(Markdown(readable(task.description)))
     answer("")
-    for fact, value in {**metadata(task, task.budget), "ready": ready}.items():
+    for fact, value in {**metadata(task, {}), "ready": ready}.items():
         answer(f"{fact}: {in_words(value)}")
 
 

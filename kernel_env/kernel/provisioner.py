@@ -20,9 +20,9 @@ from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 from traitlets import Unicode
 
 from kernel_env.errors import SandboxError
-from kernel_env.kernel.launch import PROGRAM, PROGRAM_FOLDER, Launched, launch
-from kernel_env.sandbox.base import DATA, Sandbox, Spec
-from kernel_env.sandbox.choose import choose
+from kernel_env.kernel.connection.launch import PROGRAM, PROGRAM_FOLDER, Launched, launch
+from kernel_env.sandbox.protocol import DATA, Sandbox, Spec
+from kernel_env.sandbox.selection import choose
 
 
 class SandboxProvisioner(KernelProvisionerBase):

@@ -13,8 +13,9 @@ import sys
 from pathlib import Path, PurePosixPath
 
 from kernel_env import temporary
-from kernel_env.sandbox.base import SNAPSHOTS, WORKSPACE, Spec
-from kernel_env.sandbox.box import FIRST, Box, Boxed
+from kernel_env.sandbox.guest_client import INIT_FOLDER, Box, init_command
+from kernel_env.sandbox.guest_sandbox import Boxed
+from kernel_env.sandbox.protocol import SNAPSHOTS, WORKSPACE, Spec
 
 START_S = 30.0
 
@@ -45,10 +46,12 @@ class LocalSandbox(Boxed):
         }
         self.box = Box(self._root / "door")
         self._process = subprocess.Popen(  # noqa: ASYNC220 - quick, and asyncio's needs a watcher
-            [
+            init_command(
                 sys.executable,
-                *("-I", "-S", str(FIRST[0]), str(self.box.door), str(self._root / "snapshots")),
-            ],
+                str(INIT_FOLDER.parent),
+                str(self.box.door),
+                str(self._root / "snapshots"),
+            ),
             cwd=self._root / "workspace",
             env=self.environment,
             stdin=subprocess.DEVNULL,

@@ -2,15 +2,24 @@
 
 import csv
 import json
-from dataclasses import asdict
+from collections.abc import Mapping
 from itertools import groupby
 from pathlib import Path, PurePosixPath
-from typing import get_args
+from typing import Any, Literal, get_args
 
-from kernel_env.action import InfoType
-from kernel_env.budget import Budget
-from kernel_env.tasks.sources import kaggle
+from kernel_env.tasks import kaggle
 from kernel_env.tasks.spec import Task
+
+InfoType = Literal[
+    "overview",
+    "sample_submission",
+    "data_structure",
+    "data_path",
+    "output_path",
+    "name",
+    "metadata",
+    "all",
+]
 
 SAMPLE_LINES = 6
 FILES_SHOWN = 20
@@ -24,7 +33,7 @@ def info(
     data: PurePosixPath,
     output: PurePosixPath,
     what: InfoType,
-    budget: Budget,
+    limits: Mapping[str, Any],
 ) -> str:
     """One piece of information as text, or all of it.
 
@@ -32,7 +41,7 @@ def info(
         public: the prepared public folder on the host.
         data: the path by which the agent's programs find that folder.
         output: the path where they must leave the submission.
-        budget: what this episode may use; the task's own limits may have been replaced.
+        limits: limits of the episode that replace those of task.toml.
     """
     match what:
         case "overview":
@@ -48,18 +57,17 @@ def info(
         case "name":
             return task.file.name
         case "metadata":
-            return json.dumps(metadata(task, budget), indent=1)
+            return json.dumps(metadata(task, limits), indent=1)
         case "all":
             pieces = [piece for piece in get_args(InfoType) if piece != "all"]
-            told = {piece: info(task, public, data, output, piece, budget) for piece in pieces}
+            told = {piece: info(task, public, data, output, piece, limits) for piece in pieces}
             return "\n\n".join(f"# {piece}\n{text}" for piece, text in told.items())
 
 
-def metadata(task: Task, budget: Budget) -> dict[str, object]:
+def metadata(task: Task, limits: Mapping[str, Any]) -> dict[str, object]:
     """The facts of task.toml that an agent may know, and the limits that hold for it."""
     file = task.file
-    limits = file.limits.model_dump()
-    limits |= {name: value for name, value in asdict(budget).items() if name in limits}
+    own = file.limits.model_dump()
     return {
         "id": file.id,
         "name": file.name,
@@ -72,7 +80,7 @@ def metadata(task: Task, budget: Budget) -> dict[str, object]:
         **({} if file.origin else {"raw_mb": size_mb(task)}),
         "licence": file.licence,
         "expected_minutes": file.expected_minutes,
-        "limits": limits,
+        "limits": {name: limits.get(name, value) for name, value in own.items()},
         "leaderboard": {"kind": task.leaderboard.kind, "entries": len(task.leaderboard.public)},
     }
 

@@ -20,12 +20,11 @@ from typing import TYPE_CHECKING, Literal
 
 from kernel_env import cache
 from kernel_env.errors import TaskError
-from kernel_env.tasks import catalog, spec
-from kernel_env.tasks.sources import kaggle
+from kernel_env.tasks import catalog, kaggle, spec
 from kernel_env.tasks.spec import Task
 
 if TYPE_CHECKING:
-    from kernel_env.grading.process import Marking
+    from kernel_env.grading.host import Marking
 
 SECONDS = 1800
 """A prepare function that takes longer is stopped."""
@@ -116,7 +115,7 @@ def prepare(task: Task) -> Prepared:
 
 def marking(task: Task, prepared: Prepared) -> "Marking":
     """How submissions of a task are marked."""
-    from kernel_env.grading.process import Marking
+    from kernel_env.grading.host import Marking
 
     return Marking(
         answers=prepared.answers,

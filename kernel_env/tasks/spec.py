@@ -18,13 +18,12 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from kernel_env.budget import Budget
 from kernel_env.errors import TaskError, UnknownName
 from kernel_env.grading import leaderboard, metric
 from kernel_env.grading.leaderboard import Leaderboard
 from kernel_env.grading.metric import Wants
 from kernel_env.grading.submission import Form
-from kernel_env.tasks.sources import kaggle
+from kernel_env.tasks import kaggle
 
 GRADE_FILE = "grade.py"
 Line = Annotated[str, StringConstraints(pattern=r"^[^\n]+$")]
@@ -141,12 +140,6 @@ class Task:
     def raw(self) -> Path:
         """The folder of the raw files, wherever they come from."""
         return raw_folder(self.folder, self.file)
-
-    @property
-    def budget(self) -> Budget:
-        """An episode's limits unless the caller changes them."""
-        limits = self.file.limits
-        return Budget(steps=limits.steps, seconds=limits.seconds, cell_seconds=limits.cell_seconds)
 
     @property
     def submission_path(self) -> PurePosixPath:

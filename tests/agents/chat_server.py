@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from kernel_env.action import Action
-from kernel_env.codec import action_json
+from kernel_env.episode.actions import Action
+from kernel_env.episode.json_codec import action_json
 
 HANG, CLOSE = "hang", "close"
 

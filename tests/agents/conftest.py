@@ -7,8 +7,8 @@ import pytest_asyncio
 from chat_server import ChatServer, serving
 
 from kernel_env.agents import Options
-from kernel_env.grading.process import Grader
-from kernel_env.record import Record
+from kernel_env.episode.result import Record
+from kernel_env.grading.host import Grader
 from kernel_env.runner import Plan, run_episode
 
 KEY = "sk-test-0123456789"

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel_env.action import ExecuteCode, Reset
-from kernel_env.agents.answers import Answer, Choice, Fault, Message, understood
+from kernel_env.agents.openai.answers import Answer, Choice, Fault, Message, understood
+from kernel_env.episode.actions import ExecuteCode, Reset
 
 CALL = '{"name": "execute_code", "arguments": {"code": "x = 1"}}'
 FLAT = '{"kind": "execute_code", "code": "x = 1"}'

@@ -4,8 +4,8 @@ from chat_server import invalid
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel_env.agents.answers import Choice, Function, Message, ToolCall, understood
-from kernel_env.agents.conversation import SYSTEM, Turn, messages
+from kernel_env.agents.openai.answers import Choice, Function, Message, ToolCall, understood
+from kernel_env.agents.openai.conversation import SYSTEM, Turn, messages
 
 texts = st.builds(str.__mul__, st.sampled_from(["", "a", "word ", "\n"]), st.integers(0, 4_000))
 functions = st.builds(

@@ -7,12 +7,12 @@ import pytest
 from chat_server import CLOSE, HANG, ChatServer, Line, Reply, Request, asks, refuses, says
 from conftest import KEY, Play
 
-from kernel_env import codec
-from kernel_env.action import ExecuteCode, RequestInfo
+from kernel_env.episode import json_codec
+from kernel_env.episode.actions import ExecuteCode, RequestInfo
+from kernel_env.episode.journal import read_journal
+from kernel_env.episode.result import Record
+from kernel_env.episode.step import Step
 from kernel_env.errors import AgentError, UsageError
-from kernel_env.record import Record
-from kernel_env.step import Step
-from kernel_env.trajectory import read_journal
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -59,7 +59,7 @@ async def test_a_model_that_calls_tools_plays_from_first_message_to_record(
     assert steps(record)[1].thought == "A line through the origin."
     nbformat.validate(nbformat.read(record.notebook, as_version=4))
     request = chat.requests[0]
-    assert request["tools"] == codec.tools()
+    assert request["tools"] == json_codec.tools()
     assert (request["model"], request["seed"], request["temperature"]) == ("scripted", 7, 0.5)
     assert request["max_tokens"] == 4000
     assert chat.headers[0]["authorization"] == f"Bearer {KEY}"

@@ -8,7 +8,7 @@ import pytest
 from chat_server import ChatServer, asks, refuses
 from conftest import KEY
 
-from kernel_env.action import ExecuteCode
+from kernel_env.episode.actions import ExecuteCode
 
 
 def run(*argv: str) -> subprocess.CompletedProcess[str]:

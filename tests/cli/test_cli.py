@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from kernel_env.trajectory import parse_notebook, read_notebook
+from kernel_env.episode.notebook import parse_notebook, read_notebook
 
 
 def cli(*argv: object, **env: str) -> subprocess.CompletedProcess[str]:
@@ -382,7 +382,7 @@ def test_a_full_disk_is_one_clear_line_and_nothing_acknowledged_is_lost(
         assert "No space left on device" in done.stderr
         assert "Traceback" not in done.stderr
         (journal,) = disk.glob("*/*/journal.jsonl")
-        from kernel_env.trajectory import read_journal
+        from kernel_env.episode.journal import read_journal
 
         assert len(read_journal(journal).steps) >= 1
     finally:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel_env.cli.formula import readable, text
+from kernel_env.report.tex import readable, text
 
 TEX = st.lists(
     st.sampled_from(

@@ -12,14 +12,14 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from kernel_env.authoring import design
+from kernel_env.audit.task import board
+from kernel_env.audit.task.finding import Finding
+from kernel_env.audit.task.run_checks import at_rest, open_folder
+from kernel_env.authoring.from_table import design
+from kernel_env.authoring.reference.leaderboard import population
 from kernel_env.cli import app
 from kernel_env.errors import KernelEnvError, TaskError, UsageError
-from kernel_env.grading.process import Grader
-from kernel_env.runner.population import population
-from kernel_env.soundness import board
-from kernel_env.soundness.finding import Finding
-from kernel_env.soundness.proof import at_rest, open_folder
+from kernel_env.grading.host import Grader
 from kernel_env.tasks import spec
 from kernel_env.tasks.prepare import prepare
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel_env.grading.medals import competition_report, summary, thresholds
+from kernel_env.report.mle_bench import competition_report, summary, thresholds
 
 
 @pytest.mark.parametrize(

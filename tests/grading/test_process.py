@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from kernel_env.errors import SubmissionError, TaskError
-from kernel_env.grading.process import Grader, Marking
+from kernel_env.grading.host import Grader, Marking
 from kernel_env.grading.submission import Form
 
 BOTH = ("Public", "Private")

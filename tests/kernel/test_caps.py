@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 from kernel_env import plugins
 from kernel_env.kernel import Kernel, open_kernel
-from kernel_env.kernel.fold import ERROR_BYTES, HEAD_BYTES, TAIL_BYTES, overwritten
-from kernel_env.kernel.inside import cut
-from kernel_env.kernel.inside.caps import MOST_DISPLAYS
-from kernel_env.kernel.launch import PROGRAM, PROGRAM_FOLDER
-from kernel_env.kernel.session import Running, finished
-from kernel_env.sandbox.promises import SMALL
-from kernel_env.step import Cell
+from kernel_env.kernel.cell import Cell
+from kernel_env.kernel.connection.client import Running, finished
+from kernel_env.kernel.connection.launch import PROGRAM, PROGRAM_FOLDER
+from kernel_env.kernel.connection.outputs import ERROR_BYTES, HEAD_BYTES, TAIL_BYTES, overwritten
+from kernel_env.kernel.guest import truncate
+from kernel_env.kernel.guest.output_caps import MOST_DISPLAYS
+from kernel_env.sandbox.conformance import SMALL
 
 SPEC = replace(SMALL, memory_gb=1, folders={PROGRAM: PROGRAM_FOLDER}, processes=256)
 NOTE = re.compile(r"\n\[… ([\d,]+) bytes of (?:stdout|stderr) left out …\]\n")
@@ -112,7 +112,7 @@ async def test_what_is_shown_and_what_is_left_out_add_up_to_the_byte(
 
     assert size(shown(cell)) + cell.dropped_bytes == printed
     assert f"[… {cell.dropped_bytes:,} bytes of stdout left out …]" in text(cell)
-    assert cut.HEAD + cut.TAIL - 8 <= size(shown(cell)) <= cut.HEAD + cut.TAIL
+    assert truncate.HEAD + truncate.TAIL - 8 <= size(shown(cell)) <= truncate.HEAD + truncate.TAIL
     assert cell.error is None
 
 
@@ -146,7 +146,9 @@ async def test_the_two_streams_are_capped_apart(kernel: Kernel) -> None:
     assert size(shown(cell)) + size(shown(cell, "stderr")) + cell.dropped_bytes == 600_000
     assert set(shown(cell)) == {"o", "\n"}
     assert set(shown(cell, "stderr")) == {"e", "\n"}
-    assert [size(shown(cell, name)) for name in ("stdout", "stderr")] == [cut.HEAD + cut.TAIL] * 2
+    assert [size(shown(cell, name)) for name in ("stdout", "stderr")] == [
+        truncate.HEAD + truncate.TAIL
+    ] * 2
 
 
 async def test_the_order_of_prints_programs_and_descriptors_is_kept(kernel: Kernel) -> None:
@@ -217,7 +219,7 @@ async def test_what_goes_on_after_a_cell_is_bounded_and_told_with_the_next(kerne
     late = "".join(output["text"] for output in (*cell.late, *after.late))
     assert text(cell) == "from the cell\n"
     assert size(NOTE.sub("", late)) + cell.dropped_bytes == 2 * MB
-    assert size(late) < cut.HEAD + 2 * cut.TAIL
+    assert size(late) < truncate.HEAD + 2 * truncate.TAIL
     assert after.dropped_bytes == 0
 
 
@@ -353,8 +355,8 @@ async def test_comm_messages_and_payloads_are_bounded(kernel: Kernel) -> None:
 def test_the_host_shows_a_capped_stream_as_it_is() -> None:
     notes = 10 * len("\n[… 1,000,000,000,000 bytes of stdout left out …]\n".encode())
 
-    assert cut.HEAD + 2 * cut.TAIL + notes < HEAD_BYTES + TAIL_BYTES
-    assert cut.FIELD + 100 < ERROR_BYTES
+    assert truncate.HEAD + 2 * truncate.TAIL + notes < HEAD_BYTES + TAIL_BYTES
+    assert truncate.FIELD + 100 < ERROR_BYTES
 
 
 @pytest.mark.parametrize(
@@ -409,7 +411,7 @@ sys.path.insert(0, sys.argv[1])
 import zmq
 from ipykernel.iostream import IOPubThread
 from jupyter_client.session import Session
-from inside.stream import Stream
+from guest.output_stream import Stream
 
 session = Session()
 def connect():
@@ -478,7 +480,7 @@ PIECES = st.lists(
     st.one_of(
         st.text(st.sampled_from("ab\nü✓😀\ud800"), max_size=50),
         st.builds(
-            str.__mul__, st.sampled_from(["x", "ü", "a✓", "😀"]), st.integers(0, 3 * cut.TAIL)
+            str.__mul__, st.sampled_from(["x", "ü", "a✓", "😀"]), st.integers(0, 3 * truncate.TAIL)
         ),
     ),
     max_size=12,
@@ -491,7 +493,7 @@ def test_however_a_text_is_cut_into_pieces_head_tail_and_count_are_right(
     pieces: list[str], before_a_display: list[bool]
 ) -> None:
     whole = "".join(pieces).encode(errors="replace")
-    cap = cut.Cap()
+    cap = truncate.Cap()
 
     said = ""
     for piece, display in zip(pieces, before_a_display, strict=False):
@@ -502,24 +504,28 @@ def test_however_a_text_is_cut_into_pieces_head_tail_and_count_are_right(
     kept = NOTE.sub("", said).encode()
     assert len(kept) + cap.dropped == len(whole)
     assert sum(int(n.replace(",", "")) for n in NOTE.findall(said)) == cap.dropped
-    assert kept[: cut.HEAD - 3] == whole[: cut.HEAD - 3]
+    assert kept[: truncate.HEAD - 3] == whole[: truncate.HEAD - 3]
     assert kept[-400:] == whole[-400:]
-    assert len(kept) <= cut.HEAD + 2 * cut.TAIL
+    assert len(kept) <= truncate.HEAD + 2 * truncate.TAIL
     if not any(before_a_display):
-        assert len(kept) >= min(len(whole), cut.HEAD + cut.TAIL - 6)
+        assert len(kept) >= min(len(whole), truncate.HEAD + truncate.TAIL - 6)
 
 
 @given(st.lists(st.text(st.sampled_from("ab\r\n"), max_size=8), max_size=20))
 @example(["aaa\r\r\n"])
 @example(["aaa\r", "", "\r\n"])
 def test_what_a_carriage_return_overwrites_is_seen_by_nobody(pieces: list[str]) -> None:
-    cap = cut.Cap()
+    cap = truncate.Cap()
 
     said = "".join(map(cap.take, [*pieces, "x"]))
 
     seen = overwritten("".join([*pieces, "x"]).encode())
     assert overwritten(said.encode()) == seen
-    assert len(seen.replace(b"\r", b"")) <= cut.HEAD - cap.room <= len(seen) + said.count("\r") + 1
+    assert (
+        len(seen.replace(b"\r", b""))
+        <= truncate.HEAD - cap.room
+        <= len(seen) + said.count("\r") + 1
+    )
     assert cap.dropped == 0
 
 
@@ -531,10 +537,10 @@ def test_what_a_carriage_return_overwrites_is_seen_by_nobody(pieces: list[str]) 
     )
 )
 def test_a_shortened_value_is_small_and_a_small_one_is_not_changed(value: object) -> None:
-    short = cut.shortened(value)
+    short = truncate.shortened(value)
 
-    assert cut.size_of(short) < 2 * cut.WHOLE
-    if cut.size_of(value) < 1000:
+    assert truncate.size_of(short) < 2 * truncate.WHOLE
+    if truncate.size_of(value) < 1000:
         assert short == value
 
 
@@ -542,5 +548,5 @@ def test_a_value_without_end_is_measured_and_shortened_in_no_time() -> None:
     endless: list[object] = []
     endless += [endless] * 1000
 
-    assert cut.size_of(endless) >= 0
-    assert cut.size_of(cut.shortened(endless)) < 2 * cut.WHOLE
+    assert truncate.size_of(endless) >= 0
+    assert truncate.size_of(truncate.shortened(endless)) < 2 * truncate.WHOLE

@@ -17,11 +17,11 @@ import pytest
 import pytest_asyncio
 
 from kernel_env import plugins
-from kernel_env.kernel.launch import PROGRAM, PROGRAM_FOLDER
-from kernel_env.kernel.live import Live
-from kernel_env.kernel.seat import open_seat
-from kernel_env.sandbox.base import WORKSPACE, Spec
-from kernel_env.step import Cell
+from kernel_env.kernel.cell import Cell
+from kernel_env.kernel.connection.launch import PROGRAM, PROGRAM_FOLDER
+from kernel_env.kernel.forking.instance import open_seat
+from kernel_env.kernel.recoverable import Live
+from kernel_env.sandbox.protocol import WORKSPACE, Spec
 
 pytestmark = [pytest.mark.docker, pytest.mark.asyncio(loop_scope="module")]
 
@@ -71,7 +71,7 @@ async def run(live: Live, code: str, timeout_s: float = 20) -> Cell:
 async def interrupted(live: Live) -> Cell:
     """A cell that sleeps until its time is up."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kernel_env.kernel.session.INTERRUPT_S", 10)
+        patch.setattr("kernel_env.kernel.connection.client.INTERRUPT_S", 10)
         return await run(live, "import time; time.sleep(60)", 0.2)
 
 
@@ -108,7 +108,7 @@ async def shared(built: None) -> AsyncIterator[Shared]:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kernel_env.kernel.session.INTERRUPT_S", 1.5)
+    monkeypatch.setattr("kernel_env.kernel.connection.client.INTERRUPT_S", 1.5)
 
 
 Note = Callable[[str, Cell], None]
@@ -545,7 +545,7 @@ async def test_a_kernel_without_descriptors_says_so_and_goes_on_when_it_has_some
 async def test_a_kernel_with_hardly_an_address_is_put_back_by_running_its_cells_again(
     trunk: Shared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kernel_env.kernel.standby.COPY_S", 2)
+    monkeypatch.setattr("kernel_env.kernel.forking.standby.COPY_S", 2)
     async with a_branch(trunk) as live:
         limit = "import resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 28, 1 << 28))"
         await run(live, limit)
@@ -580,8 +580,8 @@ POISONS = {
 async def test_a_cell_after_which_the_kernel_breaks_each_time_is_undone_and_no_other(
     name: str, trunk: Shared, note: Note, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kernel_env.kernel.live.DYING_S", 1)
-    monkeypatch.setattr("kernel_env.kernel.live.ANSWER_S", 0.5)
+    monkeypatch.setattr("kernel_env.kernel.recoverable.DYING_S", 1)
+    monkeypatch.setattr("kernel_env.kernel.recoverable.ANSWER_S", 0.5)
     no_copies = SOCKETS + "os.close(line)\nimport asyncio, threading; y = 2\n"
     async with a_branch(trunk) as live:
         await run(live, "y = 1")
@@ -605,7 +605,7 @@ async def test_a_cell_after_which_the_kernel_breaks_each_time_is_undone_and_no_o
 TAKE_A_NUMBER = """
 import os, stat
 from ipykernel.kernelapp import IPKernelApp
-from inside.standby import socket_name
+from guest.descriptors import socket_name
 numbers = IPKernelApp.instance().standby.plumbing
 sockets = [n for n in numbers if stat.S_ISSOCK(os.fstat(n).st_mode)]
 number, = [n for n in sockets if socket_name(n).endswith('s-5')]  # for heartbeats: not in use

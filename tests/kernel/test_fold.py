@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel_env.kernel.fold import (
+from kernel_env.kernel.connection.outputs import (
     DISPLAY_BYTES,
     HEAD_BYTES,
     MOST_OUTPUTS,

@@ -7,11 +7,11 @@ from functools import partial
 import pytest
 
 from kernel_env import plugins
-from kernel_env.kernel.launch import PROGRAM, PROGRAM_FOLDER
-from kernel_env.kernel.live import Live
-from kernel_env.kernel.seat import open_seat
-from kernel_env.sandbox.base import Spec
-from kernel_env.step import Cell
+from kernel_env.kernel.cell import Cell
+from kernel_env.kernel.connection.launch import PROGRAM, PROGRAM_FOLDER
+from kernel_env.kernel.forking.instance import open_seat
+from kernel_env.kernel.recoverable import Live
+from kernel_env.sandbox.protocol import Spec
 
 SMALL = Spec(
     memory_gb=0.5,

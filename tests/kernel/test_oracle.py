@@ -9,9 +9,9 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 
 from kernel_env.kernel import open_kernel
-from kernel_env.kernel.launch import PROGRAM, PROGRAM_FOLDER
-from kernel_env.sandbox.base import Spec
+from kernel_env.kernel.connection.launch import PROGRAM, PROGRAM_FOLDER
 from kernel_env.sandbox.local import LocalSandbox
+from kernel_env.sandbox.protocol import Spec
 
 CELLS = [
     "print('a'); print('b')",

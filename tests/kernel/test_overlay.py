@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 
 from kernel_env import plugins
-from kernel_env.kernel.launch import PROGRAM, PROGRAM_FOLDER
+from kernel_env.kernel.connection.launch import PROGRAM, PROGRAM_FOLDER
 from kernel_env.sandbox import Sandbox
-from kernel_env.sandbox.base import SNAPSHOTS, WORKSPACE
-from kernel_env.sandbox.promises import SMALL
+from kernel_env.sandbox.conformance import SMALL
+from kernel_env.sandbox.protocol import SNAPSHOTS, WORKSPACE
 
 SPEC = replace(SMALL, folders={PROGRAM: PROGRAM_FOLDER}, processes=128)
 
 PRELUDE = """
 import ctypes, errno, json, mmap, os, shutil, subprocess, sys, threading, time, traceback
 sys.path.insert(0, PARENT)
-from inside import overlay
+from guest import overlay
 os.chdir(WORKSPACE)
 
 def write(path, text, mode="w"):

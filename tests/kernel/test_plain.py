@@ -5,20 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from kernel_env.action import ExecuteCode, ValidateCode
-from kernel_env.episode import Episode, open_episode
-from kernel_env.kernel.home import LesserKernelWarning
-from kernel_env.kernel.launch import PROGRAM_FOLDER
+from kernel_env.episode.actions import ExecuteCode, ValidateCode
+from kernel_env.episode.episode import Episode, open_episode
+from kernel_env.kernel.connection.launch import PROGRAM_FOLDER
+from kernel_env.kernel.forking.fork_server import LesserKernelWarning
 
 
 @pytest.fixture
 def unsupported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A kernel's program that was made for another ipykernel than the one that is there."""
-    program = Path(shutil.copytree(PROGRAM_FOLDER, tmp_path / "inside"))
+    program = Path(shutil.copytree(PROGRAM_FOLDER, tmp_path / "guest"))
     template = program / "template.py"
     template.write_text(template.read_text().replace('SUPPORTED = "7.4."', 'SUPPORTED = "9.9."'))
     tmp_path.chmod(0o755)
-    monkeypatch.setattr("kernel_env.rules.PROGRAM_FOLDER", program)
+    monkeypatch.setattr("kernel_env.episode.config.PROGRAM_FOLDER", program)
 
 
 async def text(episode: Episode, code: str) -> str:
@@ -46,7 +46,7 @@ async def test_an_unsupported_ipykernel_runs_plain_kernels_and_it_is_said_once(
     assert "kernels are plain ones" in episode.notebook.read_text()
 
 
-@pytest.mark.filterwarnings("ignore::kernel_env.kernel.home.LesserKernelWarning")
+@pytest.mark.filterwarnings("ignore::kernel_env.kernel.forking.fork_server.LesserKernelWarning")
 async def test_a_plain_kernel_that_breaks_is_put_back_by_running_its_cells_again(
     tiny: str, tmp_path: Path, unsupported: None
 ) -> None:

@@ -10,13 +10,13 @@ import pytest
 
 import kernel_env
 from kernel_env.errors import KernelEnvError, SandboxError
-from kernel_env.kernel.launch import PROGRAM, PROGRAM_FOLDER
-from kernel_env.kernel.pool import Pool
-from kernel_env.kernel.seat import Seat, open_seat
-from kernel_env.sandbox.base import Spec
+from kernel_env.kernel.connection.launch import PROGRAM, PROGRAM_FOLDER
+from kernel_env.kernel.forking.instance import Seat, open_seat
+from kernel_env.kernel.warm_pool import Pool
 from kernel_env.sandbox.docker import engine
 from kernel_env.sandbox.docker.container import owner
 from kernel_env.sandbox.local import LocalSandbox
+from kernel_env.sandbox.protocol import Spec
 
 
 class Opener:

@@ -7,11 +7,11 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel_env.kernel.inside.prefault import runs
+from kernel_env.kernel.guest.prefault import runs
 
 PROGRAM = """
 import json, mmap, os, resource, signal, sys
-from kernel_env.kernel.inside.prefault import Prefault
+from kernel_env.kernel.guest.prefault import Prefault
 
 PAGES = 1000
 memory = mmap.mmap(-1, 4 * PAGES * mmap.PAGESIZE, flags=mmap.MAP_PRIVATE)

@@ -11,9 +11,9 @@ import pytest
 from kernel_env import plugins
 from kernel_env.errors import KernelError
 from kernel_env.kernel import Kernel, open_kernel
-from kernel_env.kernel.launch import PROGRAM, PROGRAM_FOLDER
+from kernel_env.kernel.connection.launch import PROGRAM, PROGRAM_FOLDER
 from kernel_env.sandbox import Sandbox
-from kernel_env.sandbox.promises import SMALL
+from kernel_env.sandbox.conformance import SMALL
 
 SPEC = replace(SMALL, memory_gb=1, folders={PROGRAM: PROGRAM_FOLDER}, processes=256)
 
@@ -113,7 +113,7 @@ async def test_a_kernel_that_dies_is_noticed_within_two_seconds_and_said(
 async def test_a_cell_that_ignores_the_interrupt_is_given_up(
     kernel: Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kernel_env.kernel.session.INTERRUPT_S", 0.5)
+    monkeypatch.setattr("kernel_env.kernel.connection.client.INTERRUPT_S", 0.5)
 
     cell = await kernel.run(
         "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: time.sleep(1)",

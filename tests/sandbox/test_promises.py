@@ -1,7 +1,7 @@
 import pytest
 
 from kernel_env import plugins
-from kernel_env.sandbox.promises import ISOLATION, PROMISES, Promise, name
+from kernel_env.sandbox.conformance import ISOLATION, PROMISES, Promise, name
 
 
 @pytest.mark.parametrize("promise", PROMISES, ids=name)

@@ -13,9 +13,9 @@ from dataclasses import replace
 
 import pytest
 
+from kernel_env.sandbox.conformance import SMALL
 from kernel_env.sandbox.docker import DockerSandbox
 from kernel_env.sandbox.docker.seccomp import profile
-from kernel_env.sandbox.promises import SMALL
 
 Table = Mapping[str, str]
 """What became of each call: `reached`, or the name of the error that refused it."""

@@ -35,8 +35,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from kernel_env.sandbox import snapshots
-from kernel_env.sandbox.snapshots import DEPTH, Store, empty
+from kernel_env.sandbox.guest import snapshots
+from kernel_env.sandbox.guest.file_tree import DEPTH, empty
+from kernel_env.sandbox.guest.snapshots import Store
 
 NOBODY = 65534
 WS = Path("ws")
@@ -1073,10 +1074,10 @@ def test_roots_may_be_given_through_a_process() -> None:
     assert (WS / "a").read_text() == "a"
 
 
-def test_it_is_imported_by_path_with_little_else() -> None:
-    folder = Path(snapshots.__file__).parent
+def test_the_guest_package_imports_little_else() -> None:
+    folder = Path(snapshots.__file__).parents[1]
     heavy = ["kernel_env", "site", "pathlib", "shutil", "dataclasses", "tempfile", "threading"]
-    program = f"import sys; sys.path[:0] = [{str(folder)!r}]; import snapshots; "
+    program = f"import sys; sys.path[:0] = [{str(folder)!r}]; from guest import snapshots; "
     program += f"print([name for name in {heavy} if name in sys.modules])"
 
     argv = [sys.executable, "-I", "-S", "-c", program]

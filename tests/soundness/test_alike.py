@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel_env.soundness.alike import coarse, phrases, reduced, rounded, twin_texts, words
+from kernel_env.audit.task.similarity import coarse, phrases, reduced, rounded, twin_texts, words
 
 TEXT = st.text(alphabet="abc ABC,.!\n", min_size=1, max_size=80)
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernel_env.soundness.chance import (
+from kernel_env.audit.task.permutation_test import (
     ENOUGH,
     ORDERS,
     agreement,

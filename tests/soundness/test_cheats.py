@@ -9,11 +9,12 @@ import nbformat
 import pytest
 import pytest_asyncio
 
-from kernel_env.action import ExecuteCode
-from kernel_env.grading.process import Grader
-from kernel_env.soundness import board, cheats, probes
-from kernel_env.soundness.case import Case, look
-from kernel_env.soundness.proof import in_a_box
+from kernel_env.audit.task import board, exploits
+from kernel_env.audit.task.guest import exploit_cells
+from kernel_env.audit.task.run_checks import in_a_box
+from kernel_env.audit.task.task_under_test import Case, look
+from kernel_env.episode.actions import ExecuteCode
+from kernel_env.grading.host import Grader
 from kernel_env.tasks import spec
 from kernel_env.tasks.prepare import prepare
 
@@ -39,24 +40,30 @@ async def test_where_nothing_is_isolated_the_same_cheats_succeed(
 ) -> None:
     private = case.prepared.answers
     copied = Path(shutil.copyfile(private, tmp_path / "copy.csv"))
-    with cheats.on_the_host("canary-1234") as host_file:
-        async with cheats.playing(case, "local", grader) as episode:
-            read = await cheats.tried(
-                episode, "forbidden paths", probes.forbidden_paths, [str(private), str(host_file)]
+    with exploits.on_the_host("canary-1234") as host_file:
+        async with exploits.playing(case, "local", grader) as episode:
+            read = await exploits.tried(
+                episode,
+                "forbidden paths",
+                exploit_cells.forbidden_paths,
+                [str(private), str(host_file)],
             )
-            found = await cheats.tried(
+            found = await exploits.tried(
                 episode,
                 "answers",
-                probes.answers,
+                exploit_cells.answers,
                 [str(tmp_path)],
-                *cheats.looked_for_everywhere(case),
+                *exploits.looked_for_everywhere(case),
             )
             (seen,) = {
                 line
-                for line in (await cheats.run(episode, probes.processes, "canary-1234"))[1] or []
+                for line in (await exploits.run(episode, exploit_cells.processes, "canary-1234"))[1]
+                or []
                 if line.endswith(" of the host")
             }
-            nowhere = await cheats.tried(episode, "environment", probes.environment, "canary-1234")
+            nowhere = await exploits.tried(
+                episode, "environment", exploit_cells.environment, "canary-1234"
+            )
 
     end = "; nothing is wanted: look at the sandbox"
     assert read.text == f"from inside, it got at {private}, {host_file}{end}"
@@ -69,9 +76,9 @@ async def test_where_nothing_is_isolated_the_same_cheats_succeed(
 async def test_a_network_is_found_where_there_is_one(case: Case, grader: Grader) -> None:
     interfaces = [f"the interface {name}" for _, name in socket.if_nameindex() if name != "lo"]
 
-    async with cheats.playing(case, "local", grader) as episode:
-        _, got = await cheats.run(episode, probes.network)
-        found = await cheats.tried(episode, "network", probes.network)
+    async with exploits.playing(case, "local", grader) as episode:
+        _, got = await exploits.run(episode, exploit_cells.network)
+        found = await exploits.tried(episode, "network", exploit_cells.network)
 
     assert got is not None
     assert interfaces
@@ -92,11 +99,11 @@ get_ipython().events.register("pre_run_cell", help_the_forger)
 async def test_a_submission_that_is_graded_while_messages_are_forged_is_a_flaw(
     case: Case, grader: Grader
 ) -> None:
-    async with cheats.playing(case, "local", grader) as episode:
-        honest = await cheats.forged(case, episode)
-    async with cheats.playing(case, "local", grader) as episode:
+    async with exploits.playing(case, "local", grader) as episode:
+        honest = await exploits.forged(case, episode)
+    async with exploits.playing(case, "local", grader) as episode:
         await episode.act(ExecuteCode(code=HELPED))
-        helped = await cheats.forged(case, episode)
+        helped = await exploits.forged(case, episode)
 
     assert (honest.check, honest.verdict) == ("cheat: forged messages", "ok")
     assert (helped.check, helped.verdict) == ("cheat: forged messages", "failed")
@@ -116,9 +123,9 @@ get_ipython().events.register("post_run_cell", follow)
 
 
 async def test_a_link_that_is_graded_is_a_flaw(case: Case, grader: Grader) -> None:
-    async with cheats.playing(case, "local", grader) as episode:
+    async with exploits.playing(case, "local", grader) as episode:
         await episode.act(ExecuteCode(code=FOLLOWED))
-        followed = await cheats.linked(episode)
+        followed = await exploits.linked(episode)
 
     assert (followed.check, followed.verdict) == ("cheat: links", "failed")
     assert followed.text == (

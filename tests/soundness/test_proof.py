@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from kernel_env.grading.process import Grader
-from kernel_env.soundness import leaks, twins
-from kernel_env.soundness.case import look
-from kernel_env.soundness.proof import at_rest, open_folder
+from kernel_env.audit.task import duplicates, leaks
+from kernel_env.audit.task.run_checks import at_rest, open_folder
+from kernel_env.audit.task.task_under_test import look
+from kernel_env.grading.host import Grader
 from kernel_env.tasks import spec
 from kernel_env.tasks.prepare import prepare
 
@@ -51,7 +51,7 @@ async def failures(folder: Path, grader: Grader) -> dict[str, str]:
     """What is wrong with a folder at rest, by check."""
     task = spec.load(folder)
     case = look(task, prepare(task))
-    found = twins.ids(case)
+    found = duplicates.ids(case)
     if found[0].verdict == "ok":
         found += [finding async for finding in at_rest(case, grader)]
     return {finding.check: finding.text for finding in found if finding.verdict == "failed"}
@@ -158,7 +158,7 @@ async def test_a_series_without_moments_may_repeat_itself(tasks: Path, grader: G
     change(tasks / "task.toml", 'domain = "tabular"', 'domain = "time series"')
     task = spec.load(tasks)
 
-    rows, near = twins.rows(look(task, prepare(task)))
+    rows, near = duplicates.rows(look(task, prepare(task)))
 
     assert rows.verdict == near.verdict == "not applicable"
     assert (

@@ -16,7 +16,7 @@ from checkouts import TRUTH, state, submission
 
 from kernel_env.cli import main
 from kernel_env.errors import SubmissionError, TaskError
-from kernel_env.grading.process import Grader, Scores
+from kernel_env.grading.host import Grader, Scores
 from kernel_env.tasks import catalog
 from kernel_env.tasks.prepare import marking, prepare
 

@@ -20,8 +20,8 @@ from kaggle_server import KEY, SIGNATURE, TOKEN, USERNAME, Kaggle, archive, serv
 
 from kernel_env.errors import DownloadError, TaskError, UsageError
 from kernel_env.tasks import catalog, spec
+from kernel_env.tasks.kaggle import competition as source
 from kernel_env.tasks.prepare import is_prepared, obtain, prepare
-from kernel_env.tasks.sources import kaggle as source
 
 pytestmark = pytest.mark.kaggle
 

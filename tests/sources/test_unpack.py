@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kernel_env.errors import DownloadError
-from kernel_env.tasks.sources import unpack as unpacking
-from kernel_env.tasks.sources.unpack import Sum, objection, unpack
+from kernel_env.tasks.kaggle import unpack as unpacking
+from kernel_env.tasks.kaggle.unpack import Sum, objection, unpack
 
 NAMES = st.lists(
     st.sampled_from([*"ab./\\~ é", "\0", "..", "../", "//", "CON", "\n"]), min_size=1, max_size=6

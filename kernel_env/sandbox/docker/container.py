@@ -31,9 +31,10 @@ from docker.types import DeviceRequest, Ulimit
 
 from kernel_env import temporary
 from kernel_env.errors import SandboxError
-from kernel_env.sandbox.base import GIB, SNAPSHOTS, WORKSPACE, Spec
-from kernel_env.sandbox.box import FIRST, Box, Boxed
 from kernel_env.sandbox.docker import engine, images, seccomp
+from kernel_env.sandbox.guest_client import INIT_FOLDER, Box, init_command
+from kernel_env.sandbox.guest_sandbox import Boxed
+from kernel_env.sandbox.protocol import GIB, SNAPSHOTS, WORKSPACE, Spec
 
 USER = 10001
 """Who programs are in the container; a number no host account is likely to have."""
@@ -44,7 +45,6 @@ LABEL = "kernel-env"
 TEMPORARY_BYTES = 1 * GIB
 """For /tmp, the home folder and shared memory together."""
 START_S = 60.0
-PROGRAM = {path.name: path.read_bytes() for path in FIRST}
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -83,10 +83,7 @@ class DockerSandbox(Boxed):
         doorway = self._folder / "door"
         doorway.mkdir()
         doorway.chmod(0o755)
-        for name, text in PROGRAM.items():
-            program = doorway / name
-            program.write_bytes(text)
-            program.chmod(0o644)
+        copy_init(doorway)
         self.box = Box(doorway)
         creating = call(
             client.containers.create, image.tag, self._command(), **self._options(doorway)
@@ -137,8 +134,7 @@ class DockerSandbox(Boxed):
             meeting.cancel()
 
     def _command(self) -> list[str]:
-        first = f"{DOORWAY}/{FIRST[0].name}"
-        return [self.python, "-I", "-S", first, f"{DOORWAY}/door", str(SNAPSHOTS)]
+        return init_command(self.python, DOORWAY, f"{DOORWAY}/door", str(SNAPSHOTS))
 
     def _options(self, doorway: Path) -> dict[str, Any]:
         spec = self.spec
@@ -185,6 +181,17 @@ class DockerSandbox(Boxed):
             if spec.gpus
             else None,
         }
+
+
+def copy_init(doorway: Path) -> None:
+    """Copy the init program into the doorway, readable for the container's user."""
+    folder = doorway / INIT_FOLDER.name
+    folder.mkdir()
+    folder.chmod(0o755)
+    for path in INIT_FOLDER.glob("*.py"):
+        program = folder / path.name
+        program.write_bytes(path.read_bytes())
+        program.chmod(0o644)
 
 
 async def call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -1,0 +1,166 @@
+"""Write a new task's folder: everything or nothing."""
+
+import csv
+import hashlib
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import nbformat
+
+from kernel_env.authoring.from_table import notebook, pages, program
+from kernel_env.authoring.from_table.design import Design
+from kernel_env.authoring.reference import leaderboard
+from kernel_env.errors import KernelEnvError, TaskError, UsageError
+from kernel_env.grading.host import Grader
+from kernel_env.grading.leaderboard import DECIMALS
+from kernel_env.tasks import Task, spec
+from kernel_env.tasks.prepare import Prepared, marking, prepare, prepared_folder
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PARTS = ("train", "Public", "Private")
+FEWEST = 10
+"""Rows that each part must have."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """A folder that was made."""
+
+    folder: Path
+    entries: int
+    """Of its leaderboard."""
+    without_pool: str
+    """Why the leaderboard holds the constant answer alone; empty when the pool has run."""
+
+
+async def make(
+    design: Design,
+    table: "pd.DataFrame",
+    into: Path,
+    *,
+    sandbox: str = "auto",
+    with_population: bool = True,
+) -> Made:
+    """Write the folder, prepare it, run the reference population on it, and put it in place.
+
+    Raises:
+        UsageError: the folder is there already, or cannot be made.
+        TaskError: the table does not make a sound task that way.
+        SandboxError: nothing is left behind.
+    """
+    folder = (into / design.name).absolute()
+    if folder.exists():
+        raise UsageError(f"{folder} is there already; remove it, or choose another name")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        making = Path(tempfile.mkdtemp(prefix=f".{design.name}-", dir=folder.parent))
+    except OSError as error:
+        raise UsageError(f"{folder.parent} cannot be written: {error.strerror}") from error
+    cached: Path | None = None
+    try:
+        draft = making / design.name
+        task = write(design, table, draft)
+        cached = None if prepared_folder(task).exists() else prepared_folder(task)
+        task = describe(design, task, prepare(task))
+        if cached is not None:
+            shutil.rmtree(cached)  # of the draft's description
+            cached = prepared_folder(task)
+        prepared = prepare(task)
+        entries = [await constant(task, prepared)]
+        without_pool = "--no-population was given" if not with_population else ""
+        if with_population:
+            try:
+                entries = await leaderboard.population(task, sandbox)
+            except TaskError as error:
+                without_pool = str(error)
+        leaderboard.write(task, entries)
+        spec.load(draft)
+        draft.rename(folder)
+    except BaseException as error:
+        if cached is not None:
+            shutil.rmtree(cached, ignore_errors=True)
+        if isinstance(error, OSError) and not isinstance(error, KernelEnvError):
+            raise UsageError(f"{folder} cannot be written: {error.strerror}") from error
+        raise
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+    return Made(folder=folder, entries=len(entries), without_pool=without_pool)
+
+
+def write(design: Design, table: "pd.DataFrame", folder: Path) -> Task:
+    """All files, the description and the leaderboard for the time being."""
+    (folder / "data").mkdir(parents=True)
+    given = hashlib.sha256(design.table.read_bytes()).hexdigest()
+    if design.table.suffix == ".parquet":
+        data = f"{design.table.stem}.csv.xz"
+        table.to_csv(folder / "data" / data, index=False, lineterminator="\n")
+    else:
+        data = design.table.name
+        shutil.copyfile(design.table, folder / "data" / data)
+    sha256 = hashlib.sha256((folder / "data" / data).read_bytes()).hexdigest()
+    texts = {
+        "task.toml": pages.task_toml(design, data, sha256),
+        "prepare.py": program.prepare_py(design, data),
+        "NOTICE": pages.notice(design, data, given),
+        "description.md": f"# {pages.title(design)}\n",
+        "leaderboard.csv": ",".join(leaderboard.FIELDS) + "\nnone,reference,0,0,0,0\n",
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    nbformat.write(notebook.solution(design), folder / "solution.ipynb")
+    return spec.load(folder)
+
+
+def describe(design: Design, task: Task, prepared: Prepared) -> Task:
+    """Write the description, now that the parts are known. Raises `TaskError`."""
+    with prepared.answers.open(newline="", encoding="utf-8") as file:
+        answers = list(csv.DictReader(file))
+    with (prepared.public / "train.csv").open(newline="", encoding="utf-8") as file:
+        train = [row[design.target] for row in csv.DictReader(file)]
+    parts = {
+        "train": train,
+        **{u: [row[design.target] for row in answers if row["Usage"] == u] for u in PARTS[1:]},
+    }
+    for name, targets in parts.items():
+        if len(targets) < FEWEST:
+            raise TaskError(
+                f"the {design.split.how} split gives the part {name} {len(targets)} rows; at least"
+                f" {FEWEST} are wanted: choose another --split"
+            )
+        missing = sorted(set(design.classes) - set(targets))
+        if missing and (name == "train" or design.kind == "binary classification"):
+            raise TaskError(
+                f"the {design.split.how} split leaves the part {name} without the class"
+                f" {missing[0]!r}; choose another --split"
+            )
+    sample = (prepared.public / "sample_submission.csv").read_text(encoding="utf-8")
+    text = pages.description_md(
+        design,
+        len(train),
+        len(answers),
+        "\n".join(sample.splitlines()[:4]),
+        len(parts["Public"]),
+    )
+    (task.folder / "description.md").write_text(text, encoding="utf-8")
+    return spec.load(task.folder)
+
+
+async def constant(task: Task, prepared: Prepared) -> leaderboard.Entry:
+    """The sample submission, which says the same for every row, as an entry of the board."""
+    data = (prepared.public / "sample_submission.csv").read_bytes()
+    async with Grader() as grader:
+        scores = await grader.grade(data, marking(task, prepared), ("Public", "Private"))
+    assert scores.public is not None
+    assert scores.private is not None
+    return leaderboard.Entry(
+        entry="constant",
+        public_score=round(scores.public, DECIMALS),
+        private_score=round(scores.private, DECIMALS),
+        seed=0,
+        runtime_s=0.0,
+    )

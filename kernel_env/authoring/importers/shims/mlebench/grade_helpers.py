@@ -1,0 +1,5 @@
+"""How a grader refuses a submission."""
+
+from kernel_env.authoring.importers.external_code import InvalidSubmissionError
+
+__all__ = ["InvalidSubmissionError"]

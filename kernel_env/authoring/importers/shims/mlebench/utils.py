@@ -1,0 +1,5 @@
+"""What the competitions' own code calls."""
+
+from kernel_env.authoring.importers.external_code import compress, extract, get_logger, read_csv
+
+__all__ = ["compress", "extract", "get_logger", "read_csv"]

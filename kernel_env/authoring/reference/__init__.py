@@ -1,0 +1,1 @@
+"""Make a leaderboard: run reference pipelines in a container and grade what they predict."""

@@ -1,0 +1,98 @@
+"""One line per finished episode: what a table or a ranking needs, computed from the trajectory."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from kernel_env.episode.step import Progress
+from kernel_env.episode.trajectory import Trajectory
+from kernel_env.grading import leaderboard
+
+RECORD = "record.json"
+UNHARMED = ("finished", "budget", "interrupted")
+"""How an episode may end with nobody to blame."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """What the agent used to decide."""
+
+    tokens: int = 0
+    money: float = 0.0
+    """US dollars; 0 where no price was given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """How one episode went."""
+
+    task: str
+    agent: str
+    model: str
+    seed: int
+    status: str
+    """See `trajectory.Status`; only `agent_failed` may be held against the agent."""
+    steps: int
+    public_score: float | None
+    private_score: float | None
+    position_public: float | None
+    """Share of the public leaderboard beaten, 0 … 1; None without a graded submission."""
+    position_private: float | None
+    leaderboard_kind: str
+    human_rank: float | None
+    """MLE-Dojo's HumanRank over both boards; None where the entries are no human teams."""
+    total_reward: float
+    seconds: float
+    usage: Usage
+    notebook: str
+    error: str
+    """Why it failed, in one line; empty when it did not."""
+    episode: str
+    sandbox: str
+    missing: str
+    """What the machine could not do for the kernel, and why; empty when nothing was missing."""
+    restored: int
+    """How often the kernel broke and was put back."""
+    states_lost: int
+    refusals: int
+
+    def json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+
+def record(trajectory: Trajectory, notebook: Path) -> Record:
+    """The record of an episode that has ended."""
+    header, ending = trajectory.header, trajectory.ending
+    assert ending is not None, "an episode has a record once it has ended"
+    progress = Progress(higher_is_better=header.higher_is_better)
+    for step in trajectory.steps:
+        progress = progress.after(step)
+    grade = ending.grade
+    return Record(
+        task=header.task,
+        agent=header.agent,
+        model=header.model,
+        seed=header.seed,
+        status=ending.status,
+        steps=progress.steps,
+        public_score=grade.public_score if grade else None,
+        private_score=grade.private_score if grade else None,
+        position_public=grade.public.position if grade and grade.public else None,
+        position_private=grade.private.position if grade and grade.private else None,
+        leaderboard_kind=header.leaderboard_kind,
+        human_rank=leaderboard.human_rank(grade.public, grade.private)
+        if grade and header.leaderboard_kind == "human"
+        else None,
+        total_reward=progress.total_reward,
+        seconds=ending.spent.seconds,
+        usage=Usage(tokens=ending.spent.tokens, money=ending.spent.money),
+        notebook=str(notebook),
+        error="" if ending.status in UNHARMED else ending.reason,
+        episode=header.episode,
+        sandbox=header.sandbox,
+        missing=ending.missing,
+        restored=progress.restored,
+        states_lost=progress.states_lost,
+        refusals=progress.refusals,
+    )

@@ -1,0 +1,78 @@
+"""The observation and action spaces of the environment."""
+
+from collections.abc import Callable
+from typing import Any
+
+from gymnasium import spaces
+
+from kernel_env.episode import json_codec
+from kernel_env.episode.actions import ExecuteCode, GetHistory, RequestInfo
+from kernel_env.errors import ActionError
+
+
+class Values(spaces.Space[Any]):
+    """The values that satisfy a predicate: texts of any length, scores that may be missing."""
+
+    def __init__(self, name: str, holds: Callable[[Any], bool], samples: tuple[Any, ...]) -> None:
+        super().__init__()
+        self.name, self._holds, self._samples = name, holds, samples
+
+    def sample(self, mask: Any = None, probability: Any = None) -> Any:  # noqa: ARG002
+        """One of a few harmless examples."""
+        return self._samples[int(self.np_random.integers(len(self._samples)))]
+
+    def contains(self, x: Any) -> bool:
+        """Whether `x` is such a value."""
+        return self._holds(x)
+
+    @property
+    def is_np_flattenable(self) -> bool:
+        """Texts are not arrays."""
+        return False
+
+    def __repr__(self) -> str:
+        return f"Values({self.name})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Values) and other.name == self.name
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def text() -> Values:
+    """Any string."""
+    return Values("text", lambda x: isinstance(x, str), ("", "text"))
+
+
+def score(*, missing: bool) -> Values:
+    """A float, or None where it may be missing."""
+    holds = lambda x: isinstance(x, float) or (missing and x is None)  # noqa: E731
+    return Values("score or None" if missing else "score", holds, (0.0, 0.5))
+
+
+def count() -> Values:
+    """A whole number, 0 or more."""
+    return Values("count", lambda x: isinstance(x, int) and x >= 0, (0, 1))
+
+
+def is_action(value: Any) -> bool:
+    """Whether `env.step` would take it."""
+    try:
+        json_codec.parse_action(value)
+    except ActionError:
+        return False
+    return True
+
+
+ACTIONS = Values(
+    "action",
+    is_action,
+    tuple(
+        json_codec.action_json(action)
+        for action in (
+            RequestInfo(info_type="name"),
+            GetHistory(last=1),
+            ExecuteCode(code="pass"),
+        )
+    ),
+)

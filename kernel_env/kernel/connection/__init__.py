@@ -1,0 +1,1 @@
+"""Launch a kernel and talk to it: sockets, messages, outputs, and the control channel."""

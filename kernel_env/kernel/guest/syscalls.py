@@ -1,0 +1,39 @@
+"""Make the system calls of `overlay`, with errors that name the step that failed."""
+
+import ctypes
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+LINUX = sys.platform == "linux"
+
+libc = ctypes.CDLL(None, use_errno=True)
+if LINUX:
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+    libc.mount.argtypes = [*[ctypes.c_char_p] * 3, ctypes.c_ulong, ctypes.c_char_p]
+    libc.prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
+    libc.pwrite.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_long]
+    libc.pwrite.restype = ctypes.c_ssize_t
+
+
+COPY_BYTES = 1 << 20
+
+
+@contextmanager
+def step(what: str) -> Iterator[None]:
+    """Name the step that an `OSError` comes from."""
+    try:
+        yield
+    except OSError as error:
+        number = error.errno or errno.EIO
+        raise OSError(number, f"{what}: {error.strerror or error}", error.filename) from error
+
+
+def call(what: str, result: int) -> None:
+    """Turn the result of a C function into an `OSError` when it says so."""
+    if result == -1:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")

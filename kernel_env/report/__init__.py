@@ -1,0 +1,1 @@
+"""Report finished runs in the formats of other benchmarks."""

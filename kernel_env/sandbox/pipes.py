@@ -1,0 +1,54 @@
+"""Read pipes without blocking the event loop."""
+
+import asyncio
+import os
+from typing import Any
+
+from kernel_env.sandbox.tail_buffer import Tail
+
+
+def pipe() -> tuple[int, int]:
+    """A pipe's write end (for the program) and read end (for us, not blocking)."""
+    outside, inside = os.pipe()
+    os.set_blocking(outside, False)
+    return inside, outside
+
+
+class reading:  # noqa: N801 - used as a context manager, like `contextlib.closing`
+    """Feed what arrives on a descriptor to `take`; the value says when the other end closed."""
+
+    def __init__(self, descriptor: int, take: Any) -> None:
+        self.descriptor, self.take = descriptor, take
+        self.drained: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def __enter__(self) -> asyncio.Future[None]:
+        asyncio.get_running_loop().add_reader(self.descriptor, self.hear)
+        return self.drained
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def hear(self) -> None:
+        """Take what is there; stop at the end."""
+        try:
+            data = os.read(self.descriptor, 1 << 16)
+        except BlockingIOError:
+            return
+        if data:
+            self.take(data)
+        else:
+            self.stop()
+
+    def stop(self) -> None:
+        """Close our end. May be called again."""
+        if not self.drained.done():
+            asyncio.get_running_loop().remove_reader(self.descriptor)
+            os.close(self.descriptor)
+            self.drained.set_result(None)
+
+
+def keep_tail(descriptor: int, tail: Tail, ended: asyncio.Future[None]) -> None:
+    """Keep the end of what a program writes until it stops writing or its box ends."""
+    reader = reading(descriptor, tail.add)
+    reader.__enter__()
+    ended.add_done_callback(lambda _: reader.stop())
