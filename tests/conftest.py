@@ -15,7 +15,7 @@ from kernel_env.errors import SandboxError
 from kernel_env.sandbox.docker import engine, images
 from kernel_env.sandbox.docker.container import LABEL, owner
 
-TINY = Path(__file__).parent / "tasks" / "tiny"
+TINY = Path(__file__).parent / "support" / "tiny"
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -16,14 +16,14 @@ from kernel_env.errors import ActionError, UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class ControlChannel:
     """One action with what is said before it."""
 
     action: Action
     thought: str = ""
 
 
-async def play(lines: Sequence[Line], episode: Episode) -> None:
+async def play(lines: Sequence[ControlChannel], episode: Episode) -> None:
     """Take the lines as they come until they or the budget end."""
     for line in lines:
         if episode.over:
@@ -31,14 +31,14 @@ async def play(lines: Sequence[Line], episode: Episode) -> None:
         await episode.act(line.action, thought=line.thought)
 
 
-def read(path: Path) -> list[Line]:
+def read(path: Path) -> list[ControlChannel]:
     """The lines of a script file. Raises `UsageError` when it holds none."""
     match path.suffix:
         case ".ipynb":
             lines = list(from_notebook(read_notebook(path)))
         case ".jsonl":
             steps = read_journal(path).steps
-            lines = [Line(action=step.action, thought=step.thought) for step in steps]
+            lines = [ControlChannel(action=step.action, thought=step.thought) for step in steps]
         case ".json":
             lines = list(from_list(path))
         case _:
@@ -48,22 +48,22 @@ def read(path: Path) -> list[Line]:
     return lines
 
 
-def from_notebook(notebook: nbformat.NotebookNode) -> Iterator[Line]:
+def from_notebook(notebook: nbformat.NotebookNode) -> Iterator[ControlChannel]:
     """A trajectory's own actions; of another notebook, its code cells and the words before."""
     if "kernel_env" in notebook.metadata:
         for step in parse_notebook(notebook).steps:
-            yield Line(action=step.action, thought=step.thought)
+            yield ControlChannel(action=step.action, thought=step.thought)
         return
     words: list[str] = []
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             words.append(cell.source)
         elif cell.cell_type == "code" and cell.source.strip():
-            yield Line(action=ExecuteCode(code=cell.source), thought="\n\n".join(words))
+            yield ControlChannel(action=ExecuteCode(code=cell.source), thought="\n\n".join(words))
             words = []
 
 
-def from_list(path: Path) -> Iterator[Line]:
+def from_list(path: Path) -> Iterator[ControlChannel]:
     """A JSON list of actions, each of which may have a `thought` beside its own fields."""
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
@@ -76,6 +76,6 @@ def from_list(path: Path) -> Iterator[Line]:
     for number, entry in enumerate(entries):
         thought = entry.pop("thought", "")
         try:
-            yield Line(action=json_codec.parse_action(entry), thought=str(thought))
+            yield ControlChannel(action=json_codec.parse_action(entry), thought=str(thought))
         except ActionError as error:
             raise UsageError(f"{path}, entry {number}: {error}") from error

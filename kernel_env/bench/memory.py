@@ -6,9 +6,9 @@ from contextlib import AsyncExitStack
 from kernel_env.bench.measure import PATHS, Bench, Goal, Row, row
 from kernel_env.errors import SandboxError
 from kernel_env.kernel.connection.client import open_kernel
-from kernel_env.kernel.forking.fork_server import PRISTINE, Home
-from kernel_env.kernel.forking.instance import Seat, open_seat
-from kernel_env.kernel.recoverable import Live
+from kernel_env.kernel.forking.fork_server import PRISTINE, ForkServer
+from kernel_env.kernel.forking.instance import KernelInstance, open_seat
+from kernel_env.kernel.recoverable import RecoverableKernel
 from kernel_env.sandbox.protocol import Sandbox
 
 KERNELS = 20
@@ -54,7 +54,7 @@ async def of_a_template(bench: Bench, count: int) -> int:
             bench.skip(f"many kernels of a template: {home.plain or home.one_view}")
         assert home.template is not None
         for _ in range(count - 1):
-            seats.append(Seat(home))
+            seats.append(KernelInstance(home))
             await seats[-1].serve(await seats[-1].move_in(home.template, PRISTINE))
         for seat in seats:
             assert seat.kernel is not None
@@ -67,7 +67,7 @@ async def of_a_template(bench: Bench, count: int) -> int:
 
 async def with_standbys(bench: Bench, count: int) -> int:
     """The same, with a standby of each kernel from before its cell and one from after it."""
-    first = Live(lambda: open_seat(bench.box, PATHS))
+    first = RecoverableKernel(lambda: open_seat(bench.box, PATHS))
     lives = [first]
     try:
         await first.start()
@@ -83,7 +83,7 @@ async def with_standbys(bench: Bench, count: int) -> int:
             await live.close()
 
 
-def lives_in(home: Home) -> list[int]:
+def lives_in(home: ForkServer) -> list[int]:
     """The numbers of all kernels and standbys of a home."""
     return [pid for pids in home.living.values() for pid in pids]
 

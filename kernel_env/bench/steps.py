@@ -23,7 +23,7 @@ from kernel_env.episode.episode import Episode, open_episode
 from kernel_env.grading.host import Grader
 from kernel_env.gym.env import make
 from kernel_env.kernel.forking.instance import open_seat
-from kernel_env.kernel.recoverable import Live
+from kernel_env.kernel.recoverable import RecoverableKernel
 
 WINDOW = 100
 """Steps at the beginning and at the end of the long episode that are compared."""
@@ -69,7 +69,7 @@ async def long_episode(bench: Bench) -> list[Row]:
 
 async def standby(bench: Bench) -> list[Row]:
     """`pass` while a standby is made after each cell, and in a kernel without one."""
-    live = Live(lambda: open_seat(bench.box, PATHS))
+    live = RecoverableKernel(lambda: open_seat(bench.box, PATHS))
     alone = await open_seat(bench.box, PATHS)
     mine, theirs = [], []
     try:

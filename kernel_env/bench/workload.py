@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from kernel_env.bench.measure import PATHS, Bench, Goal, Row, row
 from kernel_env.errors import KernelError
 from kernel_env.kernel.forking.instance import open_seat
-from kernel_env.kernel.recoverable import Live
+from kernel_env.kernel.recoverable import RecoverableKernel
 from kernel_env.sandbox.protocol import Sandbox
 
 ROWS = 500_000
@@ -78,7 +78,7 @@ class Spent:
 
 async def in_a_kernel(bench: Bench) -> Spent:
     """Cell by cell, a standby and a snapshot after each."""
-    live = Live(lambda: open_seat(bench.box, PATHS))
+    live = RecoverableKernel(lambda: open_seat(bench.box, PATHS))
     try:
         await live.start()
         await make_table(bench, live.box)

@@ -105,13 +105,13 @@ def kernels() -> Finding:
 
     from kernel_env.errors import KernelEnvError
     from kernel_env.kernel.connection.launch import PROGRAM, PROGRAM_FOLDER
-    from kernel_env.kernel.forking.fork_server import Home
+    from kernel_env.kernel.forking.fork_server import ForkServer
     from kernel_env.sandbox.protocol import Spec
     from kernel_env.sandbox.selection import choose
 
     async def missing() -> str:
         spec = Spec(image="base", folders={PROGRAM: PROGRAM_FOLDER})
-        home = await Home.open(lambda: make(spec), {})
+        home = await ForkServer.open(lambda: make(spec), {})
         await home.leave(None)
         return home.missing
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from kernel_env.episode.episode import Episode
     from kernel_env.episode.observation import Feedback
-    from kernel_env.episode.result import Record
+    from kernel_env.episode.result import EpisodeResult
     from kernel_env.runner import Plan
 
 
@@ -125,7 +125,9 @@ def play(plans: "list[Plan]", *, json: bool) -> None:
         raise typer.Exit(1)
 
 
-async def played(plans: "list[Plan]", each: "Callable[[Record], None]") -> "list[Record]":
+async def played(
+    plans: "list[Plan]", each: "Callable[[EpisodeResult], None]"
+) -> "list[EpisodeResult]":
     """The records, one after the other."""
     import asyncio
 
@@ -177,12 +179,12 @@ WHO = {
 """What the entries of a leaderboard are, by its kind."""
 
 
-def show_json(record: "Record") -> None:
+def show_json(record: "EpisodeResult") -> None:
     """A record as a line of JSON."""
     answer_json(record.json())
 
 
-def show(records: "list[Record]") -> None:
+def show(records: "list[EpisodeResult]") -> None:
     """The table at the end, and where the notebooks are."""
 
     def share(position: float | None) -> str:

@@ -14,7 +14,7 @@ from kernel_env.episode.trajectory import Fork, Header
 from kernel_env.errors import UsageError
 from kernel_env.grading import reward
 from kernel_env.kernel.connection.launch import PROGRAM, PROGRAM_FOLDER
-from kernel_env.kernel.forking.instance import Seat, open_seat
+from kernel_env.kernel.forking.instance import KernelInstance, open_seat
 from kernel_env.kernel.warm_pool import Pool
 from kernel_env.sandbox.protocol import DATA, Spec
 from kernel_env.sandbox.selection import choose
@@ -23,7 +23,7 @@ from kernel_env.tasks.prepare import Prepared, prepare
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rules:
+class EpisodeConfig:
     """What an episode is held to."""
 
     task: Task
@@ -33,14 +33,14 @@ class Rules:
     reward_title: str
     """What the reward is, for a reader."""
     feedback: Feedback
-    open_seat: Callable[[], Awaitable[Seat]]
+    open_seat: Callable[[], Awaitable[KernelInstance]]
     """A pristine kernel in a box of its own: a new one, or one that waited."""
     header: Header
     folder: Path
     """Where the journal, the notebook and the submissions go."""
 
 
-def rules_of(
+def resolve_config(
     task: str | Task,
     *,
     sandbox: str,
@@ -53,7 +53,7 @@ def rules_of(
     seed: int,
     branching: bool,
     pool: Pool | None,
-) -> Rules:
+) -> EpisodeConfig:
     """Check everything that can be wrong. Raises `UsageError`, `TaskError`, `SandboxError`."""
     found = catalog.find(task) if isinstance(task, str) else task
     limits = Budget.of(found).changed(budget)
@@ -103,7 +103,7 @@ def rules_of(
         started=started.isoformat(timespec="seconds"),
         version=version("kernel-env"),
     )
-    return Rules(
+    return EpisodeConfig(
         task=found,
         prepared=prepared,
         budget=limits,
@@ -116,7 +116,7 @@ def rules_of(
     )
 
 
-def branched(rules: Rules, fork: Fork) -> Rules:
+def branched(rules: EpisodeConfig, fork: Fork) -> EpisodeConfig:
     """The same rules for an episode that goes on from a moment of another."""
     started = datetime.now(UTC)
     episode = new_name(started)

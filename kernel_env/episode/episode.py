@@ -31,21 +31,21 @@ from kernel_env.episode.actions import (
     ValidateCode,
 )
 from kernel_env.episode.budget import Spent
-from kernel_env.episode.config import Rules, branched, rules_of
+from kernel_env.episode.config import EpisodeConfig, branched, resolve_config
 from kernel_env.episode.journal import JOURNAL, Journal
 from kernel_env.episode.notebook import NOTEBOOK, write_notebook
 from kernel_env.episode.observation import Feedback, Observation, history, observe, opening
-from kernel_env.episode.result import RECORD, Record, record
+from kernel_env.episode.result import RECORD, EpisodeResult, record
 from kernel_env.episode.step import (
-    Checked,
+    CellExecuted,
+    CodeValidated,
     Graded,
+    InfoShown,
+    KernelReset,
     Outcome,
     Progress,
-    Ran,
-    Refused,
-    Restarted,
+    Rejected,
     Step,
-    Told,
 )
 from kernel_env.episode.submissions import Submissions
 from kernel_env.episode.trajectory import Ending, Fork, Status
@@ -59,9 +59,9 @@ from kernel_env.errors import (
 )
 from kernel_env.grading import reward
 from kernel_env.grading.host import Grader
-from kernel_env.kernel.forking.fork_server import LesserKernelWarning
+from kernel_env.kernel.forking.fork_server import LimitedKernelWarning
 from kernel_env.kernel.forking.trial import NOTE
-from kernel_env.kernel.recoverable import Live
+from kernel_env.kernel.recoverable import RecoverableKernel
 from kernel_env.kernel.warm_pool import Pool
 from kernel_env.sandbox.protocol import DATA
 from kernel_env.tasks import Task
@@ -76,7 +76,11 @@ class Episode:
     """An agent's work on one task, from a fresh kernel to the end of its budget."""
 
     def __init__(
-        self, rules: Rules, journal: Journal, family: "Family", live: Live | None = None
+        self,
+        rules: EpisodeConfig,
+        journal: Journal,
+        family: "SharedGrader",
+        live: RecoverableKernel | None = None,
     ) -> None:
         self.rules = rules
         self.steps = journal
@@ -84,7 +88,7 @@ class Episode:
         self.latest: Step | None = None
         self._family = family.join()
         limits = rules.budget
-        self._live = live or Live(
+        self._live = live or RecoverableKernel(
             rules.open_seat, checkpoints=limits.checkpoints, checkpoint_gb=limits.checkpoint_gb
         )
         self._missing = ""
@@ -106,7 +110,7 @@ class Episode:
         return self.folder / NOTEBOOK
 
     @property
-    def record(self) -> Record | None:
+    def record(self) -> EpisodeResult | None:
         """How it went; None before it has ended."""
         ended = self.steps.ending is not None
         return record(self.steps.trajectory, self.notebook) if ended else None
@@ -194,18 +198,20 @@ class Episode:
             case ExecuteCode(code=code):
                 step = len(self.steps) + 1
                 cell = await self._live.run(code, timeout_s=self._cell_seconds, step=step)
-                return Ran(cell=cell, submission=await self._submissions.look(self._live, step))
+                return CellExecuted(
+                    cell=cell, submission=await self._submissions.look(self._live, step)
+                )
             case ValidateCode(code=code):
                 cell = await self._live.try_out(code, timeout_s=self._cell_seconds)
-                return Checked(cell=cell, note=NOTE if self._live.seat.home.plain else "")
+                return CodeValidated(cell=cell, note=NOTE if self._live.seat.home.plain else "")
             case RequestInfo(info_type=what):
-                return Told(text=self.info(what))
+                return InfoShown(text=self.info(what))
             case GetHistory(last=last):
-                return Told(text=history(self.steps[-last:]))
+                return InfoShown(text=history(self.steps[-last:]))
             case Reset():
                 await self._live.reset(step=len(self.steps) + 1)
                 self._submissions.forget()
-                return Restarted()
+                return KernelReset()
 
     def info(self, what: InfoType) -> str:
         """What `request_info` would tell, without taking a step."""
@@ -222,12 +228,12 @@ class Episode:
     # ── grading ───────────────────────────────────────────────────────────────────────────
 
     def _reward(self, outcome: Outcome) -> tuple[float, str]:
-        if not isinstance(outcome, Ran):
+        if not isinstance(outcome, CellExecuted):
             return 0.0, f"{outcome.kind} steps are never graded"
         match outcome.submission:
             case None:
                 return 0.0, "no new submission"
-            case Refused():
+            case Rejected():
                 return 0.0, "the submission was refused"
             case Graded(grade=grade):
                 best = self.progress.best.grade if self.progress.best else None
@@ -316,7 +322,7 @@ class Episode:
         self._missing = self._live.seat.home.missing
         if self._missing:
             words = f"on this machine, {self._missing}"
-            warnings.warn(words, LesserKernelWarning, stacklevel=3)
+            warnings.warn(words, LimitedKernelWarning, stacklevel=3)
         return self
 
     async def __aexit__(
@@ -372,7 +378,7 @@ class Episode:
             (self.folder / RECORD).write_text(json.dumps(found.json(), indent=1) + "\n")
 
 
-class Family:
+class SharedGrader:
     """What an episode and its branches share: the process that grades. The last one ends it."""
 
     def __init__(self, grader: Grader, stack: AsyncExitStack) -> None:
@@ -398,7 +404,7 @@ def output_bytes(outcome: Outcome) -> int:
     """About how many bytes of output a step adds to the record."""
     from kernel_env.kernel.connection.outputs import size_of
 
-    if isinstance(outcome, Ran | Checked):
+    if isinstance(outcome, CellExecuted | CodeValidated):
         return sum(size_of(o) for o in (*outcome.cell.outputs, *outcome.cell.late))
     return 0
 
@@ -445,7 +451,7 @@ async def open_episode(
         UsageError, TaskError, SandboxError, KernelError: before anything has begun.
     """
     rules = await asyncio.to_thread(
-        rules_of,
+        resolve_config,
         task,
         sandbox=sandbox,
         out=Path(out),
@@ -462,7 +468,7 @@ async def open_episode(
         journal = Journal(rules.folder / JOURNAL, rules.header)
         if grader is None:
             grader = await stack.enter_async_context(Grader())
-        family = Family(grader, stack.pop_all())
+        family = SharedGrader(grader, stack.pop_all())
     async with Episode(rules, journal, family) as episode:
         yield episode
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from kernel_env.episode import json_codec
 from kernel_env.episode.observation import cell_facts, place_words, recovery_words, submission_lines
-from kernel_env.episode.step import Checked, Graded, Refused, Restarted, Step, Told
+from kernel_env.episode.step import CodeValidated, Graded, InfoShown, KernelReset, Rejected, Step
 from kernel_env.episode.trajectory import ENDING, HEADER, Fork, Header, Trajectory
 from kernel_env.errors import SandboxError, UsageError
 from kernel_env.grading.leaderboard import human_rank
@@ -124,7 +124,7 @@ def step_cells(step: Step) -> Iterator[NotebookNode]:
     tags: list[str] = [step.action.kind]
     if step.cell.error:
         tags.append("raises-exception")  # by this, Jupyter and nbclient expect the error
-    if isinstance(step.outcome, Checked) or step.cell.undone:
+    if isinstance(step.outcome, CodeValidated) or step.cell.undone:
         tags.append("skip-execution")  # by this, nbclient leaves out what must not last
     yield nbformat.v4.new_code_cell(
         source,
@@ -139,7 +139,7 @@ def step_cells(step: Step) -> Iterator[NotebookNode]:
 def action_words(step: Step) -> str:
     """A step that ran no code, for a reader."""
     match step.outcome:
-        case Told(text=text):
+        case InfoShown(text=text):
             asked = ", ".join(
                 f"{k}={v!r}" for k, v in json_codec.action_json(step.action).items() if k != "kind"
             )
@@ -149,7 +149,7 @@ def action_words(step: Step) -> str:
                 f"<details><summary>{len(text):,} characters</summary>\n\n"
                 f"{fence}\n{text}\n{fence}\n\n</details>"
             )
-        case Restarted():
+        case KernelReset():
             return f"**Step {step.number}: reset** — a fresh kernel, an empty workspace"
     return ""
 
@@ -167,12 +167,12 @@ def result_words(step: Step, cell: Cell) -> str:
     """Under a code cell: what the agent was told of it, the grade and the reward."""
     facts = [f"step {step.number}", step.action.kind, *cell_facts(cell)]
     lines = [f"<sub>{html.escape(' · '.join(facts))}</sub>"]
-    if isinstance(step.outcome, Checked):
+    if isinstance(step.outcome, CodeValidated):
         lines.append(f"*Only tried: nothing of this cell lasts. {step.outcome.note}*")
     match step.submission:
         case Graded():
             lines.append(f"✅ **{submission_lines(step.submission)[0]}**")
-        case Refused():
+        case Rejected():
             lines.append(f"⛔ **{submission_lines(step.submission)[0]}**")
     if step.submission is not None:
         lines.append(f"Reward {step.reward:.4g}: {step.reward_reason}.")

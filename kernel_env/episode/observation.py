@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kernel_env.episode.budget import Budget
-from kernel_env.episode.step import Checked, Graded, Progress, Ran, Refused, Restarted, Step, Told
+from kernel_env.episode.step import (
+    CellExecuted,
+    CodeValidated,
+    Graded,
+    InfoShown,
+    KernelReset,
+    Progress,
+    Rejected,
+    Step,
+)
 from kernel_env.grading.grade import Place
 from kernel_env.kernel.cell import Cell, FileChange, Output, Recovery, Variable
 
@@ -95,13 +104,13 @@ def asked(step: Step) -> list[str]:
 def describe(step: Step) -> list[str]:
     """What came of one step, in lines."""
     match step.outcome:
-        case Told(text=text):
+        case InfoShown(text=text):
             return [text]
-        case Restarted():
+        case KernelReset():
             return ["The kernel is fresh and the workspace is empty. The budget goes on running."]
-        case Checked(cell=cell, note=note):
+        case CodeValidated(cell=cell, note=note):
             return [f"Tried only: nothing of this lasts. {note}".rstrip(), *cell_lines(cell)]
-        case Ran(cell=cell, submission=submission):
+        case CellExecuted(cell=cell, submission=submission):
             return [*cell_lines(cell), *submission_lines(submission)]
 
 
@@ -182,7 +191,7 @@ def variable_words(variable: Variable) -> str:
     return f"{variable.name}: {variable.type}{shape}{size}"
 
 
-def submission_lines(submission: Graded | Refused | None) -> list[str]:
+def submission_lines(submission: Graded | Rejected | None) -> list[str]:
     """What became of the submission."""
     match submission:
         case Graded(grade=grade):
@@ -192,7 +201,7 @@ def submission_lines(submission: Graded | Refused | None) -> list[str]:
             if grade.private_score is not None:
                 line += f"; private score {grade.private_score:.6g}"
             return [line + "."]
-        case Refused(reason=reason):
+        case Rejected(reason=reason):
             return [f"Submission refused: {reason}."]
     return []
 

@@ -23,7 +23,7 @@ class Usage:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
+class EpisodeResult:
     """How one episode went."""
 
     task: str
@@ -61,7 +61,7 @@ class Record:
         return asdict(self)
 
 
-def record(trajectory: Trajectory, notebook: Path) -> Record:
+def record(trajectory: Trajectory, notebook: Path) -> EpisodeResult:
     """The record of an episode that has ended."""
     header, ending = trajectory.header, trajectory.ending
     assert ending is not None, "an episode has a record once it has ended"
@@ -69,7 +69,7 @@ def record(trajectory: Trajectory, notebook: Path) -> Record:
     for step in trajectory.steps:
         progress = progress.after(step)
     grade = ending.grade
-    return Record(
+    return EpisodeResult(
         task=header.task,
         agent=header.agent,
         model=header.model,

@@ -27,7 +27,7 @@ class Graded:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Refused:
+class Rejected:
     """The cell left something that cannot be graded."""
 
     reason: str
@@ -35,7 +35,7 @@ class Refused:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
+class InfoShown:
     """`request_info` and `get_history`: a text."""
 
     text: str
@@ -43,16 +43,16 @@ class Told:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ran:
+class CellExecuted:
     """`execute_code`: a cell, and what became of the submission if it changed."""
 
     cell: Cell
-    submission: Graded | Refused | None = None
+    submission: Graded | Rejected | None = None
     kind: Literal["ran"] = "ran"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checked:
+class CodeValidated:
     """`validate_code`: a cell that ran where nothing lasts."""
 
     cell: Cell
@@ -62,13 +62,15 @@ class Checked:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Restarted:
+class KernelReset:
     """`reset`: a fresh kernel and an empty workspace."""
 
     kind: Literal["restarted"] = "restarted"
 
 
-Outcome = Annotated[Told | Ran | Checked | Restarted, Field(discriminator="kind")]
+Outcome = Annotated[
+    InfoShown | CellExecuted | CodeValidated | KernelReset, Field(discriminator="kind")
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,17 +94,17 @@ class Step:
     @property
     def cell(self) -> Cell | None:
         """The cell that this step ran, if it ran one."""
-        return self.outcome.cell if isinstance(self.outcome, Ran | Checked) else None
+        return self.outcome.cell if isinstance(self.outcome, CellExecuted | CodeValidated) else None
 
     @property
-    def submission(self) -> Graded | Refused | None:
+    def submission(self) -> Graded | Rejected | None:
         """What became of the submission, if this step changed it."""
-        return self.outcome.submission if isinstance(self.outcome, Ran) else None
+        return self.outcome.submission if isinstance(self.outcome, CellExecuted) else None
 
     @property
     def state_lost(self) -> str | None:
         """Why the live kernel's memory is gone after this step; None when it is not."""
-        return self.outcome.cell.state_lost if isinstance(self.outcome, Ran) else None
+        return self.outcome.cell.state_lost if isinstance(self.outcome, CellExecuted) else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +141,7 @@ class Progress:
             total_reward=self.total_reward + step.reward,
             best=best,
             submissions=self.submissions + (graded is not None),
-            refusals=self.refusals + isinstance(step.submission, Refused),
+            refusals=self.refusals + isinstance(step.submission, Rejected),
             restored=self.restored + bool(step.cell and step.cell.recovery),
             states_lost=self.states_lost + (step.state_lost is not None),
             spent=step.spent,

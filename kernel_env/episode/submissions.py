@@ -9,14 +9,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from kernel_env.episode.config import Rules
-from kernel_env.episode.step import Graded, Refused
+from kernel_env.episode.config import EpisodeConfig
+from kernel_env.episode.step import Graded, Rejected
 from kernel_env.errors import SandboxError, SubmissionError
 from kernel_env.grading.grade import Grade
 from kernel_env.grading.host import Grader, Scores
-from kernel_env.kernel.recoverable import Live
+from kernel_env.kernel.recoverable import RecoverableKernel
 from kernel_env.sandbox.protocol import FileStat
-from kernel_env.tasks.prepare import marking
+from kernel_env.tasks.prepare import grading_spec
 
 MB = 1_000_000
 FOLDER = "submissions"
@@ -31,7 +31,7 @@ def kept(episode: Path, step: int) -> Path:
 class Submissions:
     """What was looked at, and what is kept of it in the episode's folder."""
 
-    def __init__(self, rules: Rules, grader: Grader) -> None:
+    def __init__(self, rules: EpisodeConfig, grader: Grader) -> None:
         self._rules, self._grader = rules, grader
         self.folder = rules.folder / FOLDER
         self._found: FileStat | None = None
@@ -40,7 +40,7 @@ class Submissions:
         self.after: list[str] = []
         """The same after each step."""
 
-    async def look(self, live: Live, step: int) -> Graded | Refused | None:
+    async def look(self, live: RecoverableKernel, step: int) -> Graded | Rejected | None:
         """Grade what a step left if it is not what was there before.
 
         Raises `TaskError` when the metric fails, `SandboxError` when it cannot be kept.
@@ -57,14 +57,14 @@ class Submissions:
             if found is None:
                 return None
             if found.what != "file":
-                return Refused(
+                return Rejected(
                     reason=f"{path.name} is a {found.what}; write a regular CSV file there"
                 )
             data = await live.read(path, limit_bytes=int(limit * MB))
         except SandboxError:
             return None  # the box died with the cell; the cell says so
         except OSError as error:
-            return Refused(reason=f"{path.name} cannot be read: {error.strerror or error}")
+            return Rejected(reason=f"{path.name} cannot be read: {error.strerror or error}")
         sha256 = hashlib.sha256(data).hexdigest()
         if sha256 == self._sha256:
             return None
@@ -73,7 +73,7 @@ class Submissions:
         try:
             scores = await self._scores(data, splits)
         except SubmissionError as error:
-            return Refused(reason=str(error))
+            return Rejected(reason=str(error))
         self._keep(step, data)
         return Graded(grade=self._grade(scores), sha256=sha256)
 
@@ -85,7 +85,7 @@ class Submissions:
         """The folders were emptied: nothing was looked at yet."""
         self._found, self._sha256 = None, ""
 
-    async def go_on(self, parents: "Submissions", steps: int, live: Live) -> None:
+    async def go_on(self, parents: "Submissions", steps: int, live: RecoverableKernel) -> None:
         """Take over what another episode saw and kept in its first steps.
 
         Raises `SandboxError` when it cannot be copied.
@@ -107,7 +107,7 @@ class Submissions:
 
     async def _scores(self, data: bytes, splits: Any) -> Scores:
         return await self._grader.grade(
-            data, marking(self._rules.task, self._rules.prepared), splits
+            data, grading_spec(self._rules.task, self._rules.prepared), splits
         )
 
     def _grade(self, scores: Scores) -> Grade:

@@ -23,17 +23,17 @@ from kernel_env import temporary
 from kernel_env.errors import SubmissionError, TaskError
 from kernel_env.grading.leaderboard import Split
 from kernel_env.grading.messages import LENGTH, packed
-from kernel_env.grading.submission import Form
+from kernel_env.grading.submission import SubmissionSchema
 
 
 @dataclass(frozen=True, kw_only=True)
-class Marking:
+class GradingSpec:
     """How a task's submissions are marked."""
 
     answers: Path
     """A CSV file with the form's columns and Kaggle's `Usage` column (Public or Private); for a
     free form, the folder of whatever answers there are."""
-    form: Form
+    form: SubmissionSchema
     metric: str | None
     """A metric's name; None when `grade_file` has the task's own."""
     grade_file: Path | None = None
@@ -73,15 +73,17 @@ class Grader:
         if process is not None and process.returncode is None:
             os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
-            for desk in temporary.of(process.pid):
-                shutil.rmtree(desk, ignore_errors=True)
+            for work_dir in temporary.of(process.pid):
+                shutil.rmtree(work_dir, ignore_errors=True)
 
     async def warm_up(self) -> None:
         """Start the process now, so that the first grade need not wait for its imports."""
         async with self._one_at_a_time:
             await self._started()
 
-    async def grade(self, data: bytes, marking: Marking, splits: tuple[Split, ...]) -> Scores:
+    async def grade(
+        self, data: bytes, grading_spec: GradingSpec, splits: tuple[Split, ...]
+    ) -> Scores:
         """Score a submission on the splits.
 
         Raises:
@@ -89,10 +91,10 @@ class Grader:
             TaskError: the metric or the answers failed; the agent is not to blame.
         """
         request = {
-            "answers": os.fspath(marking.answers),
-            "form": asdict(marking.form),
-            "metric": marking.metric,
-            "grade_file": os.fspath(marking.grade_file) if marking.grade_file else None,
+            "answers": os.fspath(grading_spec.answers),
+            "form": asdict(grading_spec.form),
+            "metric": grading_spec.metric,
+            "grade_file": os.fspath(grading_spec.grade_file) if grading_spec.grade_file else None,
             "splits": splits,
             "bytes": len(data),
         }

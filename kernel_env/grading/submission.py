@@ -23,7 +23,7 @@ EMPTY = ["", "nan", "na", "none", "null", "<na>"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Form:
+class SubmissionSchema:
     """What a submission must look like; without columns, a `grade.py` reads the file itself."""
 
     id_columns: tuple[str, ...]
@@ -41,7 +41,7 @@ class Form:
         return not self.columns
 
 
-def parse(data: bytes, form: Form, ids: "pd.DataFrame") -> "pd.DataFrame":
+def parse(data: bytes, form: SubmissionSchema, ids: "pd.DataFrame") -> "pd.DataFrame":
     """The targets of a submission, its rows in the order of `ids`.
 
     Args:
@@ -60,7 +60,7 @@ def parse(data: bytes, form: Form, ids: "pd.DataFrame") -> "pd.DataFrame":
     return targets(aligned, form)
 
 
-def read(data: bytes, form: Form) -> "pd.DataFrame":
+def read(data: bytes, form: SubmissionSchema) -> "pd.DataFrame":
     """The file as text columns, the right ones."""
     import pandas as pd
 
@@ -101,7 +101,7 @@ def read(data: bytes, form: Form) -> "pd.DataFrame":
     return table[form.columns]
 
 
-def align(table: "pd.DataFrame", form: Form, ids: "pd.DataFrame") -> "pd.DataFrame":
+def align(table: "pd.DataFrame", form: SubmissionSchema, ids: "pd.DataFrame") -> "pd.DataFrame":
     """The rows in the order of the answers: every id once, no other."""
     keys = list(form.id_columns)
     wanted = ids[keys].astype(str).reset_index(drop=True)
@@ -127,7 +127,7 @@ def align(table: "pd.DataFrame", form: Form, ids: "pd.DataFrame") -> "pd.DataFra
     return table.iloc[joined["row"].astype(int)].reset_index(drop=True)
 
 
-def targets(table: "pd.DataFrame", form: Form) -> "pd.DataFrame":
+def targets(table: "pd.DataFrame", form: SubmissionSchema) -> "pd.DataFrame":
     """The target columns as the metric wants them."""
     result = table[list(form.target_columns)].copy()
     for name in form.target_columns:

@@ -17,7 +17,7 @@ from typing import IO, Any
 from kernel_env import temporary
 from kernel_env.errors import KernelEnvError, SubmissionError, TaskError
 from kernel_env.grading.messages import LENGTH, packed
-from kernel_env.grading.submission import Form
+from kernel_env.grading.submission import SubmissionSchema
 
 MEMORY_BYTES = 8 * 1024**3
 """Address space of the child that grades one submission."""
@@ -27,7 +27,7 @@ SECONDS = 300
 """For one submission."""
 
 
-DESK_BYTES = 64 * 1024**2
+WORK_DIR_BYTES = 64 * 1024**2
 """A `grade.py` that reads the file itself may write files up to this size beside it."""
 
 
@@ -47,14 +47,14 @@ def in_a_child(request: Mapping[str, Any], data: bytes) -> dict[str, Any]:
     """Grade in a child, at a desk of its own if the task's `grade.py` reads the file itself."""
     if request["form"]["id_columns"]:
         return forked(request, data, None)
-    desk = temporary.folder()
+    work_dir = temporary.folder()
     try:
-        return forked(request, data, desk)
+        return forked(request, data, work_dir)
     finally:
-        shutil.rmtree(desk, ignore_errors=True)
+        shutil.rmtree(work_dir, ignore_errors=True)
 
 
-def forked(request: Mapping[str, Any], data: bytes, desk: Path | None) -> dict[str, Any]:
+def forked(request: Mapping[str, Any], data: bytes, work_dir: Path | None) -> dict[str, Any]:
     """Fork, grade within the limits, and take what the child says."""
     outside, inside = os.pipe()
     pid = os.fork()
@@ -67,11 +67,11 @@ def forked(request: Mapping[str, Any], data: bytes, desk: Path | None) -> dict[s
             os.dup2(null, 1)  # a metric that prints must not speak to the host
             resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-            writable = len(data) + DESK_BYTES if desk else 0
+            writable = len(data) + WORK_DIR_BYTES if work_dir else 0
             resource.setrlimit(resource.RLIMIT_FSIZE, (writable, writable))
-            if desk:
+            if work_dir:
                 os.dup2(null, 2)  # other people's code talks as it goes
-            os.write(inside, json.dumps(answer(request, data, desk)).encode())
+            os.write(inside, json.dumps(answer(request, data, work_dir)).encode())
             code = 0
         finally:
             os._exit(code)
@@ -91,12 +91,14 @@ def forked(request: Mapping[str, Any], data: bytes, desk: Path | None) -> dict[s
         os.waitpid(pid, 0)
 
 
-def answer(request: Mapping[str, Any], data: bytes, desk: Path | None) -> dict[str, Any]:
+def answer(request: Mapping[str, Any], data: bytes, work_dir: Path | None) -> dict[str, Any]:
     """Scores, the reason of a refusal, or what failed."""
-    form = Form(**{**request["form"], "id_columns": tuple(request["form"]["id_columns"])})
+    form = SubmissionSchema(
+        **{**request["form"], "id_columns": tuple(request["form"]["id_columns"])}
+    )
     try:
-        if desk:
-            return {"kind": "scores", "scores": whole_score(request, data, desk)}
+        if work_dir:
+            return {"kind": "scores", "scores": whole_score(request, data, work_dir)}
         return {"kind": "scores", "scores": scores(request, form, data)}
     except SubmissionError as error:
         return {"kind": "refused", "why": str(error)}
@@ -113,7 +115,7 @@ def answer(request: Mapping[str, Any], data: bytes, desk: Path | None) -> dict[s
         }
 
 
-def scores(request: Mapping[str, Any], form: Form, data: bytes) -> dict[str, float]:
+def scores(request: Mapping[str, Any], form: SubmissionSchema, data: bytes) -> dict[str, float]:
     """Score the rows of each split by themselves."""
     import pandas as pd
 
@@ -146,9 +148,9 @@ def scores(request: Mapping[str, Any], form: Form, data: bytes) -> dict[str, flo
     return result
 
 
-def whole_score(request: Mapping[str, Any], data: bytes, desk: Path) -> dict[str, float]:
+def whole_score(request: Mapping[str, Any], data: bytes, work_dir: Path) -> dict[str, float]:
     """The score that a `grade.py` gives which reads the file itself; the whole is both splits."""
-    submission = desk / "submission.csv"
+    submission = work_dir / "submission.csv"
     submission.write_bytes(data)
     grade = runpy.run_path(request["grade_file"])["grade"]
     value = grade(Path(request["answers"]), submission)

@@ -24,11 +24,11 @@ from kernel_env.episode.actions import Action
 from kernel_env.episode.budget import Budget
 from kernel_env.episode.episode import Episode, open_episode
 from kernel_env.episode.observation import Feedback, Observation
-from kernel_env.episode.result import Record
+from kernel_env.episode.result import EpisodeResult
 from kernel_env.errors import UsageError
 from kernel_env.grading.reward import Reward
 from kernel_env.grading.reward import find as find_reward
-from kernel_env.gym.event_loop import Portal
+from kernel_env.gym.event_loop import EventLoopThread
 from kernel_env.gym.spaces import ACTIONS, count, score, text
 from kernel_env.tasks import catalog
 
@@ -72,7 +72,7 @@ class KernelEnv(gymnasium.Env[View, Any]):
         )
         self.task, self.options = task, options
         self.episode: Episode | None = None
-        self._portal: Portal | None = None
+        self._portal: EventLoopThread | None = None
         self._opened: AbstractAsyncContextManager[Episode] | None = None
 
     def reset(
@@ -88,7 +88,7 @@ class KernelEnv(gymnasium.Env[View, Any]):
         super().reset(seed=seed)
         self._end()
         if self._portal is None:
-            self._live_in(Portal())
+            self._live_in(EventLoopThread())
         assert self._portal is not None
         pool = self._portal.pool(self.warm)
         opened = open_episode(
@@ -144,7 +144,7 @@ class KernelEnv(gymnasium.Env[View, Any]):
             if portal is not None:
                 portal.leave()
 
-    def _live_in(self, portal: Portal) -> None:
+    def _live_in(self, portal: EventLoopThread) -> None:
         self._portal = portal.join()
         close_at_exit(self)
 
@@ -159,7 +159,7 @@ class KernelEnv(gymnasium.Env[View, Any]):
         return self.episode.notebook if self.episode else None
 
     @property
-    def record(self) -> Record | None:
+    def record(self) -> EpisodeResult | None:
         """How the latest episode went, the private score included; None before it has ended."""
         return self.episode.record if self.episode else None
 

@@ -13,7 +13,7 @@ from kernel_env.kernel.warm_pool import Pool
 T = TypeVar("T")
 
 
-class Portal:
+class EventLoopThread:
     """An event loop in a thread of its own, and the way into it.
 
     The thread does not keep the interpreter alive: a script that ends, or fails, without

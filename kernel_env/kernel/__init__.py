@@ -1,5 +1,5 @@
 """A Jupyter kernel in a sandbox: how it comes to be (`launch`), how to talk to it (`session`)."""
 
-from kernel_env.kernel.connection.client import Kernel, open_kernel
+from kernel_env.kernel.connection.client import KernelClient, open_kernel
 
-__all__ = ["Kernel", "open_kernel"]
+__all__ = ["KernelClient", "open_kernel"]

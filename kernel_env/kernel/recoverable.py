@@ -20,11 +20,11 @@ from pathlib import PurePosixPath
 
 from kernel_env.errors import KernelEnvError, KernelError, SandboxError
 from kernel_env.kernel.cell import Cell, Recovery
-from kernel_env.kernel.connection.client import Kernel
+from kernel_env.kernel.connection.client import KernelClient
 from kernel_env.kernel.forking import trial
 from kernel_env.kernel.forking.checkpoints import (
     Checkpoint,
-    Deed,
+    LogEntry,
     cells,
     differences,
     moment_after,
@@ -32,8 +32,8 @@ from kernel_env.kernel.forking.checkpoints import (
     reseeding,
     since_reset,
 )
-from kernel_env.kernel.forking.fork_server import PRISTINE, Home
-from kernel_env.kernel.forking.instance import Seat
+from kernel_env.kernel.forking.fork_server import PRISTINE, ForkServer
+from kernel_env.kernel.forking.instance import KernelInstance
 from kernel_env.kernel.forking.standby import Standby
 from kernel_env.sandbox.protocol import GIB, FileStat, Sandbox
 
@@ -43,14 +43,14 @@ FULL = 0.9
 DYING_S, ANSWER_S = 0.2, 2.0
 """A kernel that cannot be copied after cells were run again may be about to die, or hang."""
 
-OpenSeat = Callable[[], Awaitable[Seat]]
+OpenSeat = Callable[[], Awaitable[KernelInstance]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Branch:
     """A kernel that goes on from an earlier moment of another."""
 
-    live: "Live"
+    live: "RecoverableKernel"
     cells: int
     """How many cells were run again to reach that moment; 0 for a copy of a standby."""
     lost: str
@@ -58,7 +58,7 @@ class Branch:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Redone:
+class ReplayResult:
     """Deeds that were done again."""
 
     cells: list[Cell]
@@ -66,7 +66,7 @@ class Redone:
     """The deed that the kernel did not survive this time."""
 
 
-class Live:
+class RecoverableKernel:
     """A kernel for an episode. Enter it with `start`, leave it with `close`."""
 
     def __init__(
@@ -83,8 +83,8 @@ class Live:
         self._seed: int | None = None
         """What the global random states of a fresh kernel start from: run again, the same cells
         draw the same numbers."""
-        self._seat: Seat | None = None
-        self._deeds: list[Deed] = []
+        self._seat: KernelInstance | None = None
+        self._deeds: list[LogEntry] = []
         self._checkpoints: list[Checkpoint] = []
         self._keeping: asyncio.Task[None] | None = None
         self._unkept = ""
@@ -98,7 +98,7 @@ class Live:
         return self._deeds[-1].step if self._deeds else 0
 
     @property
-    def seat(self) -> Seat:
+    def seat(self) -> KernelInstance:
         """Where the kernel lives now."""
         assert self._seat is not None, "start comes first"
         return self._seat
@@ -147,7 +147,7 @@ class Live:
         if kernel.dead:
             return told(cell, await self._recover(kernel.dead))
         outline = replace(cell, outputs=(), late=())
-        self._deeds.append(Deed(step=step, code=code, timeout_s=timeout_s, cell=outline))
+        self._deeds.append(LogEntry(step=step, code=code, timeout_s=timeout_s, cell=outline))
         self._keep()
         return told(cell, recovery)
 
@@ -180,7 +180,7 @@ class Live:
         """A fresh kernel and empty folders. Raises `SandboxError`, `KernelError`."""
         await self._kept()
         await self._anew()
-        self._deeds.append(Deed(step=step, code=None))
+        self._deeds.append(LogEntry(step=step, code=None))
         self._keep()
 
     async def branch(self, *, step: int | None = None, seed: int | None = None) -> Branch:
@@ -211,7 +211,9 @@ class Live:
                 await self._now()
         await self._weed()
         kept = nearest((c for c in self._checkpoints if c.files), self._deeds, moment)
-        child = Live(self._open_seat, checkpoints=self._most, checkpoint_gb=self._most_gb)
+        child = RecoverableKernel(
+            self._open_seat, checkpoints=self._most, checkpoint_gb=self._most_gb
+        )
         try:
             anew = None if seed is None else reseeding(step, seed)
             return await child.follow(self._deeds[:moment], self._seed, home, kept, anew)
@@ -221,11 +223,11 @@ class Live:
 
     async def follow(
         self,
-        deeds: list[Deed],
+        deeds: list[LogEntry],
         begun_with: int | None,
-        home: Home,
+        home: ForkServer,
         kept: Checkpoint | None,
-        reseed: Deed | None,
+        reseed: LogEntry | None,
     ) -> Branch:
         """Become a branch of another kernel: its deeds, and a checkpoint of it if one is kept.
 
@@ -240,11 +242,11 @@ class Live:
             await self._fresh()
         elif kept is None or kept.files is None:
             assert home.template is not None
-            self._seat = Seat(home)
+            self._seat = KernelInstance(home)
             await self._move_in(home.template, PRISTINE, begun_with)
         else:
             assert home.template is not None
-            self._seat = Seat(home)
+            self._seat = KernelInstance(home)
             try:
                 await self._move_in(kept.standby, kept.files, None)
                 done = kept.moment
@@ -395,14 +397,14 @@ class Live:
         wanted = [deed.cell for deed in self._deeds[done:] if deed.cell is not None]
         return "; ".join([*undone, *differences(wanted, redone.cells)][:10])
 
-    async def _do(self, done: int) -> "Redone":
+    async def _do(self, done: int) -> "ReplayResult":
         """Do the deeds after a moment, and take a checkpoint if that one is not kept."""
         found: list[Cell] = []
         for number, deed in enumerate(self._deeds[done:], done):
             kernel = self.seat.kernel
             assert kernel is not None
             if kernel.dead:  # not from what it did last, it seemed
-                return Redone(cells=found, broken=max(done, number - 1))
+                return ReplayResult(cells=found, broken=max(done, number - 1))
             if deed.code is None:
                 await self._fresh()
                 continue
@@ -410,14 +412,14 @@ class Live:
             if deed.cell is not None:
                 found.append(cell)
             if kernel.dead:
-                return Redone(cells=found, broken=number)
+                return ReplayResult(cells=found, broken=number)
         if not self._is_kept():
             self._keep()
         if found:
             await self._kept()
             if not self._is_kept() and not await self._lives():
-                return Redone(cells=found, broken=len(self._deeds) - 1)
-        return Redone(cells=found)
+                return ReplayResult(cells=found, broken=len(self._deeds) - 1)
+        return ReplayResult(cells=found)
 
     async def _lives(self) -> bool:
         """Whether the kernel still answers, a moment later."""
@@ -454,7 +456,7 @@ class Live:
         elif self.seat.branched:
             home = self.seat.home
             self._checkpoints.clear()
-            beside = Seat(home)
+            beside = KernelInstance(home)
             await self.seat.close()
             self._seat = beside
             assert home.template is not None
@@ -481,7 +483,7 @@ class Live:
             return bool(kills) and kernel.process.peak_bytes < FULL * memory.limit_bytes
         return False
 
-    async def _without_standby(self) -> Kernel | None:
+    async def _without_standby(self) -> KernelClient | None:
         """Go on as the latest standby itself, with all the memory there is, where that may help."""
         await self._weed()
         if not await self._killed_for_its_standby():

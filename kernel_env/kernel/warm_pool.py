@@ -11,9 +11,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from kernel_env.errors import KernelEnvError
-from kernel_env.kernel.forking.instance import Seat
+from kernel_env.kernel.forking.instance import KernelInstance
 
-OpenSeat = Callable[[], Awaitable[Seat]]
+OpenSeat = Callable[[], Awaitable[KernelInstance]]
 
 
 class Pool:
@@ -33,8 +33,8 @@ class Pool:
             starting: how many boxes start at the same time, waited for or not.
         """
         self._size, self._memory_gb = size, memory_gb
-        self._waiting: defaultdict[str, list[Seat]] = defaultdict(list)
-        self._memory: dict[Seat, float] = {}
+        self._waiting: defaultdict[str, list[KernelInstance]] = defaultdict(list)
+        self._memory: dict[KernelInstance, float] = {}
         self._starts = asyncio.Semaphore(starting)
         self._tasks: set[asyncio.Task[None]] = set()
         self._filling: set[str] = set()
@@ -64,13 +64,13 @@ class Pool:
         """How many wait now."""
         return sum(map(len, self._waiting.values()))
 
-    async def take(self, kind: str, open_seat: OpenSeat, *, memory_gb: float) -> Seat:
+    async def take(self, kind: str, open_seat: OpenSeat, *, memory_gb: float) -> KernelInstance:
         """A seat with a pristine kernel: one that waits, or else a new one.
 
         Raises `SandboxError`, `KernelError` when a new one does not start.
         """
         waiting = self._waiting[kind]
-        taken: Seat | None = None
+        taken: KernelInstance | None = None
         while waiting and taken is None:
             taken = waiting.pop(0)
             self._memory.pop(taken)

@@ -9,7 +9,7 @@ from kernel_env import plugins
 from kernel_env.agents.base import Agent, Options
 from kernel_env.episode.episode import Episode, open_episode
 from kernel_env.episode.observation import Feedback
-from kernel_env.episode.result import Record
+from kernel_env.episode.result import EpisodeResult
 from kernel_env.errors import (
     AgentError,
     EpisodeOver,
@@ -43,7 +43,7 @@ def make_agent(plan: Plan) -> Agent:
 
 async def run_episode(
     plan: Plan, *, grader: Grader | None = None, watch: Callable[[Episode], None] | None = None
-) -> Record:
+) -> EpisodeResult:
     """Play an episode to its end.
 
     An agent, a task or a machine that fails midway is a record with a status that says so. What

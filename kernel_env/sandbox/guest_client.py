@@ -1,6 +1,6 @@
 """The host's end of `pid1.py`: the verbs that every sandbox of ours shares.
 
-A `Box` knows how to talk to the first process in a box. How that process comes
+A `GuestClient` knows how to talk to the first process in a box. How that process comes
 to run, in a container or beside us, is what `docker` and `local` differ in.
 """
 
@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from kernel_env.errors import SandboxError
 from kernel_env.sandbox import guest
-from kernel_env.sandbox.tail_buffer import Tail
+from kernel_env.sandbox.tail_buffer import TailBuffer
 
 TAIL_BYTES = 16 * 1024
 ANSWER_S = 30.0
@@ -40,14 +40,14 @@ def init_command(python: str, folder: str, socket: str, snapshots: str) -> list[
 
 
 @dataclass
-class BoxProcess:
+class GuestProcess:
     """A program that the first process of a box started for us."""
 
-    box: "Box"
+    box: "GuestClient"
     pid: int
     ended: asyncio.Future[int]
     peak_bytes: int = 0
-    kept: Tail = field(default_factory=lambda: Tail(TAIL_BYTES))
+    kept: TailBuffer = field(default_factory=lambda: TailBuffer(TAIL_BYTES))
 
     @property
     def exit_code(self) -> int | None:
@@ -69,7 +69,7 @@ class BoxProcess:
         return self.kept.kept.decode(errors="replace")
 
 
-class Box:
+class GuestClient:
     """One connection to a first process, and what is known through it."""
 
     def __init__(self, doorway: Path) -> None:
@@ -84,7 +84,7 @@ class Box:
         self._connection: socket.socket | None = None
         self._numbers = count(1)
         self._answers: dict[int, asyncio.Future[tuple[dict[str, Any], list[int]]]] = {}
-        self._running: dict[int, BoxProcess] = {}
+        self._running: dict[int, GuestProcess] = {}
         self._unclaimed: dict[int, tuple[int, int]] = {}
         self._sending = asyncio.Lock()
         self._buffer = b""
@@ -200,7 +200,7 @@ class Box:
 
     async def spawn(
         self, argv: Sequence[str], env: Mapping[str, str], descriptors: Sequence[int]
-    ) -> BoxProcess:
+    ) -> GuestProcess:
         """Start a program with these descriptors as its 0, 1, 2, …"""
         try:
             message, _ = await self.ask("spawn", given=descriptors, argv=list(argv), env=dict(env))
@@ -208,13 +208,13 @@ class Box:
             raise SandboxError(f"{argv[0]} could not be started: {error.strerror}") from error
         return self._process(message["pid"])
 
-    async def adopt(self, pid: int) -> BoxProcess:
+    async def adopt(self, pid: int) -> GuestProcess:
         """A process that was left to the first one. Raises `ProcessLookupError`."""
         await self.ask("adopt", pid=pid)
         return self._process(pid)
 
-    def _process(self, pid: int) -> BoxProcess:
-        process = BoxProcess(self, pid, asyncio.get_running_loop().create_future())
+    def _process(self, pid: int) -> GuestProcess:
+        process = GuestProcess(self, pid, asyncio.get_running_loop().create_future())
         if pid in self._unclaimed:
             code, process.peak_bytes = self._unclaimed.pop(pid)
             process.ended.set_result(code)

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from kernel_env.errors import SandboxError
-from kernel_env.sandbox.guest_client import ANSWER_S, Box, BoxProcess
+from kernel_env.sandbox.guest_client import ANSWER_S, GuestClient, GuestProcess
 from kernel_env.sandbox.pipes import keep_tail, pipe, reading
 from kernel_env.sandbox.protocol import SNAPSHOTS, Completed, FileStat, Memory, read_descriptor
 
@@ -20,10 +20,10 @@ FILES_S = 300.0
 """For copies of the agent's folders: some gigabytes take seconds."""
 
 
-class Boxed(ABC):
-    """The verbs of `Sandbox`, for a class that says how its `Box` is opened and closed."""
+class GuestSandbox(ABC):
+    """The verbs of `Sandbox`, for a class that says how its `GuestClient` is opened and closed."""
 
-    box: Box
+    box: GuestClient
     environment: Mapping[str, str]
 
     _layers = count(1)
@@ -96,7 +96,7 @@ class Boxed(ABC):
         stdout: int | None = None,
         stderr: int | None = None,
         descriptors: Sequence[int] = (),
-    ) -> BoxProcess:
+    ) -> GuestProcess:
         """Start a program."""
         null = os.open(os.devnull, os.O_RDWR)
         inside, outside = pipe()
@@ -114,7 +114,7 @@ class Boxed(ABC):
         keep_tail(outside, process.kept, self.box.ended)
         return process
 
-    async def adopt(self, pid: int) -> BoxProcess:
+    async def adopt(self, pid: int) -> GuestProcess:
         """A process that was left to the box."""
         return await self.box.adopt(pid)
 

@@ -13,14 +13,14 @@ import sys
 from pathlib import Path, PurePosixPath
 
 from kernel_env import temporary
-from kernel_env.sandbox.guest_client import INIT_FOLDER, Box, init_command
-from kernel_env.sandbox.guest_sandbox import Boxed
+from kernel_env.sandbox.guest_client import INIT_FOLDER, GuestClient, init_command
+from kernel_env.sandbox.guest_sandbox import GuestSandbox
 from kernel_env.sandbox.protocol import SNAPSHOTS, WORKSPACE, Spec
 
 START_S = 30.0
 
 
-class LocalSandbox(Boxed):
+class LocalSandbox(GuestSandbox):
     """Programs run as this user on this machine, in folders that are removed afterwards."""
 
     isolated = False
@@ -44,7 +44,7 @@ class LocalSandbox(Boxed):
             "LANG": "C.UTF-8",
             "OMP_WAIT_POLICY": "passive",
         }
-        self.box = Box(self._root / "door")
+        self.box = GuestClient(self._root / "door")
         self._process = subprocess.Popen(  # noqa: ASYNC220 - quick, and asyncio's needs a watcher
             init_command(
                 sys.executable,

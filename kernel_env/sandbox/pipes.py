@@ -4,7 +4,7 @@ import asyncio
 import os
 from typing import Any
 
-from kernel_env.sandbox.tail_buffer import Tail
+from kernel_env.sandbox.tail_buffer import TailBuffer
 
 
 def pipe() -> tuple[int, int]:
@@ -47,7 +47,7 @@ class reading:  # noqa: N801 - used as a context manager, like `contextlib.closi
             self.drained.set_result(None)
 
 
-def keep_tail(descriptor: int, tail: Tail, ended: asyncio.Future[None]) -> None:
+def keep_tail(descriptor: int, tail: TailBuffer, ended: asyncio.Future[None]) -> None:
     """Keep the end of what a program writes until it stops writing or its box ends."""
     reader = reading(descriptor, tail.add)
     reader.__enter__()

@@ -1,7 +1,7 @@
 """The end of a long stream of bytes."""
 
 
-class Tail:
+class TailBuffer:
     """Remembers the last bytes of what it is given, and how many there were in all."""
 
     def __init__(self, limit_bytes: int) -> None:

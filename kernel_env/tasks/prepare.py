@@ -24,7 +24,7 @@ from kernel_env.tasks import catalog, kaggle, spec
 from kernel_env.tasks.spec import Task
 
 if TYPE_CHECKING:
-    from kernel_env.grading.host import Marking
+    from kernel_env.grading.host import GradingSpec
 
 SECONDS = 1800
 """A prepare function that takes longer is stopped."""
@@ -113,11 +113,11 @@ def prepare(task: Task) -> Prepared:
     return Prepared(public=folder / "public", answers=answers)
 
 
-def marking(task: Task, prepared: Prepared) -> "Marking":
+def grading_spec(task: Task, prepared: Prepared) -> "GradingSpec":
     """How submissions of a task are marked."""
-    from kernel_env.grading.host import Marking
+    from kernel_env.grading.host import GradingSpec
 
-    return Marking(
+    return GradingSpec(
         answers=prepared.answers,
         form=task.scoring.form,
         metric=None if task.grade_file else task.file.metric.name,

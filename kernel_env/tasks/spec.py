@@ -22,12 +22,12 @@ from kernel_env.errors import TaskError, UnknownName
 from kernel_env.grading import leaderboard, metric
 from kernel_env.grading.leaderboard import Leaderboard
 from kernel_env.grading.metric import Wants
-from kernel_env.grading.submission import Form
+from kernel_env.grading.submission import SubmissionSchema
 from kernel_env.tasks import kaggle
 
 GRADE_FILE = "grade.py"
-Line = Annotated[str, StringConstraints(pattern=r"^[^\n]+$")]
-Columns = Annotated[list[Line], Field(min_length=1)]
+SingleLine = Annotated[str, StringConstraints(pattern=r"^[^\n]+$")]
+Columns = Annotated[list[SingleLine], Field(min_length=1)]
 Positive = Annotated[float, Field(gt=0)]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 
@@ -41,12 +41,12 @@ class Section(BaseModel):
 class MetricSection(Section):
     """Which metric: a name, or a `grade.py` that says its own direction."""
 
-    name: Line
+    name: SingleLine
     higher_is_better: bool | None = None
     """Only with `name = "grade.py"`."""
     wants: Wants | None = None
     """What the target columns hold, only with `name = "grade.py"`; `number` unless said."""
-    title: Line | None = None
+    title: SingleLine | None = None
     """The metric's name for people, only with `name = "grade.py"`."""
 
 
@@ -55,7 +55,7 @@ class SubmissionSection(Section):
 
     id_columns: Columns | None = None
     target_columns: Columns | None = None
-    file: Line = "submission.csv"
+    file: SingleLine = "submission.csv"
     limit_mb: Positive = 100
 
 
@@ -80,14 +80,14 @@ class KaggleSection(Section):
 class OriginSection(Section):
     """Another benchmark's task: its data and its code stay where they are."""
 
-    benchmark: Line
-    id: Line
+    benchmark: SingleLine
+    id: SingleLine
     """Its name there."""
-    places: Annotated[list[Line], Field(min_length=1)]
+    places: Annotated[list[SingleLine], Field(min_length=1)]
     """Where its data may be; the first that exists is `prepare`'s raw."""
     kaggle: Name | None = None
     """The Kaggle competition whose files `prepare` can do with, too."""
-    todo: Line
+    todo: SingleLine
     """What to do where none of them exists."""
 
 
@@ -95,13 +95,13 @@ class TaskFile(Section):
     """task.toml as a whole."""
 
     id: Name
-    name: Line
-    summary: Line
-    domain: Line
-    kind: Line
+    name: SingleLine
+    summary: SingleLine
+    domain: SingleLine
+    kind: SingleLine
     image: Name
-    licence: Line
-    source: Line
+    licence: SingleLine
+    source: SingleLine
     expected_minutes: Positive
     metric: MetricSection
     submission: SubmissionSection
@@ -118,7 +118,7 @@ class Scoring:
     title: str
     """The metric's name for people."""
     higher_is_better: bool
-    form: Form
+    form: SubmissionSchema
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,7 +232,9 @@ def scoring(path: Path, file: TaskFile) -> Scoring:
         return Scoring(
             title=section.title or "the task's own metric",
             higher_is_better=section.higher_is_better,
-            form=Form(id_columns=ids, target_columns=targets, wants=section.wants or "number"),
+            form=SubmissionSchema(
+                id_columns=ids, target_columns=targets, wants=section.wants or "number"
+            ),
         )
     try:
         found = metric.find(section.name)
@@ -251,5 +253,5 @@ def scoring(path: Path, file: TaskFile) -> Scoring:
     return Scoring(
         title=found.title,
         higher_is_better=found.higher_is_better,
-        form=Form(id_columns=ids, target_columns=targets, wants=found.wants),
+        form=SubmissionSchema(id_columns=ids, target_columns=targets, wants=found.wants),
     )

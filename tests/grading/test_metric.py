@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kernel_env.errors import SubmissionError, UnknownName
 from kernel_env.grading import metric
-from kernel_env.grading.submission import Form, targets
+from kernel_env.grading.submission import SubmissionSchema, targets
 
 RANDOM = np.random.RandomState(0)
 ROWS = 200
@@ -29,7 +29,9 @@ def score(name: str, truth: object, said: object) -> float:
     for side in (truth, said):
         table = pd.DataFrame(side).astype(str)
         table.columns = [f"y{n}" for n in range(table.shape[1])]
-        form = Form(id_columns=(), target_columns=tuple(table.columns), wants=found.wants)
+        form = SubmissionSchema(
+            id_columns=(), target_columns=tuple(table.columns), wants=found.wants
+        )
         sides.append(targets(table, form))
     return found.score(*sides)
 
@@ -172,14 +174,14 @@ def test_average_precision_and_jaccard_are_shares(true: list[str], said: list[st
 def test_a_cell_that_is_not_wanted_is_refused(
     wants: metric.Wants, cells: list[str], complaint: str
 ) -> None:
-    form = Form(id_columns=(), target_columns=("y",), wants=wants)
+    form = SubmissionSchema(id_columns=(), target_columns=("y",), wants=wants)
 
     with pytest.raises(SubmissionError, match=complaint):
         targets(pd.DataFrame({"y": cells}), form)
 
 
 def test_a_grader_of_its_own_may_take_anything() -> None:
-    form = Form(id_columns=(), target_columns=("n", "t"), wants="anything")
+    form = SubmissionSchema(id_columns=(), target_columns=("n", "t"), wants="anything")
 
     table = targets(pd.DataFrame({"n": ["1", ""], "t": ["x", "2"]}), form)
 

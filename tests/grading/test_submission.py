@@ -4,12 +4,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel_env.errors import SubmissionError
-from kernel_env.grading.submission import Form, parse
+from kernel_env.grading.submission import SubmissionSchema, parse
 
 IDS = pd.DataFrame({"id": ["1", "2", "3"]})
-NUMBERS = Form(id_columns=("id",), target_columns=("y",))
-LABELS = Form(id_columns=("id",), target_columns=("y",), wants="label")
-CHANCES = Form(id_columns=("id",), target_columns=("y",), wants="probability")
+NUMBERS = SubmissionSchema(id_columns=("id",), target_columns=("y",))
+LABELS = SubmissionSchema(id_columns=("id",), target_columns=("y",), wants="label")
+CHANCES = SubmissionSchema(id_columns=("id",), target_columns=("y",), wants="probability")
 
 
 @pytest.mark.parametrize(

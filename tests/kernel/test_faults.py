@@ -20,7 +20,7 @@ from kernel_env import plugins
 from kernel_env.kernel.cell import Cell
 from kernel_env.kernel.connection.launch import PROGRAM, PROGRAM_FOLDER
 from kernel_env.kernel.forking.instance import open_seat
-from kernel_env.kernel.recoverable import Live
+from kernel_env.kernel.recoverable import RecoverableKernel
 from kernel_env.sandbox.protocol import WORKSPACE, Spec
 
 pytestmark = [pytest.mark.docker, pytest.mark.asyncio(loop_scope="module")]
@@ -48,14 +48,14 @@ def text(cell: Cell) -> str:
 
 
 def opening(**options: Any) -> Callable[[], Any]:
-    """What opens a place in a box for a `Live`."""
+    """What opens a place in a box for a `RecoverableKernel`."""
     make = partial(plugins.find("sandbox", "docker"), replace(SPEC, **options))
     return partial(open_seat, make, {"WORKSPACE": WORKSPACE})
 
 
 @asynccontextmanager
-async def a_live_kernel(**options: Any) -> AsyncIterator[Live]:
-    live = Live(opening(**options))
+async def a_live_kernel(**options: Any) -> AsyncIterator[RecoverableKernel]:
+    live = RecoverableKernel(opening(**options))
     try:
         await live.start()
         yield live
@@ -63,12 +63,12 @@ async def a_live_kernel(**options: Any) -> AsyncIterator[Live]:
         await live.close()
 
 
-async def run(live: Live, code: str, timeout_s: float = 20) -> Cell:
+async def run(live: RecoverableKernel, code: str, timeout_s: float = 20) -> Cell:
     """A cell, with a guard against hangs in whatever goes on around it."""
     return await asyncio.wait_for(live.run(code, timeout_s=timeout_s), HANG_S)
 
 
-async def interrupted(live: Live) -> Cell:
+async def interrupted(live: RecoverableKernel) -> Cell:
     """A cell that sleeps until its time is up."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("kernel_env.kernel.connection.client.INTERRUPT_S", 10)
@@ -80,13 +80,13 @@ class Shared:
     """One live kernel for many faults; a new one after a test that failed."""
 
     given: str = GIVEN
-    live: Live | None = None
+    live: RecoverableKernel | None = None
     fine: bool = False
 
-    async def take(self) -> Live:
+    async def take(self) -> RecoverableKernel:
         if not self.fine:
             await self.close()
-            self.live = Live(opening())
+            self.live = RecoverableKernel(opening())
             await self.live.start()
             await run(self.live, self.given)
         assert self.live is not None
@@ -422,7 +422,7 @@ async def trunk(built: None) -> AsyncIterator[Shared]:
 
 
 @asynccontextmanager
-async def a_branch(trunk: Shared) -> AsyncIterator[Live]:
+async def a_branch(trunk: Shared) -> AsyncIterator[RecoverableKernel]:
     live = await trunk.take()
     branch = (await live.branch()).live
     try:
@@ -432,7 +432,7 @@ async def a_branch(trunk: Shared) -> AsyncIterator[Live]:
         await branch.close()
 
 
-async def damage(live: Live, code: str) -> list[Cell]:
+async def damage(live: RecoverableKernel, code: str) -> list[Cell]:
     """Five cells: the damage, a look, a fault, a look, an interrupt."""
     return [
         await run(live, PRELUDE + code, 5),

@@ -8,7 +8,7 @@ import pytest
 from kernel_env.episode.actions import ExecuteCode, ValidateCode
 from kernel_env.episode.episode import Episode, open_episode
 from kernel_env.kernel.connection.launch import PROGRAM_FOLDER
-from kernel_env.kernel.forking.fork_server import LesserKernelWarning
+from kernel_env.kernel.forking.fork_server import LimitedKernelWarning
 
 
 @pytest.fixture
@@ -30,12 +30,12 @@ async def text(episode: Episode, code: str) -> str:
 async def test_an_unsupported_ipykernel_runs_plain_kernels_and_it_is_said_once(
     tiny: str, sandbox: str, tmp_path: Path, unsupported: None
 ) -> None:
-    with pytest.warns(LesserKernelWarning, match="copying a kernel needs") as said:  # noqa: PT031
+    with pytest.warns(LimitedKernelWarning, match="copying a kernel needs") as said:  # noqa: PT031
         async with open_episode(tiny, sandbox=sandbox, out=tmp_path / "runs") as episode:
             assert await text(episode, "x = 41; open('f', 'w').write('kept'); x") == "41"
             tried = await episode.act(ValidateCode(code="print(open('f').read()); x"))
 
-    assert [one.category for one in said].count(LesserKernelWarning) == 1
+    assert [one.category for one in said].count(LimitedKernelWarning) == 1
     assert tried.cell is not None
     assert tried.cell.error is not None
     assert tried.cell.error.name == "NameError"
@@ -46,7 +46,7 @@ async def test_an_unsupported_ipykernel_runs_plain_kernels_and_it_is_said_once(
     assert "kernels are plain ones" in episode.notebook.read_text()
 
 
-@pytest.mark.filterwarnings("ignore::kernel_env.kernel.forking.fork_server.LesserKernelWarning")
+@pytest.mark.filterwarnings("ignore::kernel_env.kernel.forking.fork_server.LimitedKernelWarning")
 async def test_a_plain_kernel_that_breaks_is_put_back_by_running_its_cells_again(
     tiny: str, tmp_path: Path, unsupported: None
 ) -> None:

@@ -10,13 +10,13 @@ import pandas as pd
 
 from kernel_env import temporary
 from kernel_env.audit.task.finding import Finding, failed, not_applicable, not_run, ok
-from kernel_env.audit.task.task_under_test import Case
+from kernel_env.audit.task.task_under_test import TaskUnderTest
 from kernel_env.errors import KernelEnvError, SubmissionError, TaskError
 from kernel_env.grading.host import Grader
 from kernel_env.runner import Plan, run_episode
 from kernel_env.tasks import Task
 from kernel_env.tasks.columns import numbers
-from kernel_env.tasks.prepare import marking
+from kernel_env.tasks.prepare import grading_spec
 
 BOTTOM = 0.25
 """Share of the board that an answer which knows nothing may beat."""
@@ -40,10 +40,10 @@ class Standing:
     """Public / private, for people."""
 
 
-async def standing(case: Case, table: pd.DataFrame, grader: Grader) -> Standing:
+async def standing(case: TaskUnderTest, table: pd.DataFrame, grader: Grader) -> Standing:
     """Grade a table as a submission. Raises `SubmissionError`, `TaskError`."""
     data = table[case.task.scoring.form.columns].to_csv(index=False).encode()
-    scores = await grader.grade(data, marking(case.task, case.prepared), ("Public", "Private"))
+    scores = await grader.grade(data, grading_spec(case.task, case.prepared), ("Public", "Private"))
     assert scores.public is not None
     assert scores.private is not None
     board, up = case.task.leaderboard, case.task.scoring.higher_is_better
@@ -58,7 +58,7 @@ async def standing(case: Case, table: pd.DataFrame, grader: Grader) -> Standing:
     )
 
 
-async def entries(case: Case, _: Grader) -> list[Finding]:
+async def entries(case: TaskUnderTest, _: Grader) -> list[Finding]:
     """A reference board is a population, and not the constant answer alone."""
     check, board = "leaderboard", case.task.leaderboard
     count = max(len(board.public), len(board.private))
@@ -73,12 +73,12 @@ async def entries(case: Case, _: Grader) -> list[Finding]:
     return [ok(check, f"{count:,} {board.kind} entries")]
 
 
-async def sample(case: Case, grader: Grader) -> list[Finding]:
+async def sample(case: TaskUnderTest, grader: Grader) -> list[Finding]:
     """The sample submission is valid and near the bottom of the board."""
     check = "sample submission"
     try:
         data = (case.public / "sample_submission.csv").read_bytes()
-        await grader.grade(data, marking(case.task, case.prepared), ("Public", "Private"))
+        await grader.grade(data, grading_spec(case.task, case.prepared), ("Public", "Private"))
         found = await standing(case, case.sample, grader)
     except SubmissionError as error:
         return [failed(check, f"it is refused: {error}")]
@@ -91,7 +91,7 @@ async def sample(case: Case, grader: Grader) -> list[Finding]:
     return [ok(check, f"valid, and {beats(found)}")]
 
 
-async def constant(case: Case, grader: Grader) -> list[Finding]:
+async def constant(case: TaskUnderTest, grader: Grader) -> list[Finding]:
     """Answering the same for all rows, as training rows suggest, stays near the bottom."""
     check = "constant answer"
     if case.train is None:
@@ -123,7 +123,7 @@ async def constant(case: Case, grader: Grader) -> list[Finding]:
     return [ok(check, f"the best, {best[0]}, {beats(best[1])}")]
 
 
-def constants(case: Case, train: pd.DataFrame) -> list[dict[str, str | float]]:
+def constants(case: TaskUnderTest, train: pd.DataFrame) -> list[dict[str, str | float]]:
     """Answers to try: the most frequent cell; of numbers the mean and the median; each class."""
     often: dict[str, str | float] = {t: train[t].mode().iloc[0] for t in case.targets}
     found = [often]
@@ -138,7 +138,7 @@ def constants(case: Case, train: pd.DataFrame) -> list[dict[str, str | float]]:
     return found
 
 
-async def oracle(case: Case, grader: Grader) -> list[Finding]:
+async def oracle(case: TaskUnderTest, grader: Grader) -> list[Finding]:
     """The answers themselves are at the top of the board."""
     check = "oracle"
     try:

@@ -8,14 +8,14 @@ import pandas as pd
 
 from kernel_env.audit.task import permutation_test, similarity
 from kernel_env.audit.task.finding import Finding, failed, not_applicable, not_run, ok
-from kernel_env.audit.task.task_under_test import Case
+from kernel_env.audit.task.task_under_test import TaskUnderTest
 from kernel_env.tasks.columns import numbers
 
 DATE = r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}"
 """How a moment begins in a table."""
 
 
-def ids(case: Case) -> list[Finding]:
+def ids(case: TaskUnderTest) -> list[Finding]:
     """Each id once; those of test, sample and answers the same; none in train."""
     check = "ids"
     wanted = similarity.keys(case.answers[case.ids])
@@ -53,7 +53,7 @@ def ids(case: Case) -> list[Finding]:
     return [ok(check, f"{len(wanted):,} ids, the same in test, sample and answers, none in train")]
 
 
-def rows(case: Case) -> list[Finding]:
+def rows(case: TaskUnderTest) -> list[Finding]:
     """No row of test.csv has all its features in common with one of train.csv."""
     exact, near = "rows", "near-duplicate rows"
     if case.train is None or case.test is None:
@@ -97,7 +97,7 @@ def rows(case: Case) -> list[Finding]:
     return [*found, not_applicable(near, "rows have so few values that chance makes twins")]
 
 
-def texts(case: Case) -> list[Finding]:
+def texts(case: TaskUnderTest) -> list[Finding]:
     """No text of test.csv is nearly one of train.csv."""
     check = "near-duplicate texts"
     if not case.texts:
@@ -122,7 +122,7 @@ def texts(case: Case) -> list[Finding]:
     return found
 
 
-def files(case: Case) -> list[Finding]:
+def files(case: TaskUnderTest) -> list[Finding]:
     """No file of a test row is, or looks like, one of a training row."""
     same, similar = "files", "near-duplicate pictures"
     if not case.files:
@@ -169,7 +169,7 @@ def files(case: Case) -> list[Finding]:
     return found
 
 
-def has_moments(case: Case) -> bool:
+def has_moments(case: TaskUnderTest) -> bool:
     """Whether some feature is a moment, so that no two rows of a series need be equal."""
     assert case.test is not None
     return any(
@@ -191,7 +191,7 @@ def twins_in(train: Sequence[object], test: Sequence[object]) -> list[tuple[int,
     return [(row, first[one]) for row, one in enumerate(test) if one in first]
 
 
-def example(case: Case, twins: list[tuple[int, int]]) -> str:
+def example(case: TaskUnderTest, twins: list[tuple[int, int]]) -> str:
     """The first pair by its ids."""
     assert case.train is not None
     assert case.test is not None

@@ -14,7 +14,7 @@ import pandas as pd
 
 from kernel_env.audit.task import permutation_test, similarity
 from kernel_env.audit.task.finding import Finding, failed, not_applicable, ok
-from kernel_env.audit.task.task_under_test import Case, encoded, read
+from kernel_env.audit.task.task_under_test import TaskUnderTest, encoded, read
 from kernel_env.tasks.columns import numbers
 
 DETERMINES = 0.98
@@ -26,7 +26,7 @@ LEAF = 20
 """Training rows in a leaf of the tree, at the least."""
 
 
-def public_files(case: Case) -> list[Finding]:
+def public_files(case: TaskUnderTest) -> list[Finding]:
     """No public table has a column that is the answers, and none but train.csv the targets."""
     check = "public files"
     seen = 0
@@ -57,7 +57,9 @@ def public_files(case: Case) -> list[Finding]:
     return [ok(check, f"no column of {seen} public tables holds the answers")]
 
 
-def removed_by_copying(case: Case, said: "pd.Series[str]", answer: "pd.Series[str]") -> float:
+def removed_by_copying(
+    case: TaskUnderTest, said: "pd.Series[str]", answer: "pd.Series[str]"
+) -> float:
     """How much of the constant answer's error goes when the column is taken for the answers."""
     amounts, values = numbers(answer), numbers(said)
     if not case.is_classes and amounts is not None:
@@ -73,7 +75,7 @@ def removed_by_copying(case: Case, said: "pd.Series[str]", answer: "pd.Series[st
     )
 
 
-def columns(case: Case) -> list[Finding]:
+def columns(case: TaskUnderTest) -> list[Finding]:
     """No single column determines the target: learned on train, tried on the hidden answers."""
     check = "leak columns"
     if case.train is None or case.test is None:
@@ -100,13 +102,13 @@ def columns(case: Case) -> list[Finding]:
     return [ok(check, f"none of {tried} determines the target")]
 
 
-def places_of(table: pd.DataFrame, case: Case) -> np.ndarray:
+def places_of(table: pd.DataFrame, case: TaskUnderTest) -> np.ndarray:
     """Where in a table the rows of `truth` stand."""
     where = pd.Series(range(len(table)), index=similarity.keys(table[case.ids]))
     return where.loc[similarity.keys(case.truth[case.ids])].to_numpy()
 
 
-def values_of(case: Case) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+def values_of(case: TaskUnderTest) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """What each column says as numbers, in train and test: its name, shapes (rows,)."""
     assert case.train is not None
     assert case.test is not None
@@ -132,7 +134,7 @@ def values_of(case: Case) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
         yield f"the size of the files in {column!r}", sizes[0], sizes[1]
 
 
-def order(case: Case) -> list[Finding]:
+def order(case: TaskUnderTest) -> list[Finding]:
     """The order of rows and the ids say nothing of the answers."""
     checks = "order of rows", "ids as features"
     if case.train is None or case.test is None or len(case.truth) < 2:
@@ -172,7 +174,7 @@ def rises(column: "pd.Series[str]") -> tuple[np.ndarray, np.ndarray]:
     return values[1:] > values[:-1], values[1:] < values[:-1]
 
 
-def neighbours_in_order(case: Case) -> Finding:
+def neighbours_in_order(case: TaskUnderTest) -> Finding:
     """Test rows that follow each other have answers no more alike than any two."""
     check = "order of rows"
     for target in case.targets:
@@ -189,7 +191,7 @@ def neighbours_in_order(case: Case) -> Finding:
     return ok(check, "the answers stand in an order that tells no more than a random one")
 
 
-def orders_of(case: Case) -> Iterator[tuple[str, np.ndarray]]:
+def orders_of(case: TaskUnderTest) -> Iterator[tuple[str, np.ndarray]]:
     """The orders that agents see, as places in `truth`; each once."""
     keys = pd.Series(range(len(case.truth)), index=similarity.keys(case.truth[case.ids]))
     seen = set()
@@ -215,7 +217,7 @@ def orders_of(case: Case) -> Iterator[tuple[str, np.ndarray]]:
             yield from told(f"the times at which the files in {column!r} were written", by_time)
 
 
-def learned_from_ids(case: Case, *, place: bool = True) -> Finding:
+def learned_from_ids(case: TaskUnderTest, *, place: bool = True) -> Finding:
     """Models that know row numbers and ids alone, learned on train, guess no better than chance.
 
     Without `place`, ids alone: where a row stands is no secret then.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kernel_env.audit.task import board, duplicates, exploits, leaks, preparation
 from kernel_env.audit.task.finding import Finding, failed, not_applicable, not_run, ok
-from kernel_env.audit.task.task_under_test import Case, look
+from kernel_env.audit.task.task_under_test import TaskUnderTest, look
 from kernel_env.errors import KernelError, SandboxError, TaskError
 from kernel_env.grading.host import Grader
 from kernel_env.sandbox.selection import choose
@@ -29,7 +29,7 @@ class Opened:
     """A folder that was opened, as far as that went."""
 
     findings: list[Finding]
-    case: Case | None
+    case: TaskUnderTest | None
     """None when the rest cannot be checked."""
 
 
@@ -80,7 +80,7 @@ def open_folder(folder: Path) -> Opened:
     return Opened(findings=findings, case=None if findings[-1].verdict == "failed" else case)
 
 
-async def at_rest(case: Case, grader: Grader) -> AsyncIterator[Finding]:
+async def at_rest(case: TaskUnderTest, grader: Grader) -> AsyncIterator[Finding]:
     """What can be seen without running anything of the task."""
     for look_at in DATA:
         for finding in look_at(case):
@@ -90,7 +90,7 @@ async def at_rest(case: Case, grader: Grader) -> AsyncIterator[Finding]:
             yield finding
 
 
-async def in_a_box(case: Case, sandbox: str, grader: Grader) -> AsyncIterator[Finding]:
+async def in_a_box(case: TaskUnderTest, sandbox: str, grader: Grader) -> AsyncIterator[Finding]:
     """What an agent can do that does nothing, or that cheats."""
     chosen, make = choose(sandbox)
     isolated: bool = make.isolated  # type: ignore[attr-defined]

@@ -14,7 +14,7 @@ from kernel_env.tasks.prepare import Prepared
 
 
 @dataclass(frozen=True, kw_only=True)
-class Case:
+class TaskUnderTest:
     """What an agent sees of a task, beside what it must not see."""
 
     task: Task
@@ -102,7 +102,7 @@ def read(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype=str, keep_default_na=False, low_memory=False)
 
 
-def look(task: Task, prepared: Prepared) -> Case:
+def look(task: Task, prepared: Prepared) -> TaskUnderTest:
     """Read a prepared task's tables."""
     form = task.scoring.form
 
@@ -111,7 +111,7 @@ def look(task: Task, prepared: Prepared) -> Case:
         found = read(path) if path.is_file() else None
         return found if found is not None and set(columns) <= set(found) else None
 
-    return Case(
+    return TaskUnderTest(
         task=task,
         prepared=prepared,
         answers=read(prepared.answers),
@@ -121,7 +121,7 @@ def look(task: Task, prepared: Prepared) -> Case:
     )
 
 
-def encoded(case: Case, target: str) -> Mapping[str, np.ndarray]:
+def encoded(case: TaskUnderTest, target: str) -> Mapping[str, np.ndarray]:
     """One target as numbers, in `train` and in `truth`: shape (rows, classes), or (rows, 1).
 
     Of a class: a 1 in its column. Of an amount: its rank among all, from 0 to 1, so that no

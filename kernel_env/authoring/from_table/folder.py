@@ -17,7 +17,7 @@ from kernel_env.errors import KernelEnvError, TaskError, UsageError
 from kernel_env.grading.host import Grader
 from kernel_env.grading.leaderboard import DECIMALS
 from kernel_env.tasks import Task, spec
-from kernel_env.tasks.prepare import Prepared, marking, prepare, prepared_folder
+from kernel_env.tasks.prepare import Prepared, grading_spec, prepare, prepared_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -154,7 +154,7 @@ async def constant(task: Task, prepared: Prepared) -> leaderboard.Entry:
     """The sample submission, which says the same for every row, as an entry of the board."""
     data = (prepared.public / "sample_submission.csv").read_bytes()
     async with Grader() as grader:
-        scores = await grader.grade(data, marking(task, prepared), ("Public", "Private"))
+        scores = await grader.grade(data, grading_spec(task, prepared), ("Public", "Private"))
     assert scores.public is not None
     assert scores.private is not None
     return leaderboard.Entry(

@@ -160,9 +160,9 @@ def grade(home: Path, private: Path, submission: Path) -> float:  # noqa: ARG001
     score = external_code.load(scripts / "eval.py").get_score
 
     def of(path: Path) -> Any:
-        desk = submission.parent / path.stem
-        desk.mkdir(exist_ok=True)
-        (desk / SUBMISSION).write_bytes(path.read_bytes())
-        return score(str(desk))
+        work_dir = submission.parent / path.stem
+        work_dir.mkdir(exist_ok=True)
+        (work_dir / SUBMISSION).write_bytes(path.read_bytes())
+        return score(str(work_dir))
 
     return external_code.judged(of, submission, scripts / "answer.csv")

@@ -17,7 +17,7 @@ from kernel_env.grading.leaderboard import DECIMALS
 from kernel_env.sandbox.protocol import DATA, WORKSPACE, Spec
 from kernel_env.sandbox.selection import choose
 from kernel_env.tasks import Task
-from kernel_env.tasks.prepare import marking, prepare
+from kernel_env.tasks.prepare import grading_spec, prepare
 
 PROGRAM = PurePosixPath("/opt/kernel_env/reference/guest")
 SECONDS = 3600
@@ -71,7 +71,7 @@ async def population(
         for each in json.loads(ran):
             path = WORKSPACE / "predictions" / f"{each['entry']}.csv"
             data = await box.read(path, limit_bytes=LIMIT_BYTES)
-            scores = await grader.grade(data, marking(task, prepared), ("Public", "Private"))
+            scores = await grader.grade(data, grading_spec(task, prepared), ("Public", "Private"))
             assert scores.public is not None
             assert scores.private is not None
             entries.append(

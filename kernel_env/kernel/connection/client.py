@@ -1,6 +1,6 @@
 """Talk to a kernel: code in, a finished cell out, whatever the code does.
 
-A `Kernel` reads all that its kernel says at all times, so nothing piles up, and
+A `KernelClient` reads all that its kernel says at all times, so nothing piles up, and
 keeps only what the folds allow. A cell ends in one of four ways: it finishes; its
 time is up and an interrupt frees it; its time is up and nothing frees it; or the
 kernel dies. After the last two the state is lost and the kernel must be replaced.
@@ -24,9 +24,9 @@ from zmq.utils.monitor import recv_monitor_message
 
 from kernel_env.errors import KernelError, SandboxError
 from kernel_env.kernel.cell import Cell, FileChange, Variable
-from kernel_env.kernel.connection.control_channel import Line
+from kernel_env.kernel.connection.control_channel import ControlChannel
 from kernel_env.kernel.connection.launch import Launched, launch
-from kernel_env.kernel.connection.outputs import Fold, count_of, json_of, text_of
+from kernel_env.kernel.connection.outputs import OutputCollector, count_of, json_of, text_of
 from kernel_env.sandbox.protocol import Process, Sandbox
 
 READY_S = 60.0
@@ -59,7 +59,7 @@ class Running:
     """The cell that is running: what it has shown and whether it is over."""
 
     message_id: str
-    fold: Fold = field(default_factory=Fold)
+    fold: OutputCollector = field(default_factory=OutputCollector)
     reply: dict[str, Any] | None = None
     idle: bool = False
     over: asyncio.Event = field(default_factory=asyncio.Event)
@@ -70,10 +70,12 @@ class Running:
             self.over.set()
 
 
-class Kernel:
+class KernelClient:
     """A kernel that is ready. One cell runs at a time."""
 
-    def __init__(self, client: AsyncKernelClient, process: Process, line: Line | None) -> None:
+    def __init__(
+        self, client: AsyncKernelClient, process: Process, line: ControlChannel | None
+    ) -> None:
         self.process = process
         self.line = line
         """By which it can be copied; None for a plain kernel."""
@@ -83,7 +85,7 @@ class Kernel:
         """Messages that were no Jupyter messages: dropped and counted."""
         self._client = client
         self._running: Running | None = None
-        self._late = Fold()
+        self._late = OutputCollector()
         self._death = asyncio.Event()
         self._closed = asyncio.Event()
         """The kernel's end of the channel that it shows its outputs on is closed."""
@@ -100,7 +102,7 @@ class Kernel:
         """
         if self.dead is not None:
             raise KernelError(f"the kernel cannot run a cell: {self.dead}")
-        late, self._late = self._late, Fold()
+        late, self._late = self._late, OutputCollector()
         started = time.perf_counter()
         content = {
             "code": text_of(code),
@@ -155,7 +157,7 @@ class Kernel:
             self._died("the kernel broke its connections")
 
     def _late_so_far(self) -> tuple[dict[str, Any], ...]:
-        late, self._late = self._late, Fold()
+        late, self._late = self._late, OutputCollector()
         return late.outputs()
 
     async def _over(self, cell: Running, timeout_s: float) -> bool:
@@ -293,7 +295,7 @@ class Kernel:
         finally:
             ready.cancel()
             death.cancel()
-        self._late = Fold()
+        self._late = OutputCollector()
 
     async def _ready(self, signs: list[asyncio.Future[Any]]) -> None:
         """Wait for any of these, for as long as a kernel may take to start.
@@ -324,7 +326,7 @@ class Kernel:
 @asynccontextmanager
 async def open_kernel(
     sandbox: Sandbox, *, env: Mapping[str, str] | None = None
-) -> AsyncIterator[Kernel]:
+) -> AsyncIterator[KernelClient]:
     """A fresh kernel in a box, ended on leaving. Raises `KernelError` when it does not start."""
     launched = await launch(sandbox, env=env)
     try:
@@ -336,14 +338,14 @@ async def open_kernel(
 
 
 @asynccontextmanager
-async def connected(launched: Launched) -> AsyncIterator[Kernel]:
+async def connected(launched: Launched) -> AsyncIterator[KernelClient]:
     """A kernel that was launched, once it is ready. Leaving lets go of it and does not end it."""
     context = zmq.asyncio.Context()
     context.setsockopt(zmq.RCVHWM, WAITING_MESSAGES)
     context.setsockopt(zmq.MAXMSGSIZE, MESSAGE_BYTES)
     client = AsyncKernelClient(context=context)
     client.load_connection_info(cast("KernelConnectionInfo", launched.connection_info))
-    kernel = Kernel(client, launched.process, launched.line)
+    kernel = KernelClient(client, launched.process, launched.line)
     try:
         await kernel.start()
         yield kernel

@@ -18,7 +18,7 @@ from kernel_env.errors import KernelError
 ANSWER_BYTES = 1 << 16
 
 
-class Line:
+class ControlChannel:
     """Requests to one process, and its answers."""
 
     def __init__(self, connection: socket.socket) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from kernel_env import temporary
-from kernel_env.kernel.connection.control_channel import Line
+from kernel_env.kernel.connection.control_channel import ControlChannel
 from kernel_env.kernel.guest import __path__ as guest_path
 from kernel_env.sandbox.protocol import Process, Sandbox
 
@@ -35,7 +35,7 @@ class Launched:
     connection_info: Mapping[str, Any]
     """What `jupyter_client` needs to connect to it from the host."""
     process: Process
-    line: Line | None = None
+    line: ControlChannel | None = None
     """By which the kernel can be copied; None for a plain one."""
     folder: Path
     """On the host, with the sockets' names; the caller removes it with `forget`."""

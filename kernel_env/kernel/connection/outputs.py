@@ -5,7 +5,7 @@ line over and `\b` takes a character back; `clear_output` clears; an update of a
 display replaces what it showed. An update of a display that an earlier cell made
 is shown where it happens: finished cells do not change.
 
-Everything that arrives is the agent's word, in whatever shape. `Fold` accepts any
+Everything that arrives is the agent's word, in whatever shape. `OutputCollector` accepts any
 JSON and yields only valid nbformat outputs.
 """
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kernel_env.kernel.cell import Output
-from kernel_env.sandbox.tail_buffer import Tail
+from kernel_env.sandbox.tail_buffer import TailBuffer
 
 HEAD_BYTES = 97 * 1024
 TAIL_BYTES = 16 * 1024
@@ -41,11 +41,11 @@ class Text:
     """One stream of a cell: how much may still be kept at its head, and what is at its end."""
 
     room: int = HEAD_BYTES
-    tail: Tail = field(default_factory=lambda: Tail(TAIL_BYTES))
+    tail: TailBuffer = field(default_factory=lambda: TailBuffer(TAIL_BYTES))
     """What came after the head was full."""
 
 
-class Fold:
+class OutputCollector:
     """The outputs of one cell while its messages come in."""
 
     def __init__(self) -> None:

@@ -15,7 +15,7 @@ RESEED_S = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Deed:
+class LogEntry:
     """Something that changed the kernel, and would change it again."""
 
     step: int
@@ -38,30 +38,30 @@ class Checkpoint:
     """The snapshot's name; None when the files could not be kept."""
 
 
-def reseeding(step: int, seed: int) -> Deed:
+def reseeding(step: int, seed: int) -> LogEntry:
     """A deed by which the global random states start from `seed`."""
     code = f'__import__("importlib").import_module("guest.random_state").reseed({seed})'
-    return Deed(step=step, code=code, timeout_s=RESEED_S)
+    return LogEntry(step=step, code=code, timeout_s=RESEED_S)
 
 
-def cells(deeds: Iterable[Deed]) -> int:
+def cells(deeds: Iterable[LogEntry]) -> int:
     """How many cells of the agent there are among some deeds."""
     return sum(deed.cell is not None for deed in deeds)
 
 
-def moment_after(deeds: Sequence[Deed], step: int) -> int:
+def moment_after(deeds: Sequence[LogEntry], step: int) -> int:
     """The moment at which an episode stood after a step."""
     return sum(deed.step <= step for deed in deeds)
 
 
-def since_reset(deeds: Sequence[Deed], moment: int) -> int:
+def since_reset(deeds: Sequence[LogEntry], moment: int) -> int:
     """The moment of the last reset up to `moment`; 0 when there was none."""
     resets = [n for n, deed in enumerate(deeds[:moment], 1) if deed.code is None]
     return resets[-1] if resets else 0
 
 
 def nearest(
-    checkpoints: Iterable[Checkpoint], deeds: Sequence[Deed], moment: int
+    checkpoints: Iterable[Checkpoint], deeds: Sequence[LogEntry], moment: int
 ) -> Checkpoint | None:
     """The latest checkpoint from which `moment` can be reached."""
     earliest = since_reset(deeds, moment)

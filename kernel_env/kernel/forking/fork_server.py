@@ -12,19 +12,19 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from kernel_env.errors import SandboxError
-from kernel_env.kernel.forking.standby import CannotCopy, Standby, boot
+from kernel_env.kernel.forking.standby import ForkingUnavailable, Standby, boot
 from kernel_env.sandbox.protocol import Sandbox
 
 PRISTINE = "pristine"
 """The snapshot of the agent's folders before anything was done."""
 
 
-class LesserKernelWarning(UserWarning):
+class LimitedKernelWarning(UserWarning):
     """The machine cannot do for kernels all that was asked for."""
 
 
-class Home:
-    """A box, its template, and who lives in it. Open it with `Home.open`."""
+class ForkServer:
+    """A box, its template, and who lives in it. Open it with `ForkServer.open`."""
 
     def __init__(self, box: Sandbox, env: Mapping[str, str]) -> None:
         self.box, self.env = box, env
@@ -47,7 +47,7 @@ class Home:
     @classmethod
     async def open(
         cls, make_sandbox: Callable[[], Sandbox], paths: Mapping[str, PurePosixPath]
-    ) -> "Home":
+    ) -> "ForkServer":
         """A new box with a template. `paths` become environment variables, as the box has them.
 
         Raises `SandboxError`, `KernelError`.
@@ -61,7 +61,7 @@ class Home:
                 stack.callback(home.template.close)
                 await box.snapshot(PRISTINE)
                 home.one_view = await home.template.why_one_view(box)
-            except CannotCopy as error:
+            except ForkingUnavailable as error:
                 home.plain = str(error)
             except OSError as error:
                 raise SandboxError(f"the box cannot keep files: {error.strerror}") from error

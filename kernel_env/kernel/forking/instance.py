@@ -12,18 +12,18 @@ from pathlib import PurePosixPath
 
 from kernel_env.errors import KernelError, SandboxError
 from kernel_env.kernel.cell import Cell
-from kernel_env.kernel.connection.client import Kernel, connected, open_kernel
-from kernel_env.kernel.forking.fork_server import PRISTINE, Home
+from kernel_env.kernel.connection.client import KernelClient, connected, open_kernel
+from kernel_env.kernel.forking.fork_server import PRISTINE, ForkServer
 from kernel_env.kernel.forking.standby import Standby, copy
 from kernel_env.sandbox.protocol import Sandbox
 
 
-class Seat:
+class KernelInstance:
     """Where one kernel lives. The first in a home has the box's own view of the files."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: ForkServer) -> None:
         self.home, self.box = home, home.box
-        self.kernel: Kernel | None = None
+        self.kernel: KernelClient | None = None
         self.seed: int | None = None
         """What the random states of the pristine kernel started from, until a cell has run."""
         self._stack = AsyncExitStack()
@@ -90,7 +90,7 @@ class Seat:
             self._know(first)
         return first
 
-    async def serve(self, standby: Standby, *, seed: int | None = None) -> Kernel:
+    async def serve(self, standby: Standby, *, seed: int | None = None) -> KernelClient:
         """Make a standby the kernel of this place. Raises `SandboxError`, `KernelError`."""
         self._standbys.pop(standby.pid, None)
         self.home.living[self].add(standby.pid)
@@ -169,7 +169,7 @@ class Seat:
         """
         if self.home.one_view:
             return await self._try_in_place(standby, files, code, timeout_s)
-        aside = Seat(self.home)
+        aside = KernelInstance(self.home)
         try:
             kernel = await aside.serve(await aside.move_in(standby, files))
             return await kernel.run(code, timeout_s=timeout_s)
@@ -182,7 +182,7 @@ class Seat:
         """Where all copies see the same files: everything else is held still meanwhile."""
         assert self.home.template is not None
         waiting = [*self._standbys, self.home.template.pid]
-        aside = Seat(self.home)
+        aside = KernelInstance(self.home)
         stopped = await self.box.stop(keep=waiting)
         try:
             kernel = await aside.serve(await standby.copy())
@@ -240,7 +240,7 @@ class Seat:
             self.kernel = None
         await self._stack.aclose()
 
-    async def _open(self, opening: AbstractAsyncContextManager[Kernel]) -> Kernel:
+    async def _open(self, opening: AbstractAsyncContextManager[KernelClient]) -> KernelClient:
         self.kernel = await self._stack.enter_async_context(opening)
         return self.kernel
 
@@ -251,10 +251,10 @@ class Seat:
 
 async def open_seat(
     make_sandbox: Callable[[], Sandbox], paths: Mapping[str, PurePosixPath]
-) -> Seat:
-    """A new home with a pristine kernel in it; see `Home.open`."""
-    home = await Home.open(make_sandbox, paths)
-    seat = Seat(home)
+) -> KernelInstance:
+    """A new home with a pristine kernel in it; see `ForkServer.open`."""
+    home = await ForkServer.open(make_sandbox, paths)
+    seat = KernelInstance(home)
     try:
         await seat.begin(seed=secrets.randbits(32))
     except BaseException:

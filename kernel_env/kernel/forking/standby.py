@@ -19,7 +19,7 @@ from typing import Any
 
 from kernel_env import temporary
 from kernel_env.errors import KernelError
-from kernel_env.kernel.connection.control_channel import Line
+from kernel_env.kernel.connection.control_channel import ControlChannel
 from kernel_env.kernel.connection.launch import (
     KERNEL_ENVIRONMENT,
     PROGRAM,
@@ -35,7 +35,7 @@ COPY_S = 10.0
 """A copy takes some milliseconds; of many gigabytes of small objects, a second."""
 
 
-class CannotCopy(KernelError):
+class ForkingUnavailable(KernelError):
     """Kernels of this box cannot be copied; plain ones have to do."""
 
 
@@ -43,7 +43,7 @@ class CannotCopy(KernelError):
 class Standby:
     """A process that waits."""
 
-    line: Line
+    line: ControlChannel
     pid: int
     """Its number inside the box."""
 
@@ -95,10 +95,10 @@ class Standby:
         self.line.close()
 
 
-async def copy(original: Line) -> Standby:
+async def copy(original: ControlChannel) -> Standby:
     """Copy the process at the other end. Raises `KernelError` when that cannot be done now."""
     ours, theirs = socket.socketpair()
-    line = Line(ours)
+    line = ControlChannel(ours)
     try:
         with theirs:
             await original.ask("copy", given=[theirs.fileno()], timeout_s=COPY_S)
@@ -113,10 +113,10 @@ async def boot(
 ) -> Standby:
     """The template of a box, with these libraries imported where they are there.
 
-    Raises `CannotCopy` when kernels of this box cannot be copied, `KernelError`, `SandboxError`.
+    Raises `ForkingUnavailable`, `KernelError`, `SandboxError`.
     """
     ours, theirs = socket.socketpair()
-    line = Line(ours)
+    line = ControlChannel(ours)
     program = sandbox.where(PROGRAM)
     given = {"path": str(program.parent), "libraries": list(libraries)}
     try:
@@ -134,7 +134,7 @@ async def boot(
             why = f" ({said})" if said else ""
             raise KernelError(f"the kernel did not start: {error}{why}") from error
         if "cannot" in answer:
-            raise CannotCopy(f"{answer['cannot']!s:.200}")
+            raise ForkingUnavailable(f"{answer['cannot']!s:.200}")
         return Standby(line=line, pid=pid_of(answer))
     except BaseException:
         line.close()

@@ -10,14 +10,18 @@ from collections.abc import Awaitable, Callable
 
 from kernel_env.kernel.cell import Cell
 from kernel_env.kernel.connection.outputs import text_of
-from kernel_env.kernel.forking.instance import Seat
+from kernel_env.kernel.forking.instance import KernelInstance
 from kernel_env.sandbox.protocol import WORKSPACE, Sandbox
 
 NOTE = "It ran in a scratch kernel with the same files; variables of the live kernel are absent."
 
 
 async def try_out(
-    code: str, live: Sandbox, open_seat: Callable[[], Awaitable[Seat]], *, timeout_s: float
+    code: str,
+    live: Sandbox,
+    open_seat: Callable[[], Awaitable[KernelInstance]],
+    *,
+    timeout_s: float,
 ) -> Cell:
     """Run a cell in a scratch kernel. Raises `SandboxError`, `KernelError`."""
     seat = await open_seat()

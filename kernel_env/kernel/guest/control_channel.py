@@ -17,7 +17,7 @@ STANDARD = 2
 """Up to this number descriptors are standard input, output and error."""
 
 
-class Line:
+class ControlChannel:
     """What a kernel and each copy of it are told by, and answer on."""
 
     def __init__(self, descriptor: int) -> None:

@@ -20,7 +20,7 @@ from asyncio import tasks
 from typing import Any
 
 from . import overlay
-from .control_channel import Line
+from .control_channel import ControlChannel
 from .descriptors import Opened, descriptors, identity, reopen, socket_name
 from .fork import fork_away
 from .random_state import reseed
@@ -37,7 +37,7 @@ collected here it would close numbers that have new owners, or speak on its old 
 class Standby:
     """What this process knows of itself as a copy."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: ControlChannel) -> None:
         self.line = line
         self.pid = os.getpid()
         self.collecting = False
@@ -75,12 +75,12 @@ class Standby:
         random.setstate(drawn)  # the module starts anew in every child
         try:
             kept_for_ever.append(list(tasks._all_tasks))  # type: ignore[attr-defined]
-            self._settle(Line(descriptor), also or [])
+            self._settle(ControlChannel(descriptor), also or [])
         except BaseException:  # noqa: BLE001 - a copy never goes on as its original
             os._exit(70)
         return True
 
-    def _settle(self, line: Line, also: list[int]) -> None:
+    def _settle(self, line: ControlChannel, also: list[int]) -> None:
         """The first thing a copy does: out of reach of signals, free of the original's plumbing."""
         self.pid = os.getpid()
         os.setsid()

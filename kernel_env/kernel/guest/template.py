@@ -14,7 +14,7 @@ from typing import Any
 
 from ipykernel._version import __version__ as installed
 
-from .control_channel import Line
+from .control_channel import ControlChannel
 from .descriptors import descriptors, identities
 from .standby import Standby
 
@@ -27,7 +27,7 @@ def main() -> None:
     given = json.loads(sys.argv[1])
     os.environ.pop("PYTHONPATH", None)
     sys.path[:] = [path for path in sys.path if path != given["path"]]
-    line = Line(3)
+    line = ControlChannel(3)
     if reason := cannot():
         line.say({"cannot": reason})
         return

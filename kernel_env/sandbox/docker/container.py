@@ -32,8 +32,8 @@ from docker.types import DeviceRequest, Ulimit
 from kernel_env import temporary
 from kernel_env.errors import SandboxError
 from kernel_env.sandbox.docker import engine, images, seccomp
-from kernel_env.sandbox.guest_client import INIT_FOLDER, Box, init_command
-from kernel_env.sandbox.guest_sandbox import Boxed
+from kernel_env.sandbox.guest_client import INIT_FOLDER, GuestClient, init_command
+from kernel_env.sandbox.guest_sandbox import GuestSandbox
 from kernel_env.sandbox.protocol import GIB, SNAPSHOTS, WORKSPACE, Spec
 
 USER = 10001
@@ -50,7 +50,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class DockerSandbox(Boxed):
+class DockerSandbox(GuestSandbox):
     """Programs run in a container that is sealed off from the host and from the network."""
 
     isolated = True
@@ -84,7 +84,7 @@ class DockerSandbox(Boxed):
         doorway.mkdir()
         doorway.chmod(0o755)
         copy_init(doorway)
-        self.box = Box(doorway)
+        self.box = GuestClient(doorway)
         creating = call(
             client.containers.create, image.tag, self._command(), **self._options(doorway)
         )

@@ -145,7 +145,7 @@ class Store(threading.Thread):
                 os.rmdir(name)
 
 
-class First:
+class Init:
     """The loop: requests from the host, deaths of children."""
 
     def __init__(self, connection: socket.socket, folder: str) -> None:
@@ -300,7 +300,7 @@ def main() -> None:
     protect()
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(sys.argv[1])
-    first = First(connection, sys.argv[2])
+    first = Init(connection, sys.argv[2])
     try:
         first.serve()
     except (BrokenPipeError, ConnectionResetError):

@@ -10,7 +10,7 @@ from kernel_env.episode.actions import ExecuteCode, RequestInfo, Reset, Validate
 from kernel_env.episode.episode import Episode, open_episode
 from kernel_env.episode.journal import read_journal
 from kernel_env.episode.notebook import parse_notebook, read_notebook
-from kernel_env.episode.step import Graded, Ran, Refused
+from kernel_env.episode.step import CellExecuted, Graded, Rejected
 from kernel_env.errors import UsageError
 from kernel_env.kernel.connection import client
 from kernel_env.sandbox.docker import engine
@@ -31,9 +31,9 @@ async def episode(tiny: str, sandbox: str, tmp_path: Path) -> AsyncIterator[Epis
         yield opened
 
 
-async def run(episode: Episode, code: str) -> Ran:
+async def run(episode: Episode, code: str) -> CellExecuted:
     outcome = (await episode.act(ExecuteCode(code=code))).outcome
-    assert isinstance(outcome, Ran)
+    assert isinstance(outcome, CellExecuted)
     return outcome
 
 
@@ -165,7 +165,7 @@ async def test_a_submission_that_was_refused_counts_as_seen_in_a_fork(
         graded = await run(child, "submit(3)")
         await child.end()
 
-    assert isinstance(refused.submission, Refused)
+    assert isinstance(refused.submission, Rejected)
     assert same.submission is None
     assert isinstance(graded.submission, Graded)
 

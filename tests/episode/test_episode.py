@@ -16,7 +16,14 @@ from kernel_env.episode.episode import Episode, open_episode
 from kernel_env.episode.journal import read_journal
 from kernel_env.episode.notebook import parse_notebook, read_notebook, render
 from kernel_env.episode.observation import recovery_words
-from kernel_env.episode.step import Checked, Graded, Ran, Refused, Restarted, Told
+from kernel_env.episode.step import (
+    CellExecuted,
+    CodeValidated,
+    Graded,
+    InfoShown,
+    KernelReset,
+    Rejected,
+)
 from kernel_env.errors import ActionError, EpisodeOver, TaskError, UnknownName, UsageError
 from kernel_env.kernel.cell import Recovery
 
@@ -35,16 +42,16 @@ async def episode(tiny: str, sandbox: str, tmp_path: Path) -> AsyncIterator[Epis
         yield opened
 
 
-async def run(episode: Episode, code: str) -> Ran:
+async def run(episode: Episode, code: str) -> CellExecuted:
     outcome = (await episode.act(ExecuteCode(code=code))).outcome
-    assert isinstance(outcome, Ran)
+    assert isinstance(outcome, CellExecuted)
     return outcome
 
 
 async def test_an_agent_works_from_the_first_look_to_a_grade(episode: Episode) -> None:
     assert "Predict `y` from `x`" in episode.observation.text
     told = await episode.act(RequestInfo(info_type="data_structure"))
-    assert isinstance(told.outcome, Told)
+    assert isinstance(told.outcome, InfoShown)
     assert "140 rows; columns: id, x, y" in told.outcome.text
 
     step = await episode.act(ExecuteCode(code=LINE), thought="A line should do.")
@@ -111,7 +118,7 @@ async def test_a_bad_submission_is_refused_with_the_reason_and_no_reward(
             )
         )
 
-        assert isinstance(step.submission, Refused), step.outcome
+        assert isinstance(step.submission, Rejected), step.outcome
         assert reason in step.submission.reason
         assert step.reward == 0
         assert f"Submission refused: {step.submission.reason}" in episode.observation.text
@@ -135,7 +142,7 @@ async def test_what_is_no_regular_file_is_refused_from_a_container_too(
                 "shutil.rmtree(path) if os.path.isdir(path) and not os.path.islink(path) else os.path.lexists(path) and os.remove(path)\n"
                 + code,
             )
-            assert isinstance(outcome.submission, Refused), outcome
+            assert isinstance(outcome.submission, Rejected), outcome
             assert reason in outcome.submission.reason
 
 
@@ -153,12 +160,12 @@ async def test_validate_code_sees_variables_and_files_and_leaves_nothing(episode
         episode, "import os; print(x, open('f').read(), sorted(os.listdir()), 'y' in dir())"
     )
 
-    assert isinstance(tried.outcome, Checked)
+    assert isinstance(tried.outcome, CodeValidated)
     assert tried.outcome.cell.outputs[0]["text"] == "kept\n"
-    assert isinstance(wrong.outcome, Checked)
+    assert isinstance(wrong.outcome, CodeValidated)
     assert wrong.outcome.cell.error is not None
     assert wrong.outcome.cell.error.name == "SyntaxError"
-    assert isinstance(sees.outcome, Checked)
+    assert isinstance(sees.outcome, CodeValidated)
     assert sees.outcome.cell.outputs[0]["data"]["text/plain"] == "41"
     assert sees.outcome.note == ""
     assert after.cell.outputs[0]["text"] == "41 kept ['f'] False\n"
@@ -184,7 +191,7 @@ async def test_reset_gives_a_fresh_kernel_and_an_empty_workspace(episode: Episod
         "!cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -c 'sleep [7]7'",
     )
 
-    assert isinstance(step.outcome, Restarted)
+    assert isinstance(step.outcome, KernelReset)
     assert "".join(o["text"] for o in after.cell.outputs).split() == ["False", "[]", "0"]
     assert episode.observation.steps_left == 27
 
@@ -523,7 +530,7 @@ async def test_scores_beyond_all_numbers_are_refused(tiny: str, tmp_path: Path) 
             + "\ntest.assign(y=1e300)[['id', 'y']].to_csv(os.environ['OUTPUT_PATH'], index=False)",
         )
 
-    assert isinstance(outcome.submission, Refused)
+    assert isinstance(outcome.submission, Rejected)
     assert "rmse of these predictions is inf" in outcome.submission.reason
 
 

@@ -11,7 +11,7 @@ from kernel_env.tasks.info import info
 from kernel_env.tasks.prepare import is_prepared, prepare, prepared_folder
 
 EMBEDDED = sorted(
-    path.parent.name for path in (Path(__file__).parents[1] / "tasks").glob("*/task.toml")
+    path.parent.name for path in (Path(__file__).parents[2] / "tasks").glob("*/task.toml")
 )
 
 
@@ -201,7 +201,7 @@ def test_all_information_is_in_all(tiny: str) -> None:
 
 
 def test_the_wheel_works_outside_the_clone(tmp_path: Path) -> None:
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"]
     subprocess.run([*build, "-w", tmp_path, root], check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")

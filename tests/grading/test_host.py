@@ -7,8 +7,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from kernel_env.errors import SubmissionError, TaskError
-from kernel_env.grading.host import Grader, Marking
-from kernel_env.grading.submission import Form
+from kernel_env.grading.host import Grader, GradingSpec
+from kernel_env.grading.submission import SubmissionSchema
 
 BOTH = ("Public", "Private")
 
@@ -27,13 +27,15 @@ def answers(tmp_path: Path) -> Path:
     return tmp_path / "answers.csv"
 
 
-def marking(answers: Path, metric: str | None = "roc_auc", code: str | None = None) -> Marking:
+def grading_spec(
+    answers: Path, metric: str | None = "roc_auc", code: str | None = None
+) -> GradingSpec:
     grade_file = None
     if code is not None:
         grade_file = answers.with_name("grade.py")
         grade_file.write_text(code)
-    form = Form(id_columns=("id",), target_columns=("y",))
-    return Marking(answers=answers, form=form, metric=metric, grade_file=grade_file)
+    form = SubmissionSchema(id_columns=("id",), target_columns=("y",))
+    return GradingSpec(answers=answers, form=form, metric=metric, grade_file=grade_file)
 
 
 def submission(values: list[float]) -> bytes:
@@ -43,7 +45,7 @@ def submission(values: list[float]) -> bytes:
 async def test_each_split_is_scored_by_itself(grader: Grader, answers: Path) -> None:
     values = [(n % 2) * 0.3 + (n * 37 % 100) / 100 for n in range(100)]
 
-    scores = await grader.grade(submission(values), marking(answers), BOTH)
+    scores = await grader.grade(submission(values), grading_spec(answers), BOTH)
 
     truth = [n % 2 for n in range(100)]
     assert scores.public == pytest.approx(roc_auc_score(truth[:40], values[:40]))
@@ -53,24 +55,26 @@ async def test_each_split_is_scored_by_itself(grader: Grader, answers: Path) -> 
 async def test_the_private_score_is_not_computed_unless_asked(
     grader: Grader, answers: Path
 ) -> None:
-    scores = await grader.grade(submission([0.5] * 100), marking(answers), ("Public",))
+    scores = await grader.grade(submission([0.5] * 100), grading_spec(answers), ("Public",))
 
     assert scores.private is None
 
 
 async def test_a_refusal_is_the_agents(grader: Grader, answers: Path) -> None:
     with pytest.raises(SubmissionError, match="100 ids are missing"):
-        await grader.grade(b"id,y\n", marking(answers), BOTH)
+        await grader.grade(b"id,y\n", grading_spec(answers), BOTH)
 
 
 async def test_a_metric_that_fails_is_the_tasks_and_the_grader_lives_on(
     grader: Grader, answers: Path
 ) -> None:
-    bad = marking(answers, None, "def grade(answers, submission):\n    raise KeyError('oops')\n")
+    bad = grading_spec(
+        answers, None, "def grade(answers, submission):\n    raise KeyError('oops')\n"
+    )
     with pytest.raises(TaskError, match=r"the metric failed: KeyError: 'oops' \(grade.py:2\)"):
         await grader.grade(submission([0.5] * 100), bad, BOTH)
 
-    scores = await grader.grade(submission([0.5] * 100), marking(answers), BOTH)
+    scores = await grader.grade(submission([0.5] * 100), grading_spec(answers), BOTH)
     assert scores.public == 0.5
 
 
@@ -89,16 +93,16 @@ async def test_a_metric_that_runs_wild_takes_only_its_own_process(
     grader: Grader, answers: Path, code: str
 ) -> None:
     lines = "\n".join(f"    {line}" for line in code.splitlines())
-    wild = marking(answers, None, f"def grade(answers, submission):\n{lines}\n")
+    wild = grading_spec(answers, None, f"def grade(answers, submission):\n{lines}\n")
 
     with pytest.raises((TaskError, SubmissionError)):
         await grader.grade(submission([0.5] * 100), wild, BOTH)
 
-    assert (await grader.grade(submission([0.5] * 100), marking(answers), BOTH)).public == 0.5
+    assert (await grader.grade(submission([0.5] * 100), grading_spec(answers), BOTH)).public == 0.5
 
 
 async def test_a_tasks_own_metric_sees_whole_tables(grader: Grader, answers: Path) -> None:
-    own = marking(
+    own = grading_spec(
         answers,
         None,
         "def grade(answers, submission):\n"
@@ -117,20 +121,20 @@ async def test_many_may_grade_at_once(grader: Grader, answers: Path) -> None:
     values = [[0.5] * 100, [n % 2 for n in range(100)]] * 4
 
     found = await asyncio.gather(
-        *(grader.grade(submission(v), marking(answers), ("Public",)) for v in values)
+        *(grader.grade(submission(v), grading_spec(answers), ("Public",)) for v in values)
     )
 
     assert [scores.public for scores in found] == [0.5, 1.0] * 4
 
 
 async def test_a_cancelled_grade_leaves_a_grader_that_works(grader: Grader, answers: Path) -> None:
-    slow = marking(answers, None, "import time\ndef grade(a, s):\n    time.sleep(60)\n")
+    slow = grading_spec(answers, None, "import time\ndef grade(a, s):\n    time.sleep(60)\n")
     grading = asyncio.create_task(grader.grade(submission([0.5] * 100), slow, BOTH))
     await asyncio.sleep(2)
     grading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await grading
 
-    scores = await grader.grade(submission([0.5] * 100), marking(answers), ("Public",))
+    scores = await grader.grade(submission([0.5] * 100), grading_spec(answers), ("Public",))
 
     assert scores.public == 0.5

@@ -10,14 +10,14 @@ from kernel_env.kernel.connection.outputs import (
     HEAD_BYTES,
     MOST_OUTPUTS,
     TAIL_BYTES,
-    Fold,
+    OutputCollector,
     overwritten,
     size_of,
 )
 
 
-def fold(*messages: tuple[str, object]) -> Fold:
-    folded = Fold()
+def fold(*messages: tuple[str, object]) -> OutputCollector:
+    folded = OutputCollector()
     for kind, content in messages:
         folded.take(kind, content)
     return folded
@@ -32,7 +32,7 @@ def display(text: str, name: str | None = None) -> tuple[str, object]:
     return "display_data", {"data": {"text/plain": text}, "metadata": {}, "transient": transient}
 
 
-def texts(folded: Fold) -> list[str]:
+def texts(folded: OutputCollector) -> list[str]:
     return [o.get("text") or o.get("data", {}).get("text/plain") for o in folded.outputs()]
 
 

@@ -1,11 +1,11 @@
 import json
 
-from chat_server import invalid
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel_env.agents.openai.answers import Choice, Function, Message, ToolCall, understood
 from kernel_env.agents.openai.conversation import SYSTEM, Turn, messages
+from support.chat_server import invalid
 
 texts = st.builds(str.__mul__, st.sampled_from(["", "a", "word ", "\n"]), st.integers(0, 4_000))
 functions = st.builds(

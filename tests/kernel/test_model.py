@@ -28,7 +28,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from kernel_env.episode.actions import ExecuteCode, GetHistory, RequestInfo, Reset, ValidateCode
 from kernel_env.episode.episode import Episode, open_episode
-from kernel_env.episode.step import Checked, Graded, Ran, Refused, Restarted, Step
+from kernel_env.episode.step import CellExecuted, CodeValidated, Graded, KernelReset, Rejected, Step
 from kernel_env.kernel.cell import Cell
 from kernel_env.kernel.connection import client
 
@@ -461,7 +461,7 @@ class Tree(RuleBasedStateMachine):
                     self._remember(branch, await branch.episode.act(action), branch.state)
             case "reset":
                 step = await branch.episode.act(Reset())
-                assert isinstance(step.outcome, Restarted)
+                assert isinstance(step.outcome, KernelReset)
                 branch.broken, branch.graded = False, None
                 self._remember(branch, step, self.pristine)
             case "fork" | "fork reseeded" | "fork earlier":
@@ -479,7 +479,7 @@ class Tree(RuleBasedStateMachine):
     async def _execute(self, branch: Branch, code: str, state: State) -> Cell:
         """Run a cell that leaves `state` behind."""
         step = await branch.episode.act(ExecuteCode(code=code))
-        assert isinstance(step.outcome, Ran)
+        assert isinstance(step.outcome, CellExecuted)
         cell = step.outcome.cell
         assert cell.broke is None, cell
         self._recovered(branch, cell)
@@ -491,7 +491,7 @@ class Tree(RuleBasedStateMachine):
         _, code = self._cell(branch, do)
         sharing = [b for b in self.living if b.home is branch.home and b is not branch]
         step = await branch.episode.act(ExecuteCode(code=f"{code}\n{fault}"))
-        assert isinstance(step.outcome, Ran)
+        assert isinstance(step.outcome, CellExecuted)
         cell = step.outcome.cell
         assert cell.broke is not None, cell
         assert cell.recovery is not None
@@ -517,7 +517,7 @@ class Tree(RuleBasedStateMachine):
         assert step.state_lost is None
         branch.state = state
         score = None
-        if isinstance(step.outcome, Ran):
+        if isinstance(step.outcome, CellExecuted):
             content, before = state.files.get(SUBMISSION), branch.graded
             branch.graded = content
             if content is None or content == before:
@@ -528,7 +528,7 @@ class Tree(RuleBasedStateMachine):
                 score = step.submission.grade.public_score
                 assert self.tiny.scores.setdefault(content, score) == score
             else:
-                assert isinstance(step.submission, Refused), step.submission
+                assert isinstance(step.submission, Rejected), step.submission
         branch.scores.append(score)
         branch.history.append(state)
         branch.looked.append(branch.graded)
@@ -539,7 +539,7 @@ class Tree(RuleBasedStateMachine):
         ending = {"error": "raise ValueError(2)", "exit": "os._exit(5)"}
         _, _, how = do.kind.partition(" ")
         step = await branch.episode.act(ValidateCode(code=code + OUTLINE + ending.get(how, "")))
-        assert isinstance(step.outcome, Checked)
+        assert isinstance(step.outcome, CodeValidated)
         cell = step.outcome.cell
         self._recovered(branch, cell)
         assert (cell.broke is not None) == (how == "exit"), cell
@@ -566,7 +566,7 @@ class Tree(RuleBasedStateMachine):
         if pid is None or not await self._alive(branch, pid):
             return
         step = await branch.episode.act(ValidateCode(code=f"import os; os.kill({pid}, 9)"))
-        assert isinstance(step.outcome, Checked)
+        assert isinstance(step.outcome, CodeValidated)
         assert step.outcome.cell.error is None, step.outcome.cell
         self._recovered(branch, step.outcome.cell)
         self._remember(branch, step, branch.state)

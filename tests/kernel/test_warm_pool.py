@@ -11,7 +11,7 @@ import pytest
 import kernel_env
 from kernel_env.errors import KernelEnvError, SandboxError
 from kernel_env.kernel.connection.launch import PROGRAM, PROGRAM_FOLDER
-from kernel_env.kernel.forking.instance import Seat, open_seat
+from kernel_env.kernel.forking.instance import KernelInstance, open_seat
 from kernel_env.kernel.warm_pool import Pool
 from kernel_env.sandbox.docker import engine
 from kernel_env.sandbox.docker.container import owner
@@ -23,11 +23,11 @@ class Opener:
     """Opens seats in local boxes, counts them, and fails when told to."""
 
     def __init__(self) -> None:
-        self.opened: list[Seat] = []
+        self.opened: list[KernelInstance] = []
         self.now = self.most = 0
         self.failing: KernelEnvError | None = None
 
-    async def __call__(self) -> Seat:
+    async def __call__(self) -> KernelInstance:
         self.now += 1
         self.most = max(self.most, self.now)
         try:

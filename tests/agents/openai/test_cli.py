@@ -5,10 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from chat_server import ChatServer, asks, refuses
-from conftest import KEY
 
 from kernel_env.episode.actions import ExecuteCode
+from support.chat_server import KEY, ChatServer, asks, refuses
 
 
 def run(*argv: str) -> subprocess.CompletedProcess[str]:

@@ -11,13 +11,13 @@ from contextlib import redirect_stderr, redirect_stdout
 from itertools import pairwise
 from pathlib import Path
 
-import checkouts
 import pytest
-from checkouts import state
 
 from kernel_env.cli import main
 from kernel_env.grading.leaderboard import human_rank
 from kernel_env.tasks import spec
+from support import checkouts
+from support.checkouts import state
 
 LOADS = """
 import json, sys

@@ -10,7 +10,7 @@ from kernel_env import plugins
 from kernel_env.kernel.cell import Cell
 from kernel_env.kernel.connection.launch import PROGRAM, PROGRAM_FOLDER
 from kernel_env.kernel.forking.instance import open_seat
-from kernel_env.kernel.recoverable import Live
+from kernel_env.kernel.recoverable import RecoverableKernel
 from kernel_env.sandbox.protocol import Spec
 
 SMALL = Spec(
@@ -25,9 +25,11 @@ SMALL = Spec(
 
 
 @asynccontextmanager
-async def lived(sandbox: str, spec: Spec = SMALL, **limits: float) -> AsyncIterator[Live]:
+async def lived(
+    sandbox: str, spec: Spec = SMALL, **limits: float
+) -> AsyncIterator[RecoverableKernel]:
     make = plugins.find("sandbox", sandbox)
-    live = Live(partial(open_seat, lambda: make(spec), {}), **limits)  # type: ignore[arg-type]
+    live = RecoverableKernel(partial(open_seat, lambda: make(spec), {}), **limits)  # type: ignore[arg-type]
     try:
         await live.start()
         yield live
@@ -39,7 +41,7 @@ def text(cell: Cell) -> str:
     return "".join(o.get("text") or o.get("data", {}).get("text/plain", "") for o in cell.outputs)
 
 
-async def run(live: Live, code: str) -> Cell:
+async def run(live: RecoverableKernel, code: str) -> Cell:
     return await live.run(code, timeout_s=60)
 
 

@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kernel_env import plugins
-from kernel_env.kernel import Kernel, open_kernel
+from kernel_env.kernel import KernelClient, open_kernel
 from kernel_env.kernel.cell import Cell
 from kernel_env.kernel.connection.client import Running, finished
 from kernel_env.kernel.connection.launch import PROGRAM, PROGRAM_FOLDER
@@ -30,13 +30,13 @@ PEAK = "int(next(l for l in open('/proc/self/status') if l.startswith('VmHWM')).
 
 
 @pytest.fixture
-async def kernel() -> AsyncIterator[Kernel]:
+async def kernel() -> AsyncIterator[KernelClient]:
     async with plugins.find("sandbox", "local")(SPEC) as box, open_kernel(box) as opened:
         yield opened
 
 
 @pytest.fixture
-async def either(sandbox: str) -> AsyncIterator[Kernel]:
+async def either(sandbox: str) -> AsyncIterator[KernelClient]:
     """A kernel in each of the sandboxes."""
     async with plugins.find("sandbox", sandbox)(SPEC) as box, open_kernel(box) as opened:
         yield opened
@@ -61,7 +61,7 @@ def resident() -> int:
     return int(status.partition("VmRSS:")[2].split()[0]) * 1024
 
 
-async def peak(kernel: Kernel) -> int:
+async def peak(kernel: KernelClient) -> int:
     cell = await kernel.run(PEAK, timeout_s=20)
     return int(cell.outputs[-1]["data"]["text/plain"])
 
@@ -104,7 +104,7 @@ FLOODS = {
 
 @pytest.mark.parametrize("flood", FLOODS)
 async def test_what_is_shown_and_what_is_left_out_add_up_to_the_byte(
-    kernel: Kernel, flood: str
+    kernel: KernelClient, flood: str
 ) -> None:
     code, printed = FLOODS[flood]
 
@@ -116,7 +116,7 @@ async def test_what_is_shown_and_what_is_left_out_add_up_to_the_byte(
     assert cell.error is None
 
 
-async def test_a_flood_costs_neither_the_kernel_nor_the_host_memory(either: Kernel) -> None:
+async def test_a_flood_costs_neither_the_kernel_nor_the_host_memory(either: KernelClient) -> None:
     await either.run("import os; print('x')", timeout_s=20)
     kernel_before, host_before = await peak(either), resident()
 
@@ -137,7 +137,7 @@ async def test_a_flood_costs_neither_the_kernel_nor_the_host_memory(either: Kern
         kernel_before = max(kernel_before, await peak(either))
 
 
-async def test_the_two_streams_are_capped_apart(kernel: Kernel) -> None:
+async def test_the_two_streams_are_capped_apart(kernel: KernelClient) -> None:
     cell = await kernel.run(
         "import sys\nfor n in range(200): print('o' * 999); print('e' * 1_999, file=sys.stderr)",
         timeout_s=20,
@@ -151,14 +151,16 @@ async def test_the_two_streams_are_capped_apart(kernel: Kernel) -> None:
     ] * 2
 
 
-async def test_the_order_of_prints_programs_and_descriptors_is_kept(kernel: Kernel) -> None:
+async def test_the_order_of_prints_programs_and_descriptors_is_kept(kernel: KernelClient) -> None:
     code = "import os\nfor n in range({}): print('print', n); os.system(f'echo program {{n}}'); os.write(1, b'write\\n');"
     cell = await kernel.run(code.format(30), timeout_s=20)
 
     assert text(cell) == "".join(f"print {n}\nprogram {n}\nwrite\n" for n in range(30))
 
 
-async def test_the_text_before_a_result_or_an_error_is_shown_before_it(kernel: Kernel) -> None:
+async def test_the_text_before_a_result_or_an_error_is_shown_before_it(
+    kernel: KernelClient,
+) -> None:
     flood = "for n in range(50_000): print('line', n)\n"
 
     result = await kernel.run(flood + "6 * 7", timeout_s=20)
@@ -181,7 +183,7 @@ async def test_the_text_before_a_result_or_an_error_is_shown_before_it(kernel: K
     )
 
 
-async def test_a_progress_bar_may_be_redrawn_for_ever(kernel: Kernel) -> None:
+async def test_a_progress_bar_may_be_redrawn_for_ever(kernel: KernelClient) -> None:
     cell = await kernel.run(
         "for n in range(50_000): print(f'\\r{n:9d} of many', end='', flush=True)\nprint('\\nend')",
         timeout_s=30,
@@ -191,7 +193,7 @@ async def test_a_progress_bar_may_be_redrawn_for_ever(kernel: Kernel) -> None:
     assert cell.dropped_bytes == 0
 
 
-async def test_an_animation_of_text_keeps_its_last_picture(kernel: Kernel) -> None:
+async def test_an_animation_of_text_keeps_its_last_picture(kernel: KernelClient) -> None:
     cell = await kernel.run(
         "from IPython.display import clear_output\n"
         "for n in range(1_000): clear_output(wait=True); print('x' * 100, n)",
@@ -201,7 +203,9 @@ async def test_an_animation_of_text_keeps_its_last_picture(kernel: Kernel) -> No
     assert text(cell) == "x" * 100 + " 999\n"
 
 
-async def test_what_goes_on_after_a_cell_is_bounded_and_told_with_the_next(kernel: Kernel) -> None:
+async def test_what_goes_on_after_a_cell_is_bounded_and_told_with_the_next(
+    kernel: KernelClient,
+) -> None:
     await kernel.run(
         "import subprocess, threading, time\n"
         "def late():\n"
@@ -223,7 +227,7 @@ async def test_what_goes_on_after_a_cell_is_bounded_and_told_with_the_next(kerne
     assert after.dropped_bytes == 0
 
 
-async def test_a_cell_that_is_interrupted_tells_what_it_left_out(kernel: Kernel) -> None:
+async def test_a_cell_that_is_interrupted_tells_what_it_left_out(kernel: KernelClient) -> None:
     cell = await kernel.run("while True: print('x' * 999)", timeout_s=0.5)
     after = await kernel.run("print('next')", timeout_s=20)
 
@@ -234,7 +238,7 @@ async def test_a_cell_that_is_interrupted_tells_what_it_left_out(kernel: Kernel)
     assert after.dropped_bytes == 0
 
 
-async def test_ipython_keeps_no_copy_of_what_was_shown(kernel: Kernel) -> None:
+async def test_ipython_keeps_no_copy_of_what_was_shown(kernel: KernelClient) -> None:
     await kernel.run("print('x' * 1_000)", timeout_s=20)
     await kernel.run("display(1); 'a result'", timeout_s=20)
     await kernel.run("1 / 0", timeout_s=20)
@@ -251,7 +255,7 @@ async def test_ipython_keeps_no_copy_of_what_was_shown(kernel: Kernel) -> None:
 # ── displays and other messages ───────────────────────────────────────────────────────────
 
 
-async def test_a_display_that_is_too_large_leaves_a_note_in_its_place(kernel: Kernel) -> None:
+async def test_a_display_that_is_too_large_leaves_a_note_in_its_place(kernel: KernelClient) -> None:
     cell = await kernel.run(
         "display({'text/plain': 'plain', 'text/html': 'x' * 50_000_000}, raw=True)\n"
         "display({'text/plain': 'a'}, raw=True, metadata={'m': 'x' * 50_000_000})\n"
@@ -267,7 +271,9 @@ async def test_a_display_that_is_too_large_leaves_a_note_in_its_place(kernel: Ke
     assert 0 < cell.dropped_bytes - 100 * MB < 100
 
 
-async def test_of_a_thousand_displays_the_first_are_shown_and_one_note(kernel: Kernel) -> None:
+async def test_of_a_thousand_displays_the_first_are_shown_and_one_note(
+    kernel: KernelClient,
+) -> None:
     cell = await kernel.run("for n in range(1_000): display(n)\nraise ValueError", timeout_s=20)
 
     plain = [output["data"]["text/plain"] for output in cell.outputs[:-1]]
@@ -277,7 +283,7 @@ async def test_of_a_thousand_displays_the_first_are_shown_and_one_note(kernel: K
     assert cell.dropped_bytes > 0
 
 
-async def test_a_display_that_is_updated_ends_as_it_was_last_updated(kernel: Kernel) -> None:
+async def test_a_display_that_is_updated_ends_as_it_was_last_updated(kernel: KernelClient) -> None:
     cell = await kernel.run(
         "handle = display('x', display_id=True)\n"
         "for n in range(1_000): handle.update({'text/plain': f'{n}' * 10_000}, raw=True)",
@@ -289,7 +295,7 @@ async def test_a_display_that_is_updated_ends_as_it_was_last_updated(kernel: Ker
     assert cell.dropped_bytes == 0
 
 
-async def test_of_a_long_repr_the_ends_are_shown(kernel: Kernel) -> None:
+async def test_of_a_long_repr_the_ends_are_shown(kernel: KernelClient) -> None:
     cell = await kernel.run("'a' + 'x' * 5_000_000 + 'z'", timeout_s=20)
     other = await kernel.run(
         "class Long:\n    def __repr__(self): return 'a' + 'x' * 5_000_000 + 'z'\n[Long()]",
@@ -306,7 +312,7 @@ async def test_of_a_long_repr_the_ends_are_shown(kernel: Kernel) -> None:
 
 
 async def test_of_an_error_the_ends_of_its_message_and_the_end_of_its_traceback_are_kept(
-    kernel: Kernel,
+    kernel: KernelClient,
 ) -> None:
     cell = await kernel.run("raise ValueError('a' + 'x' * 50_000_000 + 'z')", timeout_s=20)
     deep = await kernel.run("def f(n): return f(n + 1)\nf(0)", timeout_s=30)
@@ -323,7 +329,9 @@ async def test_of_an_error_the_ends_of_its_message_and_the_end_of_its_traceback_
         assert sum(map(len, error.traceback)) < 2 * ERROR_BYTES
 
 
-async def test_of_a_deep_traceback_the_first_and_the_last_frames_are_shown(kernel: Kernel) -> None:
+async def test_of_a_deep_traceback_the_first_and_the_last_frames_are_shown(
+    kernel: KernelClient,
+) -> None:
     code = "def f(n):\n    return f(n + 1) if n < 900 else 1 / 0\nf(0)"
     cell = await kernel.run(code, timeout_s=20)
 
@@ -334,7 +342,7 @@ async def test_of_a_deep_traceback_the_first_and_the_last_frames_are_shown(kerne
     assert trace.endswith("ZeroDivisionError: division by zero")
 
 
-async def test_comm_messages_and_payloads_are_bounded(kernel: Kernel) -> None:
+async def test_comm_messages_and_payloads_are_bounded(kernel: KernelClient) -> None:
     host_before = resident()
 
     cell = await kernel.run(
@@ -370,7 +378,7 @@ def test_a_count_that_is_none_counts_nothing(told: object) -> None:
     assert value.dropped_bytes == 0
 
 
-async def test_a_host_that_is_busy_for_a_while_misses_nothing(kernel: Kernel) -> None:
+async def test_a_host_that_is_busy_for_a_while_misses_nothing(kernel: KernelClient) -> None:
     running = asyncio.create_task(
         kernel.run(
             "for n in range(2_000): print(n, flush=True)\n"
@@ -388,7 +396,7 @@ async def test_a_host_that_is_busy_for_a_while_misses_nothing(kernel: Kernel) ->
     assert cell.dropped_bytes == 0
 
 
-async def test_a_kernel_that_undid_its_caps_does_not_fill_the_host(kernel: Kernel) -> None:
+async def test_a_kernel_that_undid_its_caps_does_not_fill_the_host(kernel: KernelClient) -> None:
     host_before = resident()
 
     cell = await kernel.run(

@@ -13,9 +13,9 @@ from nbformat import NotebookNode
 
 from kernel_env.episode.journal import read_journal
 from kernel_env.episode.notebook import parse_notebook
-from kernel_env.episode.step import Graded, Refused
+from kernel_env.episode.step import Graded, Rejected
 
-FOLDER = Path(__file__).parents[1] / "notebooks"
+FOLDER = Path(__file__).parents[2] / "notebooks"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.ipynb"))
 TIMEOUT_S = 120
 
@@ -125,7 +125,7 @@ def test_the_first_episode_is_graded_refused_and_graded_better(
     first, refused, better = submissions
 
     assert isinstance(first, Graded)
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, Rejected)
     assert isinstance(better, Graded)
     assert "unexpected: salary" in refused.reason
     assert better.grade.public_score > first.grade.public_score + 0.05

@@ -10,15 +10,15 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
-import checkouts
 import pytest
-from checkouts import TRUTH, state, submission
 
 from kernel_env.cli import main
 from kernel_env.errors import SubmissionError, TaskError
 from kernel_env.grading.host import Grader, Scores
 from kernel_env.tasks import catalog
-from kernel_env.tasks.prepare import marking, prepare
+from kernel_env.tasks.prepare import grading_spec, prepare
+from support import checkouts
+from support.checkouts import TRUTH, state, submission
 
 BOTH = ("Public", "Private")
 WRONG = [1 - y for y in TRUTH]
@@ -79,7 +79,7 @@ def graded() -> Iterator[Graded]:
 
     async def once(name: str, data: bytes) -> Scores:
         task = catalog.find(name)
-        return await grader.grade(data, marking(task, prepare(task)), BOTH)
+        return await grader.grade(data, grading_spec(task, prepare(task)), BOTH)
 
     with asyncio.Runner() as runner:
         grader = runner.run(Grader().__aenter__())

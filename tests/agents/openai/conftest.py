@@ -4,15 +4,14 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from chat_server import ChatServer, serving
 
 from kernel_env.agents import Options
-from kernel_env.episode.result import Record
+from kernel_env.episode.result import EpisodeResult
 from kernel_env.grading.host import Grader
 from kernel_env.runner import Plan, run_episode
+from support.chat_server import KEY, ChatServer, serving
 
-KEY = "sk-test-0123456789"
-Play = Callable[..., Awaitable[Record]]
+Play = Callable[..., Awaitable[EpisodeResult]]
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +45,7 @@ def play(chat: ChatServer, grader: Grader, tiny: str, tmp_path: Path) -> Play:
 
     async def played(
         budget: dict[str, float | None] | None = None, sandbox: str = "local", **options: Any
-    ) -> Record:
+    ) -> EpisodeResult:
         return await run_episode(
             Plan(
                 task=tiny,

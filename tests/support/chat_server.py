@@ -15,6 +15,9 @@ from typing import Any
 from kernel_env.episode.actions import Action
 from kernel_env.episode.json_codec import action_json
 
+KEY = "sk-test-0123456789"
+"""The key that clients send."""
+
 HANG, CLOSE = "hang", "close"
 
 
@@ -29,7 +32,7 @@ class Reply:
 
 
 Request = dict[str, Any]
-Line = Reply | str | Callable[[Request], Reply]
+RawLine = Reply | str | Callable[[Request], Reply]
 """A reply, `HANG`, `CLOSE`, or what makes a reply of the request's body."""
 
 USAGE = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
@@ -85,7 +88,7 @@ class ChatServer:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.script: list[Line] = []
+        self.script: list[RawLine] = []
         """Once it is over, the model says DONE."""
         self.requests: list[Request] = []
         self.headers: list[dict[str, str]] = []

@@ -1,18 +1,29 @@
 import json
 import socket
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import nbformat
 import pytest
-from chat_server import CLOSE, HANG, ChatServer, Line, Reply, Request, asks, refuses, says
-from conftest import KEY, Play
 
 from kernel_env.episode import json_codec
 from kernel_env.episode.actions import ExecuteCode, RequestInfo
 from kernel_env.episode.journal import read_journal
-from kernel_env.episode.result import Record
+from kernel_env.episode.result import EpisodeResult
 from kernel_env.episode.step import Step
 from kernel_env.errors import AgentError, UsageError
+from support.chat_server import (
+    CLOSE,
+    HANG,
+    KEY,
+    ChatServer,
+    RawLine,
+    Reply,
+    Request,
+    asks,
+    refuses,
+    says,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -24,15 +35,18 @@ test.assign(y=3 * test.x)[["id", "y"]].to_csv(os.environ["OUTPUT_PATH"], index=F
 """
 
 
+Play = Callable[..., Awaitable[EpisodeResult]]
+
+
 def cell(code: str) -> ExecuteCode:
     return ExecuteCode(code=code)
 
 
-def steps(record: Record) -> list[Step]:
+def steps(record: EpisodeResult) -> list[Step]:
     return list(read_journal(Path(record.notebook).with_name("journal.jsonl")).steps)
 
 
-def codes(record: Record) -> list[str]:
+def codes(record: EpisodeResult) -> list[str]:
     return [getattr(step.action, "code", step.action.kind).strip() for step in steps(record)]
 
 
@@ -275,7 +289,7 @@ async def test_half_a_character_in_an_answer_or_in_an_output_stops_nothing(
 # ── what endpoints refuse ─────────────────────────────────────────────────────────────────
 
 
-def without(name: str, message: str, status: int) -> Line:
+def without(name: str, message: str, status: int) -> RawLine:
     """An endpoint that refuses a parameter, then plays one cell."""
 
     def line(request: Request) -> Reply:

@@ -14,14 +14,14 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import checkouts
 import pytest
-from kaggle_server import KEY, SIGNATURE, TOKEN, USERNAME, Kaggle, archive, serve
 
 from kernel_env.errors import DownloadError, TaskError, UsageError
 from kernel_env.tasks import catalog, spec
 from kernel_env.tasks.kaggle import competition as source
 from kernel_env.tasks.prepare import is_prepared, obtain, prepare
+from support import checkouts
+from support.kaggle_server import KEY, SIGNATURE, TOKEN, USERNAME, Kaggle, archive, serve
 
 pytestmark = pytest.mark.kaggle
 

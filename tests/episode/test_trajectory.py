@@ -14,12 +14,21 @@ from kernel_env.episode.actions import ExecuteCode, GetHistory, RequestInfo, Res
 from kernel_env.episode.budget import Budget, Spent
 from kernel_env.episode.journal import Journal, read_journal
 from kernel_env.episode.notebook import parse_notebook, read_notebook, render, write_notebook
-from kernel_env.episode.step import Checked, Graded, Progress, Ran, Refused, Restarted, Step, Told
+from kernel_env.episode.step import (
+    CellExecuted,
+    CodeValidated,
+    Graded,
+    InfoShown,
+    KernelReset,
+    Progress,
+    Rejected,
+    Step,
+)
 from kernel_env.episode.trajectory import Ending, Fork, Header, Trajectory
 from kernel_env.errors import UsageError
 from kernel_env.grading.grade import Grade, Place
 from kernel_env.kernel.cell import Cell, FileChange, Recovery, Variable
-from kernel_env.kernel.connection.outputs import Fold
+from kernel_env.kernel.connection.outputs import OutputCollector
 
 HEADER = Header(
     episode="e",
@@ -45,7 +54,7 @@ NAMES = {"outputs", "late", "execution_count"}
 
 def folded(messages: list[tuple[str, dict[str, object]]]) -> tuple[dict[str, object], ...]:
     """Outputs as a kernel's words become them, so that they are what a step can hold."""
-    fold = Fold()
+    fold = OutputCollector()
     for kind, content in messages:
         fold.take(kind, content)
     return fold.outputs()
@@ -126,20 +135,21 @@ CELLS = st.builds(
 )
 SUBMISSIONS = (
     st.none()
-    | st.builds(Refused, reason=TEXT)
+    | st.builds(Rejected, reason=TEXT)
     | st.builds(Graded, grade=GRADES, sha256=st.just("0" * 64))
 )
 DONE = st.one_of(
     st.tuples(
-        st.builds(ExecuteCode, code=TEXT), st.builds(Ran, cell=CELLS, submission=SUBMISSIONS)
+        st.builds(ExecuteCode, code=TEXT),
+        st.builds(CellExecuted, cell=CELLS, submission=SUBMISSIONS),
     ),
-    st.tuples(st.builds(ValidateCode, code=TEXT), st.builds(Checked, cell=CELLS, note=TEXT)),
+    st.tuples(st.builds(ValidateCode, code=TEXT), st.builds(CodeValidated, cell=CELLS, note=TEXT)),
     st.tuples(
         st.builds(RequestInfo, info_type=st.sampled_from(["all", "name"])),
-        st.builds(Told, text=TEXT),
+        st.builds(InfoShown, text=TEXT),
     ),
-    st.tuples(st.builds(GetHistory, last=st.integers(1, 100)), st.builds(Told, text=TEXT)),
-    st.tuples(st.just(Reset()), st.just(Restarted())),
+    st.tuples(st.builds(GetHistory, last=st.integers(1, 100)), st.builds(InfoShown, text=TEXT)),
+    st.tuples(st.just(Reset()), st.just(KernelReset())),
 )
 SPENT = st.builds(
     Spent,
@@ -251,7 +261,7 @@ def test_progress_is_what_the_steps_say(trajectory: Trajectory) -> None:
 
 
 def step(number: int, code: str = "pass") -> Step:
-    return Step(number=number, action=ExecuteCode(code=code), outcome=Ran(cell=Cell()))
+    return Step(number=number, action=ExecuteCode(code=code), outcome=CellExecuted(cell=Cell()))
 
 
 def test_a_journal_cut_off_in_the_middle_of_a_line_keeps_all_that_was_acknowledged(

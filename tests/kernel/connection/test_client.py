@@ -10,7 +10,7 @@ import pytest
 
 from kernel_env import plugins
 from kernel_env.errors import KernelError
-from kernel_env.kernel import Kernel, open_kernel
+from kernel_env.kernel import KernelClient, open_kernel
 from kernel_env.kernel.connection.launch import PROGRAM, PROGRAM_FOLDER
 from kernel_env.sandbox import Sandbox
 from kernel_env.sandbox.conformance import SMALL
@@ -25,7 +25,7 @@ async def box(sandbox: str) -> AsyncIterator[Sandbox]:
 
 
 @pytest.fixture
-async def kernel(box: Sandbox) -> AsyncIterator[Kernel]:
+async def kernel(box: Sandbox) -> AsyncIterator[KernelClient]:
     async with open_kernel(box) as opened:
         yield opened
 
@@ -37,7 +37,7 @@ def text(cell: object) -> str:
     )
 
 
-async def test_variables_imports_and_files_stay(kernel: Kernel) -> None:
+async def test_variables_imports_and_files_stay(kernel: KernelClient) -> None:
     await kernel.run("import math; x = 41; open('f', 'w').write('hello')", timeout_s=20)
 
     cell = await kernel.run("print(open('f').read()); math.floor(x + 1.5)", timeout_s=20)
@@ -47,7 +47,7 @@ async def test_variables_imports_and_files_stay(kernel: Kernel) -> None:
     assert cell.error is None
 
 
-async def test_an_error_is_told_with_its_traceback(kernel: Kernel) -> None:
+async def test_an_error_is_told_with_its_traceback(kernel: KernelClient) -> None:
     cell = await kernel.run("def f():\n    return 1 / 0\nf()", timeout_s=20)
 
     assert cell.error is not None
@@ -56,7 +56,7 @@ async def test_an_error_is_told_with_its_traceback(kernel: Kernel) -> None:
     assert cell.outputs[-1]["output_type"] == "error"
 
 
-async def test_what_changed_is_told(kernel: Kernel) -> None:
+async def test_what_changed_is_told(kernel: KernelClient) -> None:
     await kernel.run(
         "import numpy as np; a = 1; b = np.zeros((3, 4)); open('f', 'w')", timeout_s=30
     )
@@ -71,7 +71,9 @@ async def test_what_changed_is_told(kernel: Kernel) -> None:
     assert [(f.path, f.change, f.bytes) for f in cell.files] == [("f", "changed", 2)]
 
 
-async def test_a_cell_whose_time_is_up_is_interrupted_and_the_state_kept(kernel: Kernel) -> None:
+async def test_a_cell_whose_time_is_up_is_interrupted_and_the_state_kept(
+    kernel: KernelClient,
+) -> None:
     await kernel.run("x = 41", timeout_s=20)
 
     slow = await kernel.run("import time; time.sleep(60)", timeout_s=0.5)
@@ -97,7 +99,7 @@ async def test_a_cell_whose_time_is_up_is_interrupted_and_the_state_kept(kernel:
     ],
 )
 async def test_a_kernel_that_dies_is_noticed_within_two_seconds_and_said(
-    kernel: Kernel, code: str, cause: str
+    kernel: KernelClient, code: str, cause: str
 ) -> None:
     began = time.monotonic()
 
@@ -111,7 +113,7 @@ async def test_a_kernel_that_dies_is_noticed_within_two_seconds_and_said(
 
 
 async def test_a_cell_that_ignores_the_interrupt_is_given_up(
-    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+    kernel: KernelClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kernel_env.kernel.connection.client.INTERRUPT_S", 0.5)
 
@@ -124,14 +126,14 @@ async def test_a_cell_that_ignores_the_interrupt_is_given_up(
     assert cell.broke == "the cell did not end in 0.5 s and ignored the interrupt"
 
 
-async def test_a_cell_has_no_standard_input_to_wait_for(kernel: Kernel) -> None:
+async def test_a_cell_has_no_standard_input_to_wait_for(kernel: KernelClient) -> None:
     cell = await kernel.run("input('name? ')", timeout_s=20)
 
     assert cell.error is not None
     assert cell.error.name == "StdinNotImplementedError"
 
 
-async def test_exit_does_not_end_the_kernel(kernel: Kernel) -> None:
+async def test_exit_does_not_end_the_kernel(kernel: KernelClient) -> None:
     await kernel.run("x = 41", timeout_s=20)
 
     left = await kernel.run("import sys; sys.exit(1)", timeout_s=20)
@@ -142,7 +144,7 @@ async def test_exit_does_not_end_the_kernel(kernel: Kernel) -> None:
     assert text(after) == "42"
 
 
-async def test_a_flood_of_output_is_cut_and_counted(kernel: Kernel) -> None:
+async def test_a_flood_of_output_is_cut_and_counted(kernel: KernelClient) -> None:
     cell = await kernel.run("for n in range(200_000): print('line', n)", timeout_s=60)
 
     assert text(cell).startswith("line 0\nline 1\n")
@@ -152,7 +154,7 @@ async def test_a_flood_of_output_is_cut_and_counted(kernel: Kernel) -> None:
 
 
 async def test_a_thread_that_prints_later_is_shown_with_the_next_cell_as_such(
-    kernel: Kernel,
+    kernel: KernelClient,
 ) -> None:
     await kernel.run(
         "import threading, time\n"
@@ -168,7 +170,7 @@ async def test_a_thread_that_prints_later_is_shown_with_the_next_cell_as_such(
     assert [o.get("text") for o in cell.late] == ["from a thread\n"]
 
 
-async def test_messages_that_are_none_and_forged_ones_do_no_harm(kernel: Kernel) -> None:
+async def test_messages_that_are_none_and_forged_ones_do_no_harm(kernel: KernelClient) -> None:
     cell = await kernel.run(
         "import gc, zmq\n"
         "from ipykernel.kernelapp import IPKernelApp\n"
@@ -205,7 +207,7 @@ def break_(number):
 
 @pytest.mark.parametrize("number", [1, 2, 4])
 async def test_a_connection_that_is_broken_on_purpose_does_not_hold_the_host(
-    kernel: Kernel, number: int
+    kernel: KernelClient, number: int
 ) -> None:
     began = time.monotonic()
 
@@ -221,7 +223,7 @@ def resident_mb() -> float:
 
 
 async def test_a_kernel_that_says_too_much_at_once_is_cut_off_before_the_host_holds_it(
-    kernel: Kernel,
+    kernel: KernelClient,
 ) -> None:
     before = resident_mb()
 
@@ -235,7 +237,7 @@ async def test_a_kernel_that_says_too_much_at_once_is_cut_off_before_the_host_ho
     assert resident_mb() - before < 50
 
 
-async def test_a_message_without_parts_does_not_deafen_the_host(kernel: Kernel) -> None:
+async def test_a_message_without_parts_does_not_deafen_the_host(kernel: KernelClient) -> None:
     cell = await kernel.run(
         "get_ipython().kernel.iopub_socket.send_multipart([b'x', b'<IDS|MSG>']); print('hello')",
         timeout_s=10,
@@ -245,7 +247,7 @@ async def test_a_message_without_parts_does_not_deafen_the_host(kernel: Kernel) 
     assert cell.broke is None
 
 
-async def test_code_that_utf8_cannot_write_is_an_error_of_the_cell(kernel: Kernel) -> None:
+async def test_code_that_utf8_cannot_write_is_an_error_of_the_cell(kernel: KernelClient) -> None:
     cell = await kernel.run("print('\ud800')", timeout_s=20)
     after = await kernel.run("print('\\ud800'.encode('utf-8', 'surrogatepass'))", timeout_s=20)
 

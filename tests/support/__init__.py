@@ -1,0 +1,1 @@
+"""Servers, builders and data that several tests share."""
