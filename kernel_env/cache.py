@@ -1,4 +1,4 @@
-"""Where files are kept that can be made again: prepared data, and what image builds need."""
+"""Locate the cache of files that can be made again: prepared data and inputs of image builds."""
 
 import os
 from pathlib import Path
@@ -7,6 +7,6 @@ import platformdirs
 
 
 def folder() -> Path:
-    """The cache folder of this user; the environment variable KERNEL_ENV_CACHE moves it."""
-    moved = os.environ.get("KERNEL_ENV_CACHE")
-    return Path(moved) if moved else platformdirs.user_cache_path("kernel-env")
+    """Return this user's cache folder, or the one that KERNEL_ENV_CACHE names."""
+    configured = os.environ.get("KERNEL_ENV_CACHE")
+    return Path(configured) if configured else platformdirs.user_cache_path("kernel-env")

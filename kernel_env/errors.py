@@ -1,71 +1,84 @@
-"""Every error this package raises, sorted by who must act.
+"""Define every error that this package raises, sorted by who must act.
 
     KernelEnvError
-    ├── ActionError          the agent: this is no action; say it again
-    ├── SubmissionError      the agent: this submission cannot be graded (becomes a value in a Step)
+    ├── ActionError          the agent: the text is not a valid action; send it again
+    ├── SubmissionError      the agent: the submission cannot be graded (a value in a Step)
     ├── EpisodeOver          the agent: the budget is used up
-    ├── UsageError           the operator: a name, an option or a file that does not fit
-    │   └── UnknownName      … no plug-in, task or image of that name
-    ├── DownloadError        the operator: no token, rules not accepted, no network, broken bytes
+    ├── UsageError           the operator: a name, an option or a file is wrong
+    │   └── UnknownName      the operator: no plug-in, task or image has this name
+    ├── DownloadError        the operator: no token, rules not accepted, no network, corrupt data
     ├── TaskError            the task's author: the folder, the metric or the prepare function
-    ├── AgentError           the agent's operator: no key, no connection, nothing but babble
+    ├── AgentError           the agent's operator: no key, no connection, only invalid responses
     ├── SandboxError         the machine: no engine, no image, a full disk
     └── KernelError          the machine: the kernel did not start, or its container is gone
 
-A wrong answer from an agent is a value, never an exception: a syntax error, an
-exception in a cell, a time-out and a refused submission all end up inside a
-`Step`. `SandboxError` and `KernelError` say that the machine failed, so no
-ranking may count them against the agent. Anything outside this tree is a bug
-of ours and stops the run.
+A wrong answer from an agent is a value, never an exception: a syntax error, an exception in a
+cell, a time-out and a rejected submission all end up inside a `Step`. `SandboxError` and
+`KernelError` mean that the machine failed, so no ranking counts them against the agent. Any
+other exception is a bug in this package and stops the run.
 
-A message says what was found, what was wanted, and what to do, in one line.
+A message is one line: what was found, what was expected, and what to do.
 """
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class KernelEnvError(Exception):
-    """The root: everything this package raises on purpose."""
+    """The base class of every error that this package raises on purpose."""
 
 
 class ActionError(KernelEnvError, ValueError):
-    """The agent's words are no action: unknown kind, missing field, wrong type."""
+    """An agent's text that is not a valid action: unknown kind, missing field, wrong type."""
 
 
 class SubmissionError(KernelEnvError, ValueError):
-    """The submission cannot be graded; the message is what the agent will read."""
+    """A submission that cannot be graded; the agent reads the message."""
 
 
 class EpisodeOver(KernelEnvError):
-    """An agent acted after the budget of its episode was used up."""
+    """An action that was sent after the budget of the episode was used up."""
 
 
 class UsageError(KernelEnvError, ValueError):
-    """The operator asked for something that does not fit."""
+    """A wrong request by the operator: a name, an option or a file."""
 
 
 class UnknownName(UsageError, LookupError):
-    """No such plug-in, task, image or info type; the message lists the known ones."""
+    """A name that no plug-in, task, image or info type has.
+
+    The message suggests the most similar known name, if there is one, and lists all of them.
+
+    Args:
+        what: the kind of thing that was looked up, for example `sandbox`.
+        name: the name that was not found.
+        known: the names that exist.
+    """
 
     def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
-        super().__init__(f"no {what} named {name!r}; known: {', '.join(sorted(known)) or 'none'}")
+        names = sorted(known)
+        similar = get_close_matches(name, names, n=1)
+        suggestion = f"did you mean {similar[0]!r}? " if similar else ""
+        super().__init__(
+            f"no {what} named {name!r}; {suggestion}known: {', '.join(names) or 'none'}"
+        )
 
 
 class DownloadError(KernelEnvError):
-    """Data could not be had: who may have it, the network, the disk, or what arrived."""
+    """A failed download: no permission, no network, no disk space, or corrupt data."""
 
 
 class TaskError(KernelEnvError):
-    """The task itself is broken: its folder, its metric or its prepare function."""
+    """A defect of the task: its folder, its metric or its prepare function."""
 
 
 class AgentError(KernelEnvError):
-    """The agent cannot go on for a reason outside the task: no key, only nonsense."""
+    """A failure of the agent outside the task: no key, no connection, only invalid responses."""
 
 
 class SandboxError(KernelEnvError):
-    """The machine cannot give a sandbox, or took it away."""
+    """A machine that cannot start a sandbox, or that lost it."""
 
 
 class KernelError(KernelEnvError):
-    """The kernel did not start, or cannot be reached."""
+    """A kernel that did not start or that cannot be reached."""

@@ -1,4 +1,7 @@
-"""Temporary folders of ours, named so that one left by a killed process can be told."""
+"""Create temporary folders and find the ones that a killed process left behind.
+
+A folder's name contains the process id of its creator.
+"""
 
 import os
 import tempfile
@@ -8,29 +11,35 @@ PREFIX = "kernel-env-"
 
 
 def folder() -> Path:
-    """A new folder that only this user can enter; whoever makes it removes it. Raises `OSError`."""
+    """Create a folder that only this user can enter.
+
+    The caller removes it. Raises `OSError`.
+    """
     return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
 
 
 def abandoned() -> list[Path]:
-    """Folders of ours whose process is no longer running."""
+    """List the folders whose creator is no longer running."""
     found = Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*")
-    return sorted(path for path in found if not running(path.name))
+    return sorted(path for path in found if not creator_is_running(path.name))
 
 
-def of(pid: int) -> list[Path]:
-    """Folders that this process made and did not remove."""
+def folders_of(pid: int) -> list[Path]:
+    """List the folders that this process created and did not remove."""
     return sorted(Path(tempfile.gettempdir()).glob(f"{PREFIX}{pid}-*"))
 
 
-def running(name: str) -> bool:
-    """Whether the process that a folder is named after runs; a name unlike ours is left alone."""
+def creator_is_running(name: str) -> bool:
+    """Return whether the process whose id is in a folder's name is running.
+
+    A name without a process id counts as running, so that such a folder is never removed.
+    """
     pid = name.removeprefix(PREFIX).partition("-")[0]
     return not pid.isdigit() or process_runs(int(pid))
 
 
 def process_runs(pid: int) -> bool:
-    """Whether a process of this number exists on this machine."""
+    """Return whether a process with this id exists on this machine."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""Those who play: `baseline` and `scripted` play a notebook, `openai` asks a model."""
+"""Agents: `baseline` plays the task's solution, `scripted` a file, `openai` asks a chat model."""
 
 from kernel_env.agents.base import Agent, Options
 

@@ -1,4 +1,4 @@
-"""An agent plays an episode until it has done what it wanted or the budget is used up."""
+"""Define the agent protocol and the options of the built-in agents."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,32 +9,42 @@ from kernel_env.episode.episode import Episode
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What an operator may say to an agent. Each agent uses what concerns it."""
+    """Options of an agent. Each agent uses the ones that apply to it and ignores the others."""
 
     script: Path | None = None
-    """For `scripted`: a notebook, a JSON list of actions, or a journal."""
+    """The file that `scripted` plays: a notebook, a JSON list of actions, or a journal."""
     model: str = ""
+    """The model's name at the endpoint; required by `openai`."""
     base_url: str | None = None
-    """Of an OpenAI-compatible endpoint; None for OpenAI's own."""
+    """The URL of an OpenAI-compatible endpoint; None: OPENAI_BASE_URL, else OpenAI's own."""
     temperature: float | None = None
+    """The sampling temperature; None: the endpoint's default."""
     price_in: float | None = None
-    """US dollars for a million prompt tokens; None when it is not known."""
+    """US dollars per million prompt tokens; None: unknown, counted as 0."""
     price_out: float | None = None
-    """US dollars for a million completion tokens."""
+    """US dollars per million completion tokens; None: unknown, counted as 0."""
     context_tokens: int = 32_000
-    """How much of the conversation the model can see, its answer included."""
+    """The model's context in tokens: the conversation and the answer together."""
     answer_tokens: int = 4_000
-    """At most, for one answer."""
+    """The most tokens of one answer."""
     images: bool = False
-    """Whether the model takes pictures."""
+    """Whether the pictures of observations are sent to the model."""
     seed: int = 0
+    """The seed of the episode and of the model's sampling."""
 
 
 class Agent(Protocol):
-    """Whoever plays. Made from `Options`; may raise `AgentError` or `UsageError` there."""
+    """Plays episodes.
+
+    An agent's class takes `Options`; its constructor can raise `AgentError` or `UsageError`.
+    """
 
     model: str
-    """What decides, for the record; empty when no model does."""
+    """The model's name, for the result; empty when the agent uses no model."""
 
     async def play(self, episode: Episode) -> None:
-        """Act until done or until `episode.over`. Raises `AgentError` when it cannot go on."""
+        """Act until the agent is done or `episode.over` names an exhausted budget.
+
+        Raises:
+            AgentError: the agent cannot continue.
+        """

@@ -1,4 +1,4 @@
-"""Plays the task's own solution notebook: what a good human might do."""
+"""Play the task's own solution notebook, as a reference for other agents."""
 
 from kernel_env.agents import script
 from kernel_env.agents.base import Options
@@ -7,16 +7,16 @@ from kernel_env.errors import TaskError
 
 
 class Baseline:
-    """Needs nothing but the task."""
+    """The agent that plays `solution.ipynb` of the task."""
 
     model = "solution.ipynb"
-    """No model decides: a person wrote what it plays."""
+    """The notebook's name, because no model decides."""
 
     def __init__(self, options: Options) -> None:
-        """`options` say nothing that concerns it."""
+        """Ignore the options: none applies to this agent."""
 
     async def play(self, episode: Episode) -> None:
-        """The solution's cells, one step each."""
+        """Execute the cells of the solution, one step each."""
         path = episode.rules.task.solution
         if not path.is_file():
             raise TaskError(f"{path} is missing; the baseline agent plays it")

@@ -1,4 +1,4 @@
-"""Actions written down: read from a notebook, a list or a journal, played one by one."""
+"""Read actions from a notebook, a JSON list or a journal, and play them in an episode."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -16,55 +16,62 @@ from kernel_env.errors import ActionError, UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
-class ControlChannel:
-    """One action with what is said before it."""
+class ScriptedAction:
+    """One action of a script, with the thought that precedes it."""
 
     action: Action
     thought: str = ""
 
 
-async def play(lines: Sequence[ControlChannel], episode: Episode) -> None:
-    """Take the lines as they come until they or the budget end."""
-    for line in lines:
+async def play(actions: Sequence[ScriptedAction], episode: Episode) -> None:
+    """Execute the actions in order until the last one or the end of the budget."""
+    for scripted in actions:
         if episode.over:
             return
-        await episode.act(line.action, thought=line.thought)
+        await episode.act(scripted.action, thought=scripted.thought)
 
 
-def read(path: Path) -> list[ControlChannel]:
-    """The lines of a script file. Raises `UsageError` when it holds none."""
+def read(path: Path) -> list[ScriptedAction]:
+    """Read the actions of a script file.
+
+    Raises:
+        UsageError: the file cannot be read, has another format or contains no actions.
+    """
     match path.suffix:
         case ".ipynb":
-            lines = list(from_notebook(read_notebook(path)))
+            actions = list(from_notebook(read_notebook(path)))
         case ".jsonl":
             steps = read_journal(path).steps
-            lines = [ControlChannel(action=step.action, thought=step.thought) for step in steps]
+            actions = [ScriptedAction(action=step.action, thought=step.thought) for step in steps]
         case ".json":
-            lines = list(from_list(path))
+            actions = list(from_list(path))
         case _:
-            raise UsageError(f"{path} is no script; it must end in .ipynb, .json or .jsonl")
-    if not lines:
-        raise UsageError(f"{path} has no actions to play")
-    return lines
+            raise UsageError(f"{path} is no script; expected a .ipynb, .json or .jsonl file")
+    if not actions:
+        raise UsageError(f"{path} has no actions; add at least one")
+    return actions
 
 
-def from_notebook(notebook: nbformat.NotebookNode) -> Iterator[ControlChannel]:
-    """A trajectory's own actions; of another notebook, its code cells and the words before."""
+def from_notebook(notebook: nbformat.NotebookNode) -> Iterator[ScriptedAction]:
+    """Yield the actions of a trajectory; for another notebook, its code cells.
+
+    The thought of a code cell is the Markdown between it and the previous code cell.
+    """
     if "kernel_env" in notebook.metadata:
         for step in parse_notebook(notebook).steps:
-            yield ControlChannel(action=step.action, thought=step.thought)
+            yield ScriptedAction(action=step.action, thought=step.thought)
         return
-    words: list[str] = []
+    texts: list[str] = []
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            words.append(cell.source)
+            texts.append(cell.source)
         elif cell.cell_type == "code" and cell.source.strip():
-            yield ControlChannel(action=ExecuteCode(code=cell.source), thought="\n\n".join(words))
-            words = []
+            yield ScriptedAction(action=ExecuteCode(code=cell.source), thought="\n\n".join(texts))
+            texts = []
 
 
-def from_list(path: Path) -> Iterator[ControlChannel]:
-    """A JSON list of actions, each of which may have a `thought` beside its own fields."""
+def from_list(path: Path) -> Iterator[ScriptedAction]:
+    """Yield the actions of a JSON list; each action can have a `thought` as an extra field."""
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -76,6 +83,6 @@ def from_list(path: Path) -> Iterator[ControlChannel]:
     for number, entry in enumerate(entries):
         thought = entry.pop("thought", "")
         try:
-            yield ControlChannel(action=json_codec.parse_action(entry), thought=str(thought))
+            yield ScriptedAction(action=json_codec.parse_action(entry), thought=str(thought))
         except ActionError as error:
             raise UsageError(f"{path}, entry {number}: {error}") from error

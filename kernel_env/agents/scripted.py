@@ -1,4 +1,4 @@
-"""Plays any notebook, list of actions or journal."""
+"""Play the actions of a notebook, a list of actions or a journal."""
 
 from kernel_env.agents import script
 from kernel_env.agents.base import Options
@@ -7,15 +7,16 @@ from kernel_env.errors import UsageError
 
 
 class Scripted:
-    """Reads its script when it is made, so that a bad one is noticed before anything starts."""
+    """The agent that plays a script, read at construction so that errors precede the episode."""
 
     model = ""
+    """Empty, because no model decides."""
 
     def __init__(self, options: Options) -> None:
         if options.script is None:
             raise UsageError("the scripted agent needs a script; give one with --script FILE")
-        self.lines = script.read(options.script)
+        self.actions = script.read(options.script)
 
     async def play(self, episode: Episode) -> None:
-        """The script's actions, one step each."""
-        await script.play(self.lines, episode)
+        """Execute the actions of the script, one step each."""
+        await script.play(self.actions, episode)

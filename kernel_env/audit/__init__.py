@@ -1,1 +1,1 @@
-"""Check whether a result can be trusted: the task it was scored on, and the trajectory."""
+"""Check whether the results of a task can be trusted."""

@@ -1,1 +1,1 @@
-"""Make tasks: from a table, from another benchmark, with a leaderboard of reference pipelines."""
+"""Create tasks: from a table, from another benchmark, and with a reference leaderboard."""

@@ -1,4 +1,4 @@
-"""What we are measured against: plain kernels, as any Jupyter program starts and uses them."""
+"""Start and use plain kernels, as other Jupyter programs do: the peers of the measures."""
 
 import json
 import secrets
@@ -21,7 +21,7 @@ from kernel_env.kernel.connection.launch import (
 )
 from kernel_env.sandbox.protocol import Sandbox
 
-PLAIN = """
+PLAIN_KERNEL = """
 import json, sys
 from ipykernel.ipkernel import IPythonKernel
 from guest.kernel_app import App
@@ -31,12 +31,12 @@ app.adopt(given["key"], given["sockets"])
 app.initialize(["--HistoryManager.enabled=False"])
 app.start()
 """
-"""A plain ipykernel that serves on our sockets: ours is the way to it alone, not what it does."""
+"""A program that runs an unmodified ipykernel on inherited sockets."""
 
 
 @contextmanager
 def bare_kernel() -> Iterator[BlockingKernelClient]:
-    """A plain local kernel over ipc, as any Jupyter program would start it."""
+    """Start a kernel without a sandbox, over ipc, with jupyter_client alone."""
     with tempfile.TemporaryDirectory(prefix="kernel-env-") as folder:
         manager = KernelManager(transport="ipc", ip=f"{folder}/s")
         manager.start_kernel()
@@ -50,34 +50,34 @@ def bare_kernel() -> Iterator[BlockingKernelClient]:
             manager.shutdown_kernel(now=True)
 
 
-def bare_run(client: BlockingKernelClient, code: str, *, timeout_s: float) -> list[dict[str, Any]]:
-    """What any client has to do for one cell: send it, and wait for the reply and for idle.
+def run_cell(client: BlockingKernelClient, code: str, *, timeout_s: float) -> list[dict[str, Any]]:
+    """Run a cell with jupyter_client alone and return the content of its iopub messages.
 
-    The outputs, all of them, as a notebook would keep them.
+    This is the least that any client does: send the cell, then wait for idle and for the reply.
     """
-    asked = client.execute(code, store_history=True)
-    said = []
+    request_id = client.execute(code, store_history=True)
+    outputs = []
     while True:
         message = client.get_iopub_msg(timeout=timeout_s)
-        if message["parent_header"].get("msg_id") != asked:
+        if message["parent_header"].get("msg_id") != request_id:
             continue
         if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
             break
-        said.append(message["content"])
-    while client.get_shell_msg(timeout=timeout_s)["parent_header"].get("msg_id") != asked:
+        outputs.append(message["content"])
+    while client.get_shell_msg(timeout=timeout_s)["parent_header"].get("msg_id") != request_id:
         pass
-    return said
+    return outputs
 
 
 @asynccontextmanager
-async def plain_kernel(box: Sandbox) -> AsyncIterator[Launched]:
-    """A plain ipykernel in a box, without caps; a client may connect to it."""
+async def plain_kernel(sandbox: Sandbox) -> AsyncIterator[Launched]:
+    """Start an unmodified ipykernel in a sandbox, without limits of its output."""
     folder, key = temporary.folder(), secrets.token_hex(16)
-    given = {"key": key, "sockets": list(range(3, 3 + len(CHANNELS)))}
+    arguments = {"key": key, "sockets": list(range(3, 3 + len(CHANNELS)))}
     with listening(folder) as descriptors:
-        process = await box.spawn(
-            [box.python, "-P", "-c", PLAIN, json.dumps(given)],
-            env={"PYTHONPATH": str(box.where(PROGRAM).parent), **KERNEL_ENVIRONMENT},
+        process = await sandbox.spawn(
+            [sandbox.python, "-P", "-c", PLAIN_KERNEL, json.dumps(arguments)],
+            env={"PYTHONPATH": str(sandbox.guest_path(PROGRAM).parent), **KERNEL_ENVIRONMENT},
             descriptors=descriptors,
         )
     info = connection_info(folder, key)
@@ -85,4 +85,4 @@ async def plain_kernel(box: Sandbox) -> AsyncIterator[Launched]:
     try:
         yield launched
     finally:
-        launched.forget()
+        launched.release()

@@ -1,7 +1,7 @@
-"""What every measure is made of: series taken in turns with a peer, and the rows they become.
+"""Define benchmark rows: a series of measurements, compared with a peer's series.
 
-The machine's mood changes by the minute, so a figure alone says little. Each is taken
-beside a peer's, one after the other in the same run, and the ratio is what to look at.
+The speed of a machine varies over time. A measurement and its peer therefore alternate within the
+same run, and their ratio is the result.
 """
 
 import os
@@ -14,127 +14,145 @@ from pathlib import Path
 from typing import Any
 
 from kernel_env.kernel.connection.launch import PROGRAM, PROGRAM_FOLDER
+from kernel_env.kernel.source import NewSandboxes
 from kernel_env.sandbox.protocol import DATA, WORKSPACE, Sandbox, Spec
 
 TASK = "adult-income"
+"""The task of the measured episodes."""
 PATHS = {"DATA_PATH": DATA, "OUTPUT_PATH": WORKSPACE / "submission.csv"}
+"""The environment variables with paths that kernels of episodes have."""
 
-WHOLE = {"steps": 1_000_000, "seconds": 1e6, "output_bytes": 1 << 40}
+UNLIMITED = {"steps": 1_000_000, "seconds": 1e6, "output_bytes": 1 << 40}
 """A budget that no measure uses up."""
 
-Tell = Callable[[str, float | None], None]
+Progress = Callable[[str, float | None], None]
+"""Receives what is measured and the share that is done, None when unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """Where measures are taken, and how thoroughly."""
+    """The sandbox and the thoroughness of the measures."""
 
     sandbox: str
+    """The sandbox's name."""
     make: Callable[[Spec], Sandbox]
+    """The sandbox's factory."""
     folder: Path
-    """For the folders of episodes."""
+    """The parent of the episodes' folders."""
     share: float = 1.0
-    """Of the usual number of repeats."""
+    """Share of the usual number of repeats."""
     scale: float = 1.0
-    """Of the usual size of data and outputs."""
-    tell: Tell
-    """How far we are."""
+    """Share of the usual size of data and outputs."""
+    progress: Progress
+    """Receives the progress."""
     skip: Callable[[str], None]
-    """What is not measured here, and why."""
+    """Receives what is not measured, with the reason."""
 
     @property
     def isolated(self) -> bool:
-        """Whether boxes are containers."""
+        """Return whether the sandbox isolates and therefore counts its own memory."""
         return bool(self.make.isolated)  # type: ignore[attr-defined]
 
-    def times(self, usual: int) -> int:
-        """How often to repeat what is usually repeated so often; the first two are the least."""
+    def repeats(self, usual: int) -> int:
+        """Return the share of the usual number of repeats, at least 2."""
         return max(2, round(usual * self.share))
 
-    def box(self) -> Sandbox:
-        """A box like those of an episode."""
+    def make_sandbox(self) -> Sandbox:
+        """Return a sandbox like those of an episode, not started yet."""
         return self.make(Spec(image="tabular", folders={PROGRAM: PROGRAM_FOLDER}))
 
-    def turns(self, what: str, usual: int) -> "range":
-        """Say what is measured; the numbers of its turns."""
-        self.tell(what, None)
-        return range(self.times(usual))
+    @property
+    def kernels(self) -> NewSandboxes:
+        """Return the source of kernels in such sandboxes."""
+        return NewSandboxes(make_sandbox=self.make_sandbox, paths=PATHS)
+
+    def rounds(self, label: str, usual: int) -> "range":
+        """Report the start of a measure and return its rounds."""
+        self.progress(label, None)
+        return range(self.repeats(usual))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Goal:
-    """What a row should be, all of what is not None."""
+    """Upper limits of a row's median; None: no limit."""
 
     at_most: float | None = None
-    """The median, in the row's unit."""
+    """Limit of the median, in the row's unit."""
     above_peer: float | None = None
-    """The median less the peer's."""
+    """Limit of the median minus the peer's median, in the row's unit."""
     of_peer: float | None = None
-    """The ratio."""
+    """Limit of the ratio of the median to the peer's median."""
 
-    def words(self, unit: str) -> str:
-        """For a reader."""
-        said = []
+    def text(self, unit: str) -> str:
+        """Return the limits as text."""
+        limits = []
         if self.at_most is not None:
-            said.append(f"≤ {self.at_most:g} {unit}")
+            limits.append(f"≤ {self.at_most:g} {unit}")
         if self.above_peer is not None:
-            said.append(f"≤ {self.above_peer:g} {unit} more")
+            limits.append(f"≤ {self.above_peer:g} {unit} more")
         if self.of_peer is not None:
-            said.append(f"≤ {times(self.of_peer)}")
-        return ", ".join(said)
+            limits.append(f"≤ {ratio_text(self.of_peer)}")
+        return ", ".join(limits)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One measure and its peer."""
+    """The summary of a series of measurements and of its peer's series."""
 
     measure: str
+    """What is measured."""
     unit: str
+    """The unit of the medians and percentiles."""
     n: int
+    """Number of measurements."""
     median: float
     p99: float | None = None
+    """The 99th percentile; None for a single measurement."""
     peer: str = ""
+    """What it is compared with; empty without a peer."""
     peer_n: int = 0
+    """Number of the peer's measurements."""
     peer_median: float | None = None
     peer_p99: float | None = None
     goal: Goal | None = None
+    """The limits of the median; None without a goal."""
 
     @property
     def ratio(self) -> float | None:
-        """Our median over the peer's."""
+        """Return the median divided by the peer's median; None without a peer."""
         return self.median / self.peer_median if self.peer_median else None
 
     @property
     def met(self) -> bool | None:
-        """Whether the goal is met; None without one."""
+        """Return whether the median is within all limits; None without a limit to compare."""
         if self.goal is None:
             return None
-        most, ratio = [], self.ratio
+        within, ratio = [], self.ratio
         if self.goal.at_most is not None:
-            most.append(self.median <= self.goal.at_most)
+            within.append(self.median <= self.goal.at_most)
         if self.goal.above_peer is not None and self.peer_median is not None:
-            most.append(self.median - self.peer_median <= self.goal.above_peer)
+            within.append(self.median - self.peer_median <= self.goal.above_peer)
         if self.goal.of_peer is not None and ratio is not None:
-            most.append(ratio <= self.goal.of_peer)
-        return all(most) if most else None
+            within.append(ratio <= self.goal.of_peer)
+        return all(within) if within else None
 
     def json(self) -> dict[str, Any]:
-        """As JSON values, with the ratio and whether the goal is met."""
-        goal = self.goal.words(self.unit) if self.goal else None
+        """Return the row as JSON values, with the ratio and whether the goal is met."""
+        goal = self.goal.text(self.unit) if self.goal else None
         return {**asdict(self), "ratio": self.ratio, "goal": goal, "met": self.met}
 
-    def words(self) -> list[str]:
-        """As cells of a table; see `COLUMNS`."""
+    def table_cells(self) -> list[str]:
+        """Return the row as the cells of a table with the columns `COLUMNS`."""
         marks = {True: "met", False: "missed", None: ""}
         return [
             self.measure,
-            figures(self.median, self.p99, self.unit),
+            value_text(self.median, self.p99, self.unit),
             str(self.n),
             self.peer,
-            figures(self.peer_median, self.peer_p99, self.unit),
+            value_text(self.peer_median, self.peer_p99, self.unit),
             str(self.peer_n or ""),
-            "" if self.ratio is None else times(self.ratio),
-            self.goal.words(self.unit) if self.goal else "",
+            "" if self.ratio is None else ratio_text(self.ratio),
+            self.goal.text(self.unit) if self.goal else "",
             marks[self.met],
         ]
 
@@ -142,16 +160,16 @@ class Row:
 COLUMNS = ["measure", "median / p99", "n", "peer", "median / p99", "n", "ratio", "goal", ""]
 
 
-def figures(median: float | None, p99: float | None, unit: str) -> str:
-    """Three digits say all that can be said here."""
-    shown = " / ".join(
+def value_text(median: float | None, p99: float | None, unit: str) -> str:
+    """Return median and p99 as text, rounded to the precision of the measurements."""
+    values = " / ".join(
         f"{round(x, 1):g}" if x < 100 else f"{x:.0f}" for x in (median, p99) if x is not None
     )
-    return f"{shown} {unit}" if shown else ""
+    return f"{values} {unit}" if values else ""
 
 
-def times(ratio: float) -> str:
-    """A ratio as people say it: a multiple or, below one, 1/15."""
+def ratio_text(ratio: float) -> str:
+    """Return a ratio as text: a multiple or, below 1, a unit fraction such as 1/15."""
     return f"1/{1 / ratio:.3g}" if 0 < ratio < 1 else f"{ratio:.3g}×"
 
 
@@ -164,7 +182,16 @@ def row(
     unit: str = "ms",
     goal: Goal | None = None,
 ) -> Row:
-    """Two series, side by side."""
+    """Summarise a series and its peer's series as a row.
+
+    Args:
+        measure: what is measured.
+        mine: the measurements.
+        peer: what they are compared with; empty without a peer.
+        theirs: the peer's measurements.
+        unit: the unit of both series.
+        goal: the limits of the median.
+    """
     return Row(
         measure=measure,
         unit=unit,
@@ -180,35 +207,35 @@ def row(
 
 
 def p99(series: Sequence[float]) -> float:
-    """The value that 99 of 100 do not exceed (nearest rank)."""
+    """Return the 99th percentile by the nearest-rank method."""
     ordered = sorted(series)
     return ordered[max(0, -(-99 * len(ordered) // 100) - 1)]
 
 
-def timed(function: Callable[[], object]) -> float:
-    """Milliseconds of one call."""
+def time_call(function: Callable[[], object]) -> float:
+    """Return the duration of a call in milliseconds."""
     began = time.perf_counter()
     function()
     return 1e3 * (time.perf_counter() - began)
 
 
-async def took(waited_for: Awaitable[object]) -> float:
-    """Milliseconds until it is there."""
+async def time_await(awaitable: Awaitable[object]) -> float:
+    """Return the time until an awaitable is done, in milliseconds."""
     began = time.perf_counter()
-    await waited_for
+    await awaitable
     return 1e3 * (time.perf_counter() - began)
 
 
 def resident_mb() -> float:
-    """Memory of this process now, in MB."""
+    """Return the resident memory of this process in MB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def peak_mb(*, since_now: bool = False) -> float:
-    """The most memory this process had, in MB; with `since_now` the counting starts anew."""
+def peak_mb(*, reset: bool = False) -> float:
+    """Return the peak resident memory of this process in MB; with `reset`, reset the peak first."""
     status = Path("/proc/self/status")
-    if since_now:
+    if reset:
         Path("/proc/self/clear_refs").write_text("5")
     for line in status.read_text().splitlines():
         if line.startswith("VmHWM:"):
@@ -217,7 +244,7 @@ def peak_mb(*, since_now: bool = False) -> float:
 
 
 def available_gb() -> float:
-    """Memory of this machine that programs could still have, in GB; infinite when nobody knows."""
+    """Return the available memory of this machine in GB; infinite when it is unknown."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:

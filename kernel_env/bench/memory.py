@@ -1,20 +1,22 @@
-"""What many kernels weigh in one box, what is shared divided among those who share it (PSS)."""
+"""Measure the memory of many kernels in one sandbox, as proportional set size (PSS)."""
 
 import json
 from contextlib import AsyncExitStack
 
-from kernel_env.bench.measure import PATHS, Bench, Goal, Row, row
+from kernel_env.bench.measure import Bench, Goal, Row, row
 from kernel_env.errors import SandboxError
 from kernel_env.kernel.connection.client import open_kernel
-from kernel_env.kernel.forking.fork_server import PRISTINE, ForkServer
-from kernel_env.kernel.forking.instance import KernelInstance, open_seat
+from kernel_env.kernel.forking.fork_server import PRISTINE
+from kernel_env.kernel.forking.instance import KernelInstance
 from kernel_env.kernel.recoverable import RecoverableKernel
+from kernel_env.kernel.source import pristine_kernel
 from kernel_env.sandbox.protocol import Sandbox
 
 KERNELS = 20
 IMPORTS = "import numpy, pandas, scipy.stats, sklearn.ensemble, sklearn.linear_model, lightgbm"
-"""In a box that imports nothing ahead, what both sides import."""
+"""What the kernels and their peers import in a sandbox whose image lists no libraries."""
 CELL_S = 120.0
+"""Time limit of a cell in seconds."""
 PSS = """
 import json, sys
 kilobytes = 0
@@ -26,90 +28,92 @@ print(json.dumps(kilobytes * 1024))
 
 
 async def kernels(bench: Bench) -> list[Row]:
-    """Kernels of one template, without and with all their standbys, and as many plain ones.
+    """Measure the memory of kernels of one template, with and without standbys.
 
-    Measured once: memory hardly varies.
+    Each is measured once, because memory hardly varies.
     """
-    count = bench.times(KERNELS)
-    bench.tell(f"{count} kernels of one template", None)
-    alone = await of_a_template(bench, count)
-    bench.tell(f"{count} kernels and their standbys", None)
-    backed = await with_standbys(bench, count)
-    bench.tell(f"{count} plain kernels", None)
-    theirs = await plain(bench, count)
+    count = bench.repeats(KERNELS)
+    bench.progress(f"{count} kernels of one template", None)
+    alone = await template_kernels(bench, count)
+    bench.progress(f"{count} kernels and their standbys", None)
+    with_standbys = await kernels_with_standbys(bench, count)
+    bench.progress(f"{count} plain kernels", None)
+    theirs = await plain_kernels(bench, count)
     goal = Goal(of_peer=0.15)
     what, peer = f"{count} kernels of one template", f"{count} plain kernels, the same imported"
     return [
         row(f"{what}: PSS", [alone / 1e6], peer, [theirs / 1e6], unit="MB", goal=goal),
-        row(f"{what}, two standbys of each: PSS", [backed / 1e6], peer, [theirs / 1e6], unit="MB"),
+        row(
+            f"{what}, two standbys of each: PSS",
+            [with_standbys / 1e6],
+            peer,
+            [theirs / 1e6],
+            unit="MB",
+        ),
     ]
 
 
-async def of_a_template(bench: Bench, count: int) -> int:
-    """Bytes of a template and kernels like it, once each has run a cell."""
-    first = await open_seat(bench.box, PATHS)
-    home, seats = first.home, [first]
-    try:
-        if home.plain or home.one_view:
-            bench.skip(f"many kernels of a template: {home.plain or home.one_view}")
-        assert home.template is not None
-        for _ in range(count - 1):
-            seats.append(KernelInstance(home))
-            await seats[-1].serve(await seats[-1].move_in(home.template, PRISTINE))
-        for seat in seats:
-            assert seat.kernel is not None
-            await seat.kernel.run(imports_of(home.box), timeout_s=CELL_S)
-        return await pss(home.box, [home.template.pid, *lives_in(home)])
-    finally:
-        for seat in seats:
-            await seat.close()
+async def template_kernels(bench: Bench, count: int) -> int:
+    """Return the bytes of a template and kernels forked from it, after each ran a cell."""
+    async with pristine_kernel(bench.kernels) as first:
+        server, instances = first.server, [first]
+        reason = server.fork_unavailable_reason or server.overlay_unavailable_reason
+        if reason is not None:
+            bench.skip(f"many kernels of a template: {reason}")
+        assert server.template is not None
+        try:
+            for _ in range(count - 1):
+                instances.append(KernelInstance(server))
+                forked = await instances[-1].fork_into_overlay(server.template, PRISTINE)
+                await instances[-1].serve(forked)
+            for instance in instances:
+                assert instance.kernel is not None
+                await instance.kernel.run(import_cell(server.sandbox), timeout_s=CELL_S)
+            return await pss(server.sandbox, server.all_pids())
+        finally:
+            for instance in instances[1:]:
+                await instance.close()
 
 
-async def with_standbys(bench: Bench, count: int) -> int:
-    """The same, with a standby of each kernel from before its cell and one from after it."""
-    first = RecoverableKernel(lambda: open_seat(bench.box, PATHS))
-    lives = [first]
+async def kernels_with_standbys(bench: Bench, count: int) -> int:
+    """Return the bytes of a template and kernels with two standbys each, after each ran a cell."""
+    first = RecoverableKernel(bench.kernels)
+    kernels = [first]
     try:
         await first.start()
-        home = first.seat.home
-        lives += [(await first.branch()).live for _ in range(count - 1)]
-        for live in lives:
-            await live.run(imports_of(home.box), timeout_s=CELL_S)
-            await live.start()  # its standby is there
-        assert home.template is not None
-        return await pss(home.box, [home.template.pid, *lives_in(home)])
+        server = first.server
+        kernels += [(await first.fork()).kernel for _ in range(count - 1)]
+        for kernel in kernels:
+            await kernel.run(import_cell(server.sandbox), timeout_s=CELL_S)
+            await kernel.start()  # waits for its standby
+        return await pss(server.sandbox, server.all_pids())
     finally:
-        for live in lives:
-            await live.close()
+        for kernel in kernels:
+            await kernel.close()
 
 
-def lives_in(home: ForkServer) -> list[int]:
-    """The numbers of all kernels and standbys of a home."""
-    return [pid for pids in home.living.values() for pid in pids]
+def import_cell(sandbox: Sandbox) -> str:
+    """Return a cell that imports the libraries of the sandbox's image, or `IMPORTS`."""
+    return f"import {', '.join(sandbox.libraries)}" if sandbox.libraries else IMPORTS
 
 
-def imports_of(box: Sandbox) -> str:
-    """A cell that imports what the box's image lists, or what both sides are to import."""
-    return f"import {', '.join(box.libraries)}" if box.libraries else IMPORTS
-
-
-async def plain(bench: Bench, count: int) -> int:
-    """Bytes of kernels that were started one by one."""
+async def plain_kernels(bench: Bench, count: int) -> int:
+    """Return the bytes of kernels that were started individually, after each ran a cell."""
     async with AsyncExitStack() as stack:
-        box = await stack.enter_async_context(bench.box())
-        imports = imports_of(box)
+        sandbox = await stack.enter_async_context(bench.make_sandbox())
+        imports = import_cell(sandbox)
         pids = []
         for _ in range(count):
-            kernel = await stack.enter_async_context(open_kernel(box))
+            kernel = await stack.enter_async_context(open_kernel(sandbox))
             await kernel.run(imports, timeout_s=CELL_S)
             pids.append(kernel.process.pid)
-        return await pss(box, pids)
+        return await pss(sandbox, pids)
 
 
-async def pss(box: Sandbox, pids: list[int]) -> int:
-    """Bytes of memory of these processes, the share of each in what it shares."""
-    argv = [box.python, "-I", "-S", "-c", PSS, *map(str, pids)]
-    done = await box.run(argv, timeout_s=CELL_S)
+async def pss(sandbox: Sandbox, pids: list[int]) -> int:
+    """Return the sum of the PSS of processes in bytes: shared pages count proportionally."""
+    argv = [sandbox.python, "-I", "-S", "-c", PSS, *map(str, pids)]
+    done = await sandbox.run(argv, timeout_s=CELL_S)
     if done.exit_code:
         raise SandboxError(f"memory could not be read: {done.output.decode(errors='replace')}")
     found: int = json.loads(done.output)

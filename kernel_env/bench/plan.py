@@ -1,11 +1,11 @@
-"""Which measures there are, and how they are taken: one after the other, each by itself."""
+"""List the measures and run them one after the other."""
 
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
 from kernel_env.bench.floods import floods
-from kernel_env.bench.measure import Bench, Row, Tell
+from kernel_env.bench.measure import Bench, Progress, Row
 from kernel_env.bench.memory import kernels
 from kernel_env.bench.recovery import branches, recovery
 from kernel_env.bench.starts import resets, starts
@@ -26,7 +26,7 @@ MEASURES: dict[str, Callable[[Bench], Awaitable[list[Row]]]] = {
     "floods": floods,
     "work": work,
 }
-"""By the names that the command line knows them by, in the order in which they are taken."""
+"""The measures by their command-line names, in the order in which they run."""
 
 
 async def measure(
@@ -35,18 +35,21 @@ async def measure(
     sandbox: str,
     share: float,
     scale: float,
-    tell: Tell,
+    progress: Progress,
     skip: Callable[[str], None],
 ) -> AsyncIterator[Row]:
-    """Rows as they come. Raises `UnknownName`, and whatever stops a measure.
+    """Run measures and yield their rows.
 
     Args:
-        names: of measures; all when there are none.
-        sandbox: a sandbox's name, or `auto`.
-        share: of the usual number of repeats.
-        scale: of the usual size of data and outputs.
-        tell: is told what is being done.
-        skip: is told what is not measured, and why.
+        names: names of measures; empty: all.
+        sandbox: the sandbox's name, or `auto`.
+        share: the share of the usual number of repeats.
+        scale: the share of the usual size of data and outputs.
+        progress: receives what is measured and the share that is done, None when unknown.
+        skip: receives what is not measured, with the reason.
+
+    Raises:
+        UnknownName: no measure has one of the names.
     """
     for name in names:
         if name not in MEASURES:
@@ -59,7 +62,7 @@ async def measure(
             folder=Path(folder),
             share=share,
             scale=scale,
-            tell=tell,
+            progress=progress,
             skip=skip,
         )
         for name in names or MEASURES:

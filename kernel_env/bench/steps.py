@@ -1,44 +1,46 @@
-"""What a step costs: beyond a bare client, with a standby behind it, and in a crowd."""
+"""Measure a step: against a bare client, with standbys, and with concurrent agents."""
 
 import asyncio
 import random
 import time
 from contextlib import AsyncExitStack, closing
 
-from kernel_env.bench.baselines import bare_kernel, bare_run
+from kernel_env.bench.baselines import bare_kernel, run_cell
 from kernel_env.bench.measure import (
-    PATHS,
     TASK,
-    WHOLE,
+    UNLIMITED,
     Bench,
     Goal,
     Row,
     resident_mb,
     row,
-    timed,
-    took,
+    time_await,
+    time_call,
 )
 from kernel_env.episode.actions import ExecuteCode
 from kernel_env.episode.episode import Episode, open_episode
 from kernel_env.grading.host import Grader
 from kernel_env.gym.env import make
-from kernel_env.kernel.forking.instance import open_seat
 from kernel_env.kernel.recoverable import RecoverableKernel
+from kernel_env.kernel.source import close_instance
 
 WINDOW = 100
-"""Steps at the beginning and at the end of the long episode that are compared."""
+"""Number of steps at the beginning and at the end of the long episode that are reported."""
 PASS = ExecuteCode(code="pass")
 CELL_S = 60.0
+"""Time limit of a cell in seconds."""
 THINKING_S = 0.2
+"""Pause between steps in seconds, in which the standby is forked."""
 PERIOD_S = 0.25
-"""Of each agent in a crowd: four cells a second."""
+"""Seconds from the start of a step of a concurrent agent to the next one."""
 CROWDS = (1, 4, 16)
+"""Numbers of concurrent agents."""
 
 
 async def long_episode(bench: Bench) -> list[Row]:
-    """`pass` through `env.step` and through a bare client, in turns, first step to last."""
-    steps = max(2 * WINDOW, bench.times(1000))
-    budget = {**WHOLE, "steps": steps + 1}
+    """Measure `pass` by `env.step` over a long episode, alternating with a bare client."""
+    steps = max(2 * WINDOW, bench.repeats(1000))
+    budget = {**UNLIMITED, "steps": steps + 1}
     mine, theirs, memory = [], [], []
     with (
         closing(make(TASK, sandbox=bench.sandbox, out=bench.folder, budget=budget)) as env,
@@ -46,9 +48,9 @@ async def long_episode(bench: Bench) -> list[Row]:
     ):
         env.reset()
         for n in range(1, steps + 1):
-            bench.tell(f"steps of one episode · {n} of {steps}", n / steps)
-            mine.append(timed(lambda: env.step(PASS)))
-            theirs.append(timed(lambda: bare_run(client, "pass", timeout_s=CELL_S)))
+            bench.progress(f"steps of one episode · {n} of {steps}", n / steps)
+            mine.append(time_call(lambda: env.step(PASS)))
+            theirs.append(time_call(lambda: run_cell(client, "pass", timeout_s=CELL_S)))
             if n in (WINDOW, steps):
                 memory.append(resident_mb())
             await asyncio.sleep(0)
@@ -68,68 +70,74 @@ async def long_episode(bench: Bench) -> list[Row]:
 
 
 async def standby(bench: Bench) -> list[Row]:
-    """`pass` while a standby is made after each cell, and in a kernel without one."""
-    live = RecoverableKernel(lambda: open_seat(bench.box, PATHS))
-    alone = await open_seat(bench.box, PATHS)
+    """Measure `pass` in a kernel with a standby after each cell, and in one without."""
+    recoverable = RecoverableKernel(bench.kernels)
+    alone = await bench.kernels.open()
     mine, theirs = [], []
     try:
         assert alone.kernel is not None
-        await live.start()
-        for _ in bench.turns("steps with and without a standby", 100):
-            mine.append(await took(live.run("pass", timeout_s=CELL_S)))
+        await recoverable.start()
+        for _ in bench.rounds("steps with and without a standby", 100):
+            mine.append(await time_await(recoverable.run("pass", timeout_s=CELL_S)))
             await asyncio.sleep(THINKING_S)
-            theirs.append(await took(alone.kernel.run("pass", timeout_s=CELL_S)))
+            theirs.append(await time_await(alone.kernel.run("pass", timeout_s=CELL_S)))
             await asyncio.sleep(THINKING_S)
     finally:
-        await live.close()
-        await alone.close()
+        await recoverable.close()
+        await close_instance(alone, bench.kernels)
     what, peer = (
-        "`pass` of a thinking agent, a standby after each cell",
+        f"`pass` with a standby after each cell, {THINKING_S:g} s pause",
         "the same without standbys",
     )
     return [row(what, mine[1:], peer, theirs[1:], goal=Goal(above_peer=2))]
 
 
 async def crowd(bench: Bench) -> list[Row]:
-    """`pass` of some agents who each run four cells a second, in turns with one alone."""
+    """Measure `pass` of concurrent agents with four cells per second each, against one agent."""
     series: dict[int, list[float]] = {size: [] for size in CROWDS}
     async with AsyncExitStack() as stack:
-        episodes = await many(bench, stack, max(CROWDS))
-        for _ in bench.turns("agents at once", 3):
+        episodes = await open_episodes(bench, stack, max(CROWDS))
+        for _ in bench.rounds("agents at once", 3):
             for size in CROWDS:
-                agents = [agent(each, bench.times(30)) for each in episodes[:size]]
-                for figures in await asyncio.gather(*agents):
-                    series[size] += figures
+                agents = [run_agent(episode, bench.repeats(30)) for episode in episodes[:size]]
+                for durations in await asyncio.gather(*agents):
+                    series[size] += durations
     peer, alone = "one agent", series[CROWDS[0]]
     return [
         row("`pass` of one agent at 4 cells/s", alone),
         *(
-            row(f"`pass` of {n} agents, each so", series[n], peer, alone, goal=Goal(of_peer=2))
+            row(
+                f"`pass` of {n} agents at 4 cells/s each",
+                series[n],
+                peer,
+                alone,
+                goal=Goal(of_peer=2),
+            )
             for n in CROWDS[1:]
         ),
     ]
 
 
-async def many(bench: Bench, stack: AsyncExitStack, count: int) -> list[Episode]:
-    """Episodes that are ready, started two at a time."""
+async def open_episodes(bench: Bench, stack: AsyncExitStack, count: int) -> list[Episode]:
+    """Open episodes, two at a time."""
     grader = await stack.enter_async_context(Grader())
     starting = asyncio.Semaphore(2)
 
-    async def one() -> Episode:
+    async def open_one() -> Episode:
         async with starting:
             opening = open_episode(
-                TASK, sandbox=bench.sandbox, out=bench.folder, budget=WHOLE, grader=grader
+                TASK, sandbox=bench.sandbox, out=bench.folder, budget=UNLIMITED, grader=grader
             )
             return await stack.enter_async_context(opening)
 
-    return await asyncio.gather(*(one() for _ in range(count)))
+    return await asyncio.gather(*(open_one() for _ in range(count)))
 
 
-async def agent(episode: Episode, cells: int) -> list[float]:
-    """Milliseconds of an agent's steps, begun at a random moment of the period."""
+async def run_agent(episode: Episode, cells: int) -> list[float]:
+    """Run an agent that starts at a random time of the period; return its steps' milliseconds."""
     begin = time.perf_counter() + random.uniform(0, PERIOD_S)  # noqa: S311 - no secret
-    figures = []
+    durations = []
     for number in range(cells):
         await asyncio.sleep(begin + number * PERIOD_S - time.perf_counter())
-        figures.append(await took(episode.act(PASS)))
-    return figures
+        durations.append(await time_await(episode.act(PASS)))
+    return durations

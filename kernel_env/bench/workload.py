@@ -1,26 +1,26 @@
-"""Real work: an episode of dependent cells, and what frameworks without a kernel do for it."""
+"""Measure an episode of dependent cells, against scripts that rerun all earlier cells."""
 
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from kernel_env.bench.measure import PATHS, Bench, Goal, Row, row
+from kernel_env.bench.measure import Bench, Goal, Row, row
 from kernel_env.errors import KernelError
-from kernel_env.kernel.forking.instance import open_seat
 from kernel_env.kernel.recoverable import RecoverableKernel
 from kernel_env.sandbox.protocol import Sandbox
 
 ROWS = 500_000
-"""Of the table: about 50 MB of CSV."""
+"""Rows of the table: about 50 MB of CSV."""
 CELL_S = 600.0
+"""Time limit of a cell in seconds."""
 CPU = (
     ("/sys/fs/cgroup/cpu.stat", 1e-6),
     ("/sys/fs/cgroup/cpuacct/cpuacct.usage", 1e-9),
     ("/sys/fs/cgroup/cpu,cpuacct/cpuacct.usage", 1e-9),
 )
-"""Where a container's processor time stands, and its unit in seconds."""
-MAKE = """
+"""Files of cgroup v2 and v1 with the container's processor time, and their unit in seconds."""
+MAKE_TABLE = """
 import numpy as np, pandas as pd
 draw = np.random.default_rng(0)
 table = pd.DataFrame(draw.normal(size=({rows}, 12)).round(6), columns=list("abcdefghijkl"))
@@ -49,15 +49,18 @@ predictions.to_csv('predictions.csv', index=False)""",
 
 
 async def work(bench: Bench) -> list[Row]:
-    """Twelve cells in a live kernel; and twelve processes that each run the cells before again."""
-    if not bench.box().libraries:
-        bench.skip(f"an episode of work: a {bench.sandbox} box need not have the libraries")
+    """Measure twelve cells in one kernel, against twelve processes that rerun earlier cells."""
+    if not bench.make_sandbox().libraries:
+        bench.skip(f"an episode of work: a {bench.sandbox} sandbox lists no libraries")
         return []
     mine, theirs = [], []
-    for _ in bench.turns(f"an episode of {len(CELLS)} cells", 2):
-        mine.append(await in_a_kernel(bench))
-        theirs.append(await by_scripts(bench))
-    what, peer = f"{len(CELLS)} dependent cells on 50 MB", "a process a step, earlier cells again"
+    for _ in bench.rounds(f"an episode of {len(CELLS)} cells", 2):
+        mine.append(await work_in_kernel(bench))
+        theirs.append(await work_in_scripts(bench))
+    what, peer = (
+        f"{len(CELLS)} dependent cells on 50 MB",
+        "one process per step, which reruns earlier cells",
+    )
     goal = Goal(of_peer=1 / 5)
     walls, cpus = ([s.seconds for s in mine], [s.processor_s for s in mine])
     their_walls, their_cpus = ([s.seconds for s in theirs], [s.processor_s for s in theirs])
@@ -68,59 +71,62 @@ async def work(bench: Bench) -> list[Row]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spent:
-    """What an episode of work cost."""
+class WorkCost:
+    """The cost of an episode of work."""
 
     seconds: float
+    """Wall-clock time."""
     processor_s: float
-    """0 where nobody counts it."""
+    """Processor time; 0 in a sandbox that does not count it."""
 
 
-async def in_a_kernel(bench: Bench) -> Spent:
-    """Cell by cell, a standby and a snapshot after each."""
-    live = RecoverableKernel(lambda: open_seat(bench.box, PATHS))
+async def work_in_kernel(bench: Bench) -> WorkCost:
+    """Run the cells in one kernel, with a standby and a snapshot after each."""
+    recoverable = RecoverableKernel(bench.kernels)
     try:
-        await live.start()
-        await make_table(bench, live.box)
-        began, before = time.perf_counter(), await processor_s(live.box)
+        await recoverable.start()
+        await make_table(bench, recoverable.sandbox)
+        began, before = time.perf_counter(), await processor_s(recoverable.sandbox)
         for code in CELLS:
-            cell = await live.run(code, timeout_s=CELL_S)
+            cell = await recoverable.run(code, timeout_s=CELL_S)
             if cell.error or cell.state_lost:
                 raise KernelError(f"a cell of the benchmark failed: {cell.error or cell.broke}")
-        await live.start()  # the last standby is there, and paid for
+        await recoverable.start()  # waits for the last standby, so that its cost is included
         seconds = time.perf_counter() - began
-        return Spent(seconds=seconds, processor_s=await processor_s(live.box) - before)
+        return WorkCost(
+            seconds=seconds, processor_s=await processor_s(recoverable.sandbox) - before
+        )
     finally:
-        await live.close()
+        await recoverable.close()
 
 
-async def by_scripts(bench: Bench) -> Spent:
-    """Step by step, each in a process of its own."""
-    async with bench.box() as box:
-        await make_table(bench, box)
-        began, before = time.perf_counter(), await processor_s(box)
+async def work_in_scripts(bench: Bench) -> WorkCost:
+    """Run each step as a separate process that reruns all earlier cells."""
+    async with bench.make_sandbox() as sandbox:
+        await make_table(bench, sandbox)
+        began, before = time.perf_counter(), await processor_s(sandbox)
         for number in range(1, len(CELLS) + 1):
-            await script(box, "\n".join(CELLS[:number]))
+            await run_script(sandbox, "\n".join(CELLS[:number]))
         seconds = time.perf_counter() - began
-        return Spent(seconds=seconds, processor_s=await processor_s(box) - before)
+        return WorkCost(seconds=seconds, processor_s=await processor_s(sandbox) - before)
 
 
-async def make_table(bench: Bench, box: Sandbox) -> None:
-    """The file that the work begins with; not measured."""
-    await script(box, MAKE.format(rows=int(ROWS * bench.scale)))
+async def make_table(bench: Bench, sandbox: Sandbox) -> None:
+    """Create the input file of the work, which is not measured."""
+    await run_script(sandbox, MAKE_TABLE.format(rows=int(ROWS * bench.scale)))
 
 
-async def script(box: Sandbox, code: str) -> None:
-    """A process of its own."""
-    done = await box.run([box.python, "-c", code], timeout_s=CELL_S)
+async def run_script(sandbox: Sandbox, code: str) -> None:
+    """Run code as a separate process."""
+    done = await sandbox.run([sandbox.python, "-c", code], timeout_s=CELL_S)
     if done.exit_code:
         raise KernelError(f"a script of the benchmark failed: {done.output[-500:]!r}")
 
 
-async def processor_s(box: Sandbox) -> float:
-    """Processor time of all that ran in a box so far; 0 where nobody counts it."""
+async def processor_s(sandbox: Sandbox) -> float:
+    """Return the processor time of a sandbox in seconds; 0 when it is not counted."""
     for path, unit in CPU:
         with suppress(OSError):
-            text = (await box.read(PurePosixPath(path), limit_bytes=1 << 16)).decode()
+            text = (await sandbox.read(PurePosixPath(path), limit_bytes=1 << 16)).decode()
             return int(text.split()[1 if text.startswith("usage_usec") else 0]) * unit
     return 0.0

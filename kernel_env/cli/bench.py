@@ -46,7 +46,7 @@ def bench(
                 sandbox=sandbox,
                 share=QUICK if quick else 1.0,
                 scale=scale,
-                tell=tell,
+                progress=tell,
                 skip=lambda why: note(f"not measured: {why}"),
             ):
                 rows.append(row)
@@ -56,4 +56,4 @@ def bench(
 
     rows = asyncio.run(measured())
     if not json:
-        table(benchmark.COLUMNS, [row.words() for row in rows])
+        table(benchmark.COLUMNS, [row.table_cells() for row in rows])

@@ -34,7 +34,7 @@ def check(
     if bool(names) == everything:
         raise UsageError("say which tasks are to be checked, or --all (not both)")
     if everything:
-        folders = [folder for _, folder in sorted(catalog.found().items())]
+        folders = [folder for _, folder in sorted(catalog.task_folders().items())]
     else:
         folders = [catalog.folder_of(name) for name in names]
     build(folders, sandbox)

@@ -111,9 +111,9 @@ def kernels() -> Finding:
 
     async def missing() -> str:
         spec = Spec(image="base", folders={PROGRAM: PROGRAM_FOLDER})
-        home = await ForkServer.open(lambda: make(spec), {})
-        await home.leave(None)
-        return home.missing
+        server = await ForkServer.open(lambda: make(spec), {})
+        await server.close()
+        return server.limitations
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # this is the place where it is all said
@@ -147,7 +147,7 @@ def surroundings() -> Iterator[Finding]:
         found=f"{free:.0f} GB free at {place}",
         todo="" if free > 2 else "make room: images and data need about 2 GB",
     )
-    yield Finding(what="tasks", ok=True, found=f"{len(catalog.found())} found")
+    yield Finding(what="tasks", ok=True, found=f"{len(catalog.task_folders())} found")
     key = bool(os.environ.get("OPENAI_API_KEY"))
     yield Finding(
         what="key",

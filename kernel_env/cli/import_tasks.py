@@ -9,7 +9,7 @@ import typer
 from kernel_env.cli.console import answer_json, fail, note, table
 
 if TYPE_CHECKING:
-    from kernel_env.authoring.importers.task_folder import Left
+    from kernel_env.authoring.importers.task_folder import SkippedTask
 
 NOTHING: list[str] = []
 SHOWN = 5
@@ -38,23 +38,23 @@ def import_tasks(
     )
     from kernel_env.errors import TaskError, UnknownName
     from kernel_env.tasks import catalog
-    from kernel_env.tasks.prepare import howto, missing, readiness
+    from kernel_env.tasks.prepare import instructions, missing, readiness
 
     sources = {it.BENCHMARK: it for it in (mle_dojo, mle_bench, dsbench, mlagentbench)}
     if benchmark not in sources:
         raise UnknownName("benchmark", benchmark, sources)
-    where = (into or catalog.imported()).expanduser().absolute()
+    where = (into or catalog.imported_folder()).expanduser().absolute()
     place = data.expanduser().resolve() if data else None
-    left: list[Left] = []
+    left: list[SkippedTask] = []
     rows = []
     for found in sources[benchmark].find(path.expanduser().resolve(), place, names):
-        if isinstance(found, task_folder.Left):
+        if isinstance(found, task_folder.SkippedTask):
             left.append(found)
             continue
         try:
             task = task_folder.write(where, found)
         except TaskError as error:
-            left.append(task_folder.Left(id=found.id, why=str(error)))
+            left.append(task_folder.SkippedTask(id=found.id, reason=str(error)))
             continue
         board = task.leaderboard
         rows.append(
@@ -66,7 +66,7 @@ def import_tasks(
                 "public_entries": len(board.public),
                 "private_entries": len(board.private),
                 "readiness": readiness(task),
-                "todo": howto(task) if missing(task) else "",
+                "todo": instructions(task) if missing(task) else "",
                 "folder": str(task.folder),
             }
         )
@@ -92,11 +92,11 @@ def import_tasks(
         note(f"to have them found by name: export KERNEL_ENV_TASKS={where}")
 
 
-def tell(left: "list[Left]") -> None:
+def tell(left: "list[SkippedTask]") -> None:
     """What was left out, reason by reason."""
     reasons = defaultdict(list)
     for each in left:
-        reasons[each.why].append(each.id)
-    for why, ids in reasons.items():
+        reasons[each.reason].append(each.id)
+    for reason, ids in reasons.items():
         more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
-        note(f"left out: {', '.join(ids[:SHOWN])}{more}: {why}")
+        note(f"left out: {', '.join(ids[:SHOWN])}{more}: {reason}")

@@ -41,21 +41,21 @@ def new(
     if chosen.positive is not None:
         note(f"target: 1 is {chosen.positive!r}")
     note(f"metric: {chosen.metric.name} ({chosen.why_metric})")
-    note(f"split: {chosen.split.how}{by} ({chosen.split.why})")
+    note(f"split: {chosen.split.method}{by} ({chosen.split.why})")
     if chosen.left_out:
         note(f"{chosen.left_out:,} rows without {target!r} are left out")
     if population:
         note("running the population (some minutes)")
     try:
         made = asyncio.run(
-            from_table.make(chosen, cells, into, sandbox=sandbox, with_population=population)
+            from_table.make(chosen, cells, into, sandbox=sandbox, with_pipelines=population)
         )
     except KeyboardInterrupt:
         fail("interrupted; nothing was made", code=130)
     board = f"leaderboard.csv has {made.entries} entries"
-    if made.without_pool:
+    if made.why_no_pipelines:
         board = "leaderboard.csv has the constant answer alone"
-        note(f"the population did not run: {made.without_pool}")
+        note(f"the population did not run: {made.why_no_pipelines}")
         note(f"once it can: kernel-env tasks population {made.folder} --write")
     if json:
         answer_json(
@@ -64,13 +64,13 @@ def new(
                 "folder": str(made.folder),
                 "kind": chosen.kind,
                 "metric": chosen.metric.name,
-                "split": chosen.split.how,
+                "split": chosen.split.method,
                 "split_column": chosen.split.column or None,
                 "positive": chosen.positive,
                 "rows": chosen.rows,
                 "left_out": chosen.left_out,
                 "entries": made.entries,
-                "without_population": made.without_pool or None,
+                "without_population": made.why_no_pipelines or None,
             }
         )
         return

@@ -24,7 +24,7 @@ def list_(json: Json = False) -> None:
     from kernel_env.tasks.prepare import readiness
 
     rows = []
-    for name, folder in sorted(catalog.found().items()):
+    for name, folder in sorted(catalog.task_folders().items()):
         try:
             task = spec.load(folder)
         except TaskError as error:
@@ -73,7 +73,7 @@ def population(
 
     for task in [catalog.find(name) for name in names]:
         note(f"{task.id}: running the population (some minutes)")
-        entries = asyncio.run(pool.population(task, sandbox))
+        entries = asyncio.run(pool.run_reference_pipelines(task, sandbox))
         if write:
             note(f"{task.id}: wrote {pool.write(task, entries)}")
         if json:
@@ -115,10 +115,10 @@ def show(name: Annotated[str, typer.Argument(metavar="TASK")], json: Json = Fals
     """A task's description and facts."""
     from kernel_env.tasks import catalog
     from kernel_env.tasks.info import metadata
-    from kernel_env.tasks.prepare import howto, missing, readiness
+    from kernel_env.tasks.prepare import instructions, missing, readiness
 
     task = catalog.find(name)
-    ready = f"needs {what}; {howto(task)}" if (what := missing(task)) else readiness(task)
+    ready = f"needs {what}; {instructions(task)}" if (what := missing(task)) else readiness(task)
     if json:
         told = {**metadata(task, {}), "readiness": ready, "folder": str(task.folder)}
         answer_json({**told, "description": task.description})

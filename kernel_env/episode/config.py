@@ -1,10 +1,9 @@
 """Everything that is decided before an episode begins, checked before anything is started."""
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,8 +13,8 @@ from kernel_env.episode.trajectory import Fork, Header
 from kernel_env.errors import UsageError
 from kernel_env.grading import reward
 from kernel_env.kernel.connection.launch import PROGRAM, PROGRAM_FOLDER
-from kernel_env.kernel.forking.instance import KernelInstance, open_seat
-from kernel_env.kernel.warm_pool import Pool
+from kernel_env.kernel.source import KernelSource, NewSandboxes
+from kernel_env.kernel.warm_pool import Kind, Pool
 from kernel_env.sandbox.protocol import DATA, Spec
 from kernel_env.sandbox.selection import choose
 from kernel_env.tasks import Task, catalog
@@ -33,7 +32,7 @@ class EpisodeConfig:
     reward_title: str
     """What the reward is, for a reader."""
     feedback: Feedback
-    open_seat: Callable[[], Awaitable[KernelInstance]]
+    kernels: KernelSource
     """A pristine kernel in a box of its own: a new one, or one that waited."""
     header: Header
     folder: Path
@@ -77,10 +76,10 @@ def resolve_config(
         branching=branching,
     )
     paths = {"DATA_PATH": DATA, "OUTPUT_PATH": found.submission_path}
-    opening = partial(open_seat, lambda: make(spec), paths)
+    kernels: KernelSource = NewSandboxes(make_sandbox=lambda: make(spec), paths=paths)
     if pool is not None:
         kind = f"{name} {spec} {paths}"
-        opening = partial(pool.take, kind, opening, memory_gb=spec.memory_gb)
+        kernels = pool.source(Kind(name=kind, source=kernels, memory_gb=spec.memory_gb))
     episode = new_name(started)
     header = Header(
         episode=episode,
@@ -110,7 +109,7 @@ def resolve_config(
         reward=rewards,
         reward_title=reward.title(rewards),
         feedback=feedback,
-        open_seat=opening,
+        kernels=kernels,
         header=header,
         folder=new_folder(out.absolute() / found.id, episode),
     )

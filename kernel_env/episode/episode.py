@@ -59,6 +59,7 @@ from kernel_env.errors import (
 )
 from kernel_env.grading import reward
 from kernel_env.grading.host import Grader
+from kernel_env.kernel.forking.checkpoints import CheckpointLimits
 from kernel_env.kernel.forking.fork_server import LimitedKernelWarning
 from kernel_env.kernel.forking.trial import NOTE
 from kernel_env.kernel.recoverable import RecoverableKernel
@@ -89,7 +90,8 @@ class Episode:
         self._family = family.join()
         limits = rules.budget
         self._live = live or RecoverableKernel(
-            rules.open_seat, checkpoints=limits.checkpoints, checkpoint_gb=limits.checkpoint_gb
+            rules.kernels,
+            CheckpointLimits(count=limits.checkpoints, memory_gb=limits.checkpoint_gb),
         )
         self._missing = ""
         self._submissions = Submissions(rules, family.grader)
@@ -202,8 +204,8 @@ class Episode:
                     cell=cell, submission=await self._submissions.look(self._live, step)
                 )
             case ValidateCode(code=code):
-                cell = await self._live.try_out(code, timeout_s=self._cell_seconds)
-                return CodeValidated(cell=cell, note=NOTE if self._live.seat.home.plain else "")
+                cell = await self._live.run_trial(code, timeout_s=self._cell_seconds)
+                return CodeValidated(cell=cell, note="" if self._live.forkable else NOTE)
             case RequestInfo(info_type=what):
                 return InfoShown(text=self.info(what))
             case GetHistory(last=last):
@@ -215,7 +217,7 @@ class Episode:
 
     def info(self, what: InfoType) -> str:
         """What `request_info` would tell, without taking a step."""
-        rules, where = self.rules, self._live.box.where
+        rules, where = self.rules, self._live.sandbox.guest_path
         output = where(rules.task.submission_path)
         public = rules.prepared.public
         return about(rules.task, public, where(DATA), output, what, asdict(rules.budget))
@@ -280,7 +282,7 @@ class Episode:
             return children
 
     async def _branch(self, step: int, seed: int | None) -> "Episode":
-        branch = await self._live.branch(step=step, seed=seed)
+        branch = await self._live.fork(step=step, seed=seed)
         try:
             header = self.rules.header
             fork = Fork(
@@ -293,10 +295,10 @@ class Episode:
             )
             rules = branched(self.rules, fork)
             journal = Journal(rules.folder / JOURNAL, rules.header, begin=self.steps.lines(step))
-            child = Episode(rules, journal, self._family, branch.live)
+            child = Episode(rules, journal, self._family, branch.kernel)
             await child._go_on(self._submissions)
         except BaseException:
-            await branch.live.close()
+            await branch.kernel.close()
             raise
         return child
 
@@ -305,7 +307,7 @@ class Episode:
         for step in self.steps:
             self.progress, self.latest = self.progress.after(step), step
         self._began -= self.progress.spent.seconds
-        self._missing = self._live.seat.home.missing
+        self._missing = self._live.limitations
         await self._submissions.go_on(parents, len(self.steps), self._live)
 
     # ── beginning and end ─────────────────────────────────────────────────────────────────
@@ -319,7 +321,7 @@ class Episode:
             raise
         if self.latest is None:
             self._began = time.monotonic()
-        self._missing = self._live.seat.home.missing
+        self._missing = self._live.limitations
         if self._missing:
             words = f"on this machine, {self._missing}"
             warnings.warn(words, LimitedKernelWarning, stacklevel=3)

@@ -52,13 +52,13 @@ class Submissions:
             if found == self._found:
                 return None
             self._found = found
-            if found is None or found.what != "file":
+            if found is None or found.file_type != "file":
                 self._sha256 = ""
             if found is None:
                 return None
-            if found.what != "file":
+            if found.file_type != "file":
                 return Rejected(
-                    reason=f"{path.name} is a {found.what}; write a regular CSV file there"
+                    reason=f"{path.name} is a {found.file_type}; write a regular CSV file there"
                 )
             data = await live.read(path, limit_bytes=int(limit * MB))
         except SandboxError:
@@ -126,7 +126,7 @@ class Submissions:
     @property
     def _shows_both(self) -> bool:
         """Answers without a split have but one score, and hiding its second board hides nothing."""
-        return self._rules.feedback == "both" or self._rules.task.scoring.form.is_free
+        return self._rules.feedback == "both" or self._rules.task.scoring.schema.is_free_form
 
     def _file(self, step: int) -> Path:
         return kept(self._rules.folder, step)

@@ -1,1 +1,1 @@
-"""From a submission's bytes to a grade: read, check, score, place. No sandbox here."""
+"""Read, check and score submissions, and place them on a leaderboard; needs no sandbox."""

@@ -1,26 +1,29 @@
-"""What a submission is worth: a score on each split of the answers, and its place on a board."""
+"""Define the grade of a submission: its score on each split and its place on a leaderboard."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a score stands among the entries of a leaderboard."""
+    """The place of a score among the entries of a leaderboard."""
 
     position: float
-    """Share of the entries that the score strictly beats, 0 … 1. A tie beats nobody."""
+    """Share of the entries that the score strictly beats, from 0 to 1. A tie beats no entry."""
     rank: int
     """1 + the number of entries that are strictly better."""
     entries: int
+    """The number of entries on the leaderboard."""
     normalised: float | None = None
-    """(score - worst) / (best - worst) of the board, 1.0 equals the best entry; may exceed it."""
+    """(score - worst) / (best - worst) over the leaderboard. The best entry has 1.0 and a better
+    score has more. None if all entries are equal."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Grade:
-    """The grade of one submission. The private half is None until it may be known."""
+    """The grade of one submission. The private fields are None until they may be revealed."""
 
     public_score: float
+    """In the metric's units."""
     public: Place | None = None
     """None for a task without a leaderboard."""
     private_score: float | None = None

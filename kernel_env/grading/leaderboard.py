@@ -1,10 +1,9 @@
-"""A leaderboard: other entries' scores on both splits, and the place of a new score among them.
+"""Read a leaderboard and compute the place of a new score on it.
 
-`leaderboard.csv` has the columns `entry,kind,public_score,private_score,seed,runtime_s`;
-one of an entry's two scores may be empty, so that the two boards may differ in length.
-Its `kind` says who the others are, and so what a place may be called: `reference`
-(a fixed population of pipelines), `human` (a competition's teams) or `published`
-(numbers from a paper on the same split).
+`leaderboard.csv` has the columns `entry,kind,public_score,private_score,seed,runtime_s`. One of
+an entry's two scores can be empty, so the public and the private board can differ in length.
+`kind` is the origin of the entries: `reference` (a fixed set of reference pipelines), `human`
+(the teams of a competition) or `published` (results of a paper on the same split).
 """
 
 import csv
@@ -18,7 +17,8 @@ from kernel_env.errors import TaskError
 from kernel_env.grading.grade import Place
 
 DECIMALS = 6
-"""Ours are kept at this precision, so scores are compared at it: a tie stays a tie."""
+"""The precision of the scores on a reference leaderboard. A new score is rounded to it before the
+comparison; otherwise the same pipeline would not tie with its own entry."""
 
 Split = Literal["Public", "Private"]
 BoardKind = Literal["reference", "human", "published"]
@@ -26,14 +26,17 @@ BoardKind = Literal["reference", "human", "published"]
 
 @dataclass(frozen=True, kw_only=True)
 class Leaderboard:
-    """The scores that a submission is compared with. The order of rows has no meaning."""
+    """The scores that a submission is compared with. Their order has no meaning."""
 
     kind: BoardKind
+    """The origin of the entries."""
     public: tuple[float, ...]
+    """Scores on the public split, in the metric's units."""
     private: tuple[float, ...]
+    """Scores on the private split; can have another length than `public`."""
 
     def place(self, score: float, split: Split, *, higher_is_better: bool) -> Place | None:
-        """Where a score stands among those of a split; None where nobody stands."""
+        """Compute the place of a score on a split's board; None if the board is empty."""
         entries = self.public if split == "Public" else self.private
         decimals = DECIMALS if self.kind == "reference" else None
         if not entries:
@@ -42,7 +45,11 @@ class Leaderboard:
 
 
 def load(path: Path) -> Leaderboard:
-    """Read `leaderboard.csv`. Raises `TaskError` naming the file, the row and the field."""
+    """Read `leaderboard.csv`.
+
+    Raises:
+        TaskError: the file is wrong; the message names the file, the row and the field.
+    """
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
@@ -54,26 +61,29 @@ def load(path: Path) -> Leaderboard:
     if len(kinds) != 1 or not kinds <= set(get_args(BoardKind)):
         raise TaskError(
             f"{path}: the field kind is {sorted(map(str, kinds))};"
-            f" all rows want the same one of {', '.join(get_args(BoardKind))}"
+            f" all rows must have the same one of {', '.join(get_args(BoardKind))}"
         )
     for line, row in enumerate(rows, 2):
         if row.get("public_score") == row.get("private_score") == "":
-            raise TaskError(f"{path}, line {line}: an entry has a public_score or a private_score")
+            raise TaskError(
+                f"{path}, line {line}: both scores are empty;"
+                " an entry needs a public_score or a private_score"
+            )
     return Leaderboard(
         kind=cast("BoardKind", rows[0]["kind"]),
-        public=column(path, rows, "public_score"),
-        private=column(path, rows, "private_score"),
+        public=read_scores(path, rows, "public_score"),
+        private=read_scores(path, rows, "private_score"),
     )
 
 
-def column(path: Path, rows: Sequence[dict[str, str]], field: str) -> tuple[float, ...]:
-    """The scores of a split, of those entries that have one."""
+def read_scores(path: Path, rows: Sequence[dict[str, str]], field: str) -> tuple[float, ...]:
+    """Read a split's scores; an entry with an empty field is skipped."""
     lines = enumerate(rows, 2)
-    return tuple(number(path, line, row, field) for line, row in lines if row.get(field) != "")
+    return tuple(read_score(path, line, row, field) for line, row in lines if row.get(field) != "")
 
 
-def number(path: Path, line: int, row: dict[str, str], field: str) -> float:
-    """A finite score out of a row."""
+def read_score(path: Path, line: int, row: dict[str, str], field: str) -> float:
+    """Read a finite score from a row."""
     try:
         value = float(row[field])
     except (KeyError, TypeError, ValueError):
@@ -91,9 +101,16 @@ def place(
     higher_is_better: bool,
     decimals: int | None = DECIMALS,
 ) -> Place:
-    """Where a score stands, compared at so many decimals, or exactly where that is None.
+    """Compute the place of a score among the entries of a leaderboard.
 
-    Raises `ValueError` for NaN and for an empty board.
+    Args:
+        score: the new score, in the metric's units.
+        entries: the scores on the leaderboard, in any order.
+        higher_is_better: the metric's direction.
+        decimals: the precision of the comparison; None: exact.
+
+    Raises:
+        ValueError: the score is not finite, or the leaderboard is empty.
 
     >>> place(0.9, [0.5, 0.8, 0.9, 0.95], higher_is_better=True)
     Place(position=0.5, rank=2, entries=4, normalised=0.8888888888888888)
@@ -101,28 +118,35 @@ def place(
     if not math.isfinite(score):
         raise ValueError(f"a score of {score} has no place")
     if not entries:
-        raise ValueError("a board without entries has no places")
+        raise ValueError("a leaderboard without entries has no places")
     sign = 1 if higher_is_better else -1
-    seen = (value if decimals is None else round(value, decimals) for value in (score, *entries))
-    mine, *others = (sign * value for value in seen)
-    top, bottom = max(others), min(others)
+    rounded = (value if decimals is None else round(value, decimals) for value in (score, *entries))
+    own, *others = (sign * value for value in rounded)
+    best, worst = max(others), min(others)
     return Place(
-        position=sum(other < mine for other in others) / len(others),
-        rank=1 + sum(other > mine for other in others),
+        position=sum(other < own for other in others) / len(others),
+        rank=1 + sum(other > own for other in others),
         entries=len(others),
-        normalised=(mine - bottom) / (top - bottom) if top > bottom else None,
+        normalised=(own - worst) / (best - worst) if best > worst else None,
     )
 
 
 def human_rank(*places: Place | None) -> float | None:
-    """MLE-Dojo's HumanRank: the share of a board that a score equals or beats, over the boards.
+    """Compute MLE-Dojo's HumanRank, from 0 to 1: the mean of the two boards' shares.
 
-    MLE-Dojo takes (entries - position + 1) / entries, with position the first row, best first,
-    that the score equals or beats, and entries + 1 where there is none: a tie counts for the
-    score. It is the mean over those of the two boards that exist; None where there is neither.
+    A board's share is the share of its entries that the score equals or beats. MLE-Dojo computes
+    it as (entries - position + 1) / entries. `position` is the first row, best first, that the
+    score equals or beats, and entries + 1 if there is none. Unlike `Place.position`, a tie counts
+    in the score's favour.
+
+    Args:
+        places: the places on the public and the private board; None for a board that is missing.
+
+    Returns:
+        The mean over the boards that exist; None if there is none.
 
     >>> human_rank(place(0.9, [0.5, 0.8, 0.9, 0.95], higher_is_better=True))
     0.75
     """
-    shares = [(it.entries - it.rank + 1) / it.entries for it in places if it is not None]
+    shares = [(at.entries - at.rank + 1) / at.entries for at in places if at is not None]
     return sum(shares) / len(shares) if shares else None

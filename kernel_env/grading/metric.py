@@ -1,9 +1,9 @@
-"""Metrics by name: direction, what each wants of a submission, scikit-learn's arithmetic.
+"""Define the built-in metrics and find a metric by name.
 
-A metric sees the target columns of the answers and of a submission, aligned by id, and
-yields one number. Where scikit-learn has the formula it is called; what it lacks (mean
-average precision at k) is written here with its source. Other people's metrics come as
-entry points of `kernel_env.metrics`, each a `Metric`.
+A metric takes the target columns of the answers and of a submission, aligned by id, and returns
+one number. The formulas are scikit-learn's. The ones that it lacks (mean average precision at k,
+the Jaccard index of label sets per row) are written here with their source. Third-party metrics
+are entry points of the group `kernel_env.metrics`, each a `Metric`.
 """
 
 import re
@@ -17,10 +17,10 @@ from kernel_env.errors import UnknownName
 if TYPE_CHECKING:
     import pandas as pd
 
-Wants = Literal[
+CellType = Literal[
     "number", "non_negative", "probability", "integer", "binary", "label", "list", "anything"
 ]
-"""What stands in each cell of a target column.
+"""The type of the cells of a target column.
 
 `number`        any finite number
 `non_negative`  a number of at least 0
@@ -28,29 +28,37 @@ Wants = Literal[
 `integer`       a whole number
 `binary`        0 or 1
 `label`         one of the classes, as text
-`list`          labels separated by blanks, none at all allowed
-`anything`      numbers where a whole column is numbers, else text; only for a `grade.py`
+`list`          labels separated by blanks; can be empty
+`anything`      numbers if all cells of the column are numbers, else text; only for a `grade.py`
 """
 
 Score = Callable[["pd.DataFrame", "pd.DataFrame"], float]
-"""(answers, submission), the target columns alone, shape (rows, columns) → the score."""
+"""(answers, submission) → the score. Both tables hold only the target columns; their shape is
+(rows, target columns), and their rows are in the same order."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """One way to score a submission."""
+    """A way to score a submission."""
 
     name: str
+    """The name in task.toml."""
     title: str
+    """The name in descriptions and reports."""
     higher_is_better: bool
-    wants: Wants
+    wants: CellType
+    """The type that the cells of the target columns must have."""
     score: Score
     columns: Literal["one", "any"] = "one"
-    """How many target columns it takes; of several it gives the mean unless it says otherwise."""
+    """The number of target columns that `score` accepts. Default for several columns: the mean of
+    their scores."""
 
 
-def of_one_column(name: str, **options: Any) -> Score:
-    """A function of `sklearn.metrics` on the only target column, imported when it is used."""
+def sklearn_score(name: str, **options: Any) -> Score:
+    """Return a function of `sklearn.metrics` as a score of a single target column.
+
+    scikit-learn is imported when the score is computed, because the import is slow.
+    """
 
     def score(answers: "pd.DataFrame", submission: "pd.DataFrame") -> float:
         import sklearn.metrics
@@ -61,22 +69,27 @@ def of_one_column(name: str, **options: Any) -> Score:
     return score
 
 
-def of_all_columns(name: str) -> Score:
-    """The mean over the target columns of a function of `sklearn.metrics`."""
-    one = of_one_column(name)
+def sklearn_column_mean(name: str) -> Score:
+    """Return the mean of a function of `sklearn.metrics` over the target columns."""
+    column_score = sklearn_score(name)
 
     def score(answers: "pd.DataFrame", submission: "pd.DataFrame") -> float:
-        each = [one(answers[[column]], submission[[column]]) for column in answers]
-        return sum(each) / len(each)
+        scores = [column_score(answers[[column]], submission[[column]]) for column in answers]
+        return sum(scores) / len(scores)
 
     return score
 
 
 def log_loss(answers: "pd.DataFrame", submission: "pd.DataFrame") -> float:
-    """Mean negative log-likelihood: of one column's class 1, or of one column per class.
+    """Compute the mean negative log-likelihood in nats, scikit-learn's `log_loss`.
 
-    With several columns the answers hold a single 1 in each row, and the submission's rows
-    are divided by their sums first, as Kaggle does.
+    A single column holds the probability of class 1. Several columns hold one class each: a row
+    of the answers is one-hot, and a row of the submission is divided by its sum first, as Kaggle
+    does.
+
+    Args:
+        answers: 0 or 1, shape (rows, classes), or (rows, 1) for two classes.
+        submission: probabilities of the same shape.
     """
     import sklearn.metrics
 
@@ -84,107 +97,113 @@ def log_loss(answers: "pd.DataFrame", submission: "pd.DataFrame") -> float:
         return float(
             sklearn.metrics.log_loss(answers.iloc[:, 0], submission.iloc[:, 0], labels=[0, 1])
         )
-    chances = submission.to_numpy(dtype=float)
-    chances = chances / chances.sum(axis=1, keepdims=True)
-    truth = answers.to_numpy(dtype=float).argmax(axis=1)
-    return float(sklearn.metrics.log_loss(truth, chances, labels=range(answers.shape[1])))
+    probabilities = submission.to_numpy(dtype=float)
+    probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)
+    classes = answers.to_numpy(dtype=float).argmax(axis=1)
+    return float(sklearn.metrics.log_loss(classes, probabilities, labels=range(answers.shape[1])))
 
 
 def jaccard(answers: "pd.DataFrame", submission: "pd.DataFrame") -> float:
-    """Mean over the rows of shared ÷ all labels of two sets; two empty sets are equal."""
+    """Compute the mean Jaccard index of the rows' label sets, from 0 to 1.
+
+    The Jaccard index of two sets is the size of their intersection divided by the size of their
+    union (Jaccard, 1901). Two empty sets have the index 1.
+    """
     pairs = zip(answers.iloc[:, 0], submission.iloc[:, 0], strict=True)
-    each = [
-        len(set(true) & set(said)) / len(set(true) | set(said)) if true or said else 1.0
-        for true, said in pairs
+    scores = [
+        len(set(true) & set(predicted)) / len(set(true) | set(predicted))
+        if true or predicted
+        else 1.0
+        for true, predicted in pairs
     ]
-    return sum(each) / len(each)
+    return sum(scores) / len(scores)
 
 
 def mean_average_precision(k: int) -> Score:
-    """Mean over the rows of the average precision of the first k labels of a ranked list.
+    """Return MAP@k, the mean average precision of the first k labels of a ranked list.
 
-    AP@k = (sum over ranks i ≤ k of precision at i where the i-th label is right) / min(k,
-    number of true labels); a label that is repeated counts once, and a row without true
-    labels 0. Manning, Raghavan & Schütze, Introduction to Information Retrieval (2008),
-    section 8.4, cut at k as in Kaggle's competitions.
+    AP@k = (sum of the precision at each rank i ≤ k whose label is correct) / min(k, number of
+    true labels). A repeated label counts once, and a row without true labels has AP 0. MAP@k is
+    the mean over the rows, from 0 to 1. Source: Manning, Raghavan & Schütze, Introduction to
+    Information Retrieval (2008), section 8.4, cut at k as in Kaggle's competitions.
     """
 
-    def of_row(true: Sequence[str], said: Sequence[str]) -> float:
-        wanted, hits, total = set(true), 0, 0.0
-        for rank, label in enumerate(said[:k], 1):
-            if label in wanted and label not in said[: rank - 1]:
+    def average_precision(true: Sequence[str], predicted: Sequence[str]) -> float:
+        relevant, hits, total = set(true), 0, 0.0
+        for rank, label in enumerate(predicted[:k], 1):
+            if label in relevant and label not in predicted[: rank - 1]:
                 hits += 1
                 total += hits / rank
-        return total / min(k, len(wanted)) if wanted else 0.0
+        return total / min(k, len(relevant)) if relevant else 0.0
 
     def score(answers: "pd.DataFrame", submission: "pd.DataFrame") -> float:
         pairs = zip(answers.iloc[:, 0], submission.iloc[:, 0], strict=True)
-        return sum(of_row(true, said) for true, said in pairs) / len(answers)
+        return sum(average_precision(true, predicted) for true, predicted in pairs) / len(answers)
 
     return score
 
 
-def higher(name: str, title: str, wants: Wants, score: Score, **more: Any) -> Metric:
-    """A metric of which more is better."""
+def higher(name: str, title: str, wants: CellType, score: Score, **more: Any) -> Metric:
+    """Define a metric whose higher values are better."""
     return Metric(name=name, title=title, higher_is_better=True, wants=wants, score=score, **more)
 
 
-def lower(name: str, title: str, wants: Wants, score: Score, **more: Any) -> Metric:
-    """A metric of which less is better: a loss."""
+def lower(name: str, title: str, wants: CellType, score: Score, **more: Any) -> Metric:
+    """Define a metric whose lower values are better, a loss."""
     return Metric(name=name, title=title, higher_is_better=False, wants=wants, score=score, **more)
 
 
-def over_columns(name: str) -> dict[str, Any]:
-    """For a metric of numbers that takes the mean over however many columns there are."""
-    return {"score": of_all_columns(name), "columns": "any"}
+def column_mean(name: str) -> dict[str, Any]:
+    """Return the fields of a metric that is the mean of its target columns' scores."""
+    return {"score": sklearn_column_mean(name), "columns": "any"}
 
 
-STOCK = {
+BUILT_IN = {
     metric.name: metric
     for metric in (
         # Classes
-        higher("accuracy", "Accuracy", "label", of_one_column("accuracy_score")),
+        higher("accuracy", "Accuracy", "label", sklearn_score("accuracy_score")),
         higher(
             "balanced_accuracy",
             "Balanced accuracy",
             "label",
-            of_one_column("balanced_accuracy_score"),
+            sklearn_score("balanced_accuracy_score"),
         ),
-        higher("f1", "F1 of class 1", "binary", of_one_column("f1_score", zero_division=0.0)),
+        higher("f1", "F1 of class 1", "binary", sklearn_score("f1_score", zero_division=0.0)),
         higher(
             "macro_f1",
             "Macro-averaged F1",
             "label",
-            of_one_column("f1_score", average="macro", zero_division=0.0),
+            sklearn_score("f1_score", average="macro", zero_division=0.0),
         ),
         higher(
             "weighted_f1",
             "F1 weighted by class size",
             "label",
-            of_one_column("f1_score", average="weighted", zero_division=0.0),
+            sklearn_score("f1_score", average="weighted", zero_division=0.0),
         ),
         higher(
             "matthews",
             "Matthews correlation coefficient",
             "label",
-            of_one_column("matthews_corrcoef"),
+            sklearn_score("matthews_corrcoef"),
         ),
         higher(
             "quadratic_kappa",
             "Quadratic weighted kappa",
             "integer",
-            of_one_column("cohen_kappa_score", weights="quadratic"),
+            sklearn_score("cohen_kappa_score", weights="quadratic"),
         ),
-        # Chances and rankings
-        higher("roc_auc", "Area under the ROC curve", "number", **over_columns("roc_auc_score")),
+        # Probabilities and rankings
+        higher("roc_auc", "Area under the ROC curve", "number", **column_mean("roc_auc_score")),
         higher(
             "average_precision",
             "Average precision",
             "number",
-            **over_columns("average_precision_score"),
+            **column_mean("average_precision_score"),
         ),
         lower("log_loss", "Logarithmic loss", "probability", log_loss, columns="any"),
-        lower("brier", "Brier score", "probability", of_one_column("brier_score_loss")),
+        lower("brier", "Brier score", "probability", sklearn_score("brier_score_loss")),
         # Sets and ranked lists of labels
         higher("jaccard", "Mean Jaccard index", "list", jaccard),
         # Numbers
@@ -192,46 +211,46 @@ STOCK = {
             "rmse",
             "Root mean squared error",
             "number",
-            **over_columns("root_mean_squared_error"),
+            **column_mean("root_mean_squared_error"),
         ),
         lower(
             "rmsle",
             "Root mean squared logarithmic error",
             "non_negative",
-            **over_columns("root_mean_squared_log_error"),
+            **column_mean("root_mean_squared_log_error"),
         ),
-        lower("mae", "Mean absolute error", "number", **over_columns("mean_absolute_error")),
+        lower("mae", "Mean absolute error", "number", **column_mean("mean_absolute_error")),
         lower(
             "median_ae",
             "Median absolute error",
             "number",
-            **over_columns("median_absolute_error"),
+            **column_mean("median_absolute_error"),
         ),
         lower(
             "mape",
             "Mean absolute percentage error (1 is 100 %)",
             "number",
-            **over_columns("mean_absolute_percentage_error"),
+            **column_mean("mean_absolute_percentage_error"),
         ),
-        higher("r2", "Coefficient of determination R²", "number", **over_columns("r2_score")),
+        higher("r2", "Coefficient of determination R²", "number", **column_mean("r2_score")),
     )
 }
 
-AT_K = re.compile(r"map@([1-9][0-9]{0,4})")
+MAP_AT_K = re.compile(r"map@([1-9][0-9]{0,4})")
 
 
 def find(name: str) -> Metric:
-    """The metric of this name, ours or a plug-in's; `map@5` is MAP@k for k = 5.
+    """Find a built-in metric or a plug-in by name; `map@5` is MAP@k for k = 5.
 
     Raises `UnknownName`.
     """
-    if name in STOCK:
-        return STOCK[name]
-    if at := AT_K.fullmatch(name):
-        k = int(at[1])
+    if name in BUILT_IN:
+        return BUILT_IN[name]
+    if at_k := MAP_AT_K.fullmatch(name):
+        k = int(at_k[1])
         title = f"Mean average precision of the first {k}"
         return higher(name, title, "list", mean_average_precision(k))
     if name in plugins.names("metric"):
         metric: Metric = plugins.find("metric", name)
         return metric
-    raise UnknownName("metric", name, [*STOCK, "map@K", *plugins.names("metric")])
+    raise UnknownName("metric", name, [*BUILT_IN, "map@K", *plugins.names("metric")])

@@ -1,9 +1,9 @@
-"""What a graded submission is worth to a learner.
+"""Define the rewards that a graded submission earns.
 
-A reward is a function of the grade and of the best grade before it; a plug-in is any
-callable with the same arguments. `position` says how good each submission is: its sum
-over an episode grows with the number of submissions, so a learner that maximises a
-return wants `improvement`, or the best `position` of the episode.
+A reward is a function of the grade and of the best earlier grade; any callable with the same
+arguments can be passed instead. `position` rates each submission by itself, so its sum over an
+episode grows with the number of submissions. A learner that maximises the return should use
+`improvement`, or the best `position` of the episode.
 """
 
 from collections.abc import Callable
@@ -13,21 +13,28 @@ from kernel_env.grading import leaderboard
 from kernel_env.grading.grade import Grade
 
 Reward = Callable[[Grade, Grade | None, bool], float]
-"""(the grade, the best grade before or None, higher_is_better) → the reward."""
+"""(grade, best earlier grade or None, higher_is_better) → reward."""
 
 
 def position(grade: Grade, best: Grade | None, higher_is_better: bool) -> float:  # noqa: ARG001
-    """Share of the public leaderboard that the score beats, 0 … 1; 0 without a leaderboard."""
+    """Return the share of the public leaderboard that the score beats.
+
+    From 0 to 1, no unit; 0 without a leaderboard. A tie beats no entry.
+    """
     return grade.public.position if grade.public else 0.0
 
 
 def raw(grade: Grade, best: Grade | None, higher_is_better: bool) -> float:  # noqa: ARG001
-    """The public score itself, in the metric's own units and direction."""
+    """Return the public score, in the metric's units, range and direction."""
     return grade.public_score
 
 
 def improvement(grade: Grade, best: Grade | None, higher_is_better: bool) -> float:
-    """How much better the public score is than the best before; 0 for the first and for worse."""
+    """Return the gain of the public score over the best earlier one.
+
+    In the metric's units, at least 0; 0 for the first submission and for a score that is not
+    better.
+    """
     if best is None:
         return 0.0
     gain = grade.public_score - best.public_score
@@ -35,7 +42,10 @@ def improvement(grade: Grade, best: Grade | None, higher_is_better: bool) -> flo
 
 
 def human_rank(grade: Grade, best: Grade | None, higher_is_better: bool) -> float:  # noqa: ARG001
-    """MLE-Dojo's HumanRank over the boards that may be known; 0 without any."""
+    """Return MLE-Dojo's HumanRank: the mean of the two boards' shares, from 0 to 1.
+
+    Only the boards whose place is revealed count; 0 without any. See `leaderboard.human_rank`.
+    """
     return leaderboard.human_rank(grade.public, grade.private) or 0.0
 
 
@@ -48,11 +58,11 @@ TITLES: dict[Reward, str] = {
 
 
 def title(reward: Reward) -> str:
-    """What a reward is, for a reader."""
+    """Return the description of a reward for people."""
     return TITLES.get(reward, getattr(reward, "__name__", "a reward of the caller's own"))
 
 
-STOCK: dict[str, Reward] = {
+BUILT_IN: dict[str, Reward] = {
     "position": position,
     "raw": raw,
     "improvement": improvement,
@@ -61,9 +71,9 @@ STOCK: dict[str, Reward] = {
 
 
 def find(reward: str | Reward) -> Reward:
-    """A reward by name, or the callable itself. Raises `UnknownName`."""
+    """Find a reward by name; a callable is returned as it is. Raises `UnknownName`."""
     if callable(reward):
         return reward
-    if reward not in STOCK:
-        raise UnknownName("reward", reward, STOCK)
-    return STOCK[reward]
+    if reward not in BUILT_IN:
+        raise UnknownName("reward", reward, BUILT_IN)
+    return BUILT_IN[reward]

@@ -1,7 +1,7 @@
-"""From the bytes a box left behind to a table that can be scored, or a clear word why not.
+"""Parse a submission's bytes into a table that can be scored, or reject it with a reason.
 
-The bytes are hostile: they are only ever parsed as CSV text. Every refusal says
-what was found, what was wanted, and what the agent should do.
+The bytes are untrusted: they are only parsed as CSV text. The reason for a rejection states what
+was found, what was expected, and what the agent should do.
 """
 
 import io
@@ -10,72 +10,75 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kernel_env.errors import SubmissionError
-from kernel_env.grading.metric import Wants
+from kernel_env.grading.metric import CellType
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_EXTRA_COLUMNS = 1000
-SHOWN = 5
-"""Examples given in a refusal."""
-EMPTY = ["", "nan", "na", "none", "null", "<na>"]
-"""What programs write where they have no value, in small letters."""
+MAX_EXTRA_COLUMNS = 1000
+"""A file with more surplus columns than this is rejected before pandas parses it."""
+EXAMPLES_SHOWN = 5
+"""The number of examples in the reason for a rejection."""
+MISSING_VALUES = ["", "nan", "na", "none", "null", "<na>"]
+"""The texts that programs write for a missing value, in lower case."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SubmissionSchema:
-    """What a submission must look like; without columns, a `grade.py` reads the file itself."""
+    """The columns of a submission; without columns, the task's `grade.py` reads the file itself."""
 
     id_columns: tuple[str, ...]
     target_columns: tuple[str, ...]
-    wants: Wants = "number"
+    wants: CellType = "number"
+    """The type that the cells of the target columns must have."""
 
     @property
     def columns(self) -> list[str]:
-        """All of them, in order."""
+        """Return the id columns and then the target columns."""
         return [*self.id_columns, *self.target_columns]
 
     @property
-    def is_free(self) -> bool:
-        """Whether only the task's own `grade.py` knows what it must look like."""
+    def is_free_form(self) -> bool:
+        """Return whether only the task's `grade.py` knows the format of a submission."""
         return not self.columns
 
 
-def parse(data: bytes, form: SubmissionSchema, ids: "pd.DataFrame") -> "pd.DataFrame":
-    """The targets of a submission, its rows in the order of `ids`.
+def parse(data: bytes, schema: SubmissionSchema, ids: "pd.DataFrame") -> "pd.DataFrame":
+    """Parse a submission into its target columns, with the rows in the order of `ids`.
 
     Args:
-        data: the file's bytes, CSV in UTF-8 with a header.
-        form: the columns wanted.
+        data: the file's bytes: CSV in UTF-8 with a header.
+        schema: the expected columns.
         ids: the id columns of the answers, shape (rows, id columns).
 
     Returns:
-        The target columns, shape (rows, target columns), index 0 … rows - 1.
+        The target columns, shape (rows, target columns), index 0 to rows - 1.
 
     Raises:
-        SubmissionError: for everything that is not such a file.
+        SubmissionError: the bytes are not such a file.
     """
-    table = read(data, form)
-    aligned = align(table, form, ids)
-    return targets(aligned, form)
+    table = read(data, schema)
+    aligned = align(table, schema, ids)
+    return targets(aligned, schema)
 
 
-def read(data: bytes, form: SubmissionSchema) -> "pd.DataFrame":
-    """The file as text columns, the right ones."""
+def read(data: bytes, schema: SubmissionSchema) -> "pd.DataFrame":
+    """Parse CSV bytes into columns of text and check the columns' names."""
     import pandas as pd
 
     if not data.strip(b"\r\n\t \0"):
-        what = "empty" if not data else f"{len(data):,} bytes of nothing"
+        kind = "whitespace and zero bytes" if b"\0" in data else "whitespace"
+        fault = f"contains only {kind} ({len(data):,} bytes)" if data else "is empty"
         raise SubmissionError(
-            f"the submission is {what}; write a CSV file with the columns {', '.join(form.columns)}"
+            f"the submission {fault}; write a CSV file with the columns {', '.join(schema.columns)}"
         )
     if b"\0" in data:
-        raise SubmissionError("the submission has zero bytes in it; write plain CSV text in UTF-8")
+        raise SubmissionError("the submission contains zero bytes; write plain CSV text in UTF-8")
     commas = data[: data.find(b"\n")].count(b",")
-    if commas > len(form.columns) + MOST_EXTRA_COLUMNS:
+    if commas > len(schema.columns) + MAX_EXTRA_COLUMNS:
         raise SubmissionError(
-            f"the submission has about {commas + 1:,} columns; this task wants"
-            f" {listed(form.columns)}"
+            f"the submission has about {commas + 1:,} columns; this task expects"
+            f" {listed(schema.columns)}"
         )
     try:
         table = pd.read_csv(
@@ -88,38 +91,38 @@ def read(data: bytes, form: SubmissionSchema) -> "pd.DataFrame":
     except (ValueError, pd.errors.ParserError) as error:
         raise SubmissionError(f"the submission is not a CSV table: {one_line(error)}") from error
     found = [str(column) for column in table.columns]
-    missing = [column for column in form.columns if column not in found]
-    extra = [column for column in found if column not in form.columns]
+    missing = [column for column in schema.columns if column not in found]
+    extra = [column for column in found if column not in schema.columns]
     if missing or extra:
         faults = [f"missing: {listed(missing)}"] * bool(missing)
         faults += [f"unexpected: {listed(extra)}"] * bool(extra)
         hint = "write it with index=False" if "Unnamed: 0" in extra else "use those names"
         raise SubmissionError(
             f"the submission has the columns {listed(found)};"
-            f" this task wants {listed(form.columns)} ({'; '.join(faults)}); {hint}"
+            f" this task expects {listed(schema.columns)} ({'; '.join(faults)}); {hint}"
         )
-    return table[form.columns]
+    return table[schema.columns]
 
 
-def align(table: "pd.DataFrame", form: SubmissionSchema, ids: "pd.DataFrame") -> "pd.DataFrame":
-    """The rows in the order of the answers: every id once, no other."""
-    keys = list(form.id_columns)
-    wanted = ids[keys].astype(str).reset_index(drop=True)
+def align(table: "pd.DataFrame", schema: SubmissionSchema, ids: "pd.DataFrame") -> "pd.DataFrame":
+    """Sort the rows in the order of the answers; every id must occur once, and no other id."""
+    keys = list(schema.id_columns)
+    expected = ids[keys].astype(str).reset_index(drop=True)
     given = table[keys].apply(lambda column: column.str.strip())
     repeated = given[given.duplicated()]
     if len(repeated):
         raise SubmissionError(
             f"{len(repeated):,} ids appear more than once (for example {examples(repeated)});"
-            f" give each of the {len(wanted):,} ids exactly once"
+            f" give each of the {len(expected):,} ids exactly once"
         )
-    where = given.assign(row=range(len(given)))
-    joined = wanted.merge(where, on=keys, how="left")
-    absent = wanted[joined["row"].isna()]
-    if len(absent) or len(given) != len(wanted):
-        unknown = given.merge(wanted, on=keys, how="left", indicator=True)
+    numbered = given.assign(row=range(len(given)))
+    joined = expected.merge(numbered, on=keys, how="left")
+    absent = expected[joined["row"].isna()]
+    if len(absent) or len(given) != len(expected):
+        unknown = given.merge(expected, on=keys, how="left", indicator=True)
         unknown = unknown.loc[unknown["_merge"] == "left_only", keys]
         raise SubmissionError(
-            f"the submission has {len(given):,} rows; this task wants {len(wanted):,}:"
+            f"the submission has {len(given):,} rows; this task expects {len(expected):,}:"
             f" {len(absent):,} ids are missing{example_of(absent)}"
             f" and {len(unknown):,} are unknown{example_of(unknown)}."
             " Give exactly the ids of sample_submission.csv"
@@ -127,34 +130,34 @@ def align(table: "pd.DataFrame", form: SubmissionSchema, ids: "pd.DataFrame") ->
     return table.iloc[joined["row"].astype(int)].reset_index(drop=True)
 
 
-def targets(table: "pd.DataFrame", form: SubmissionSchema) -> "pd.DataFrame":
-    """The target columns as the metric wants them."""
-    result = table[list(form.target_columns)].copy()
-    for name in form.target_columns:
-        result[name] = as_wanted(result[name].str.strip(), form.wants)
+def targets(table: "pd.DataFrame", schema: SubmissionSchema) -> "pd.DataFrame":
+    """Convert the target columns from text to the schema's cell type."""
+    result = table[list(schema.target_columns)].copy()
+    for name in schema.target_columns:
+        result[name] = convert(result[name].str.strip(), schema.wants)
     return result
 
 
-def as_wanted(text: "pd.Series[str]", wants: Wants) -> "pd.Series[Any]":
-    """One column of cells of text as what stands in it. Raises `SubmissionError`."""
-    if wants == "list":
+def convert(text: "pd.Series[str]", cell_type: CellType) -> "pd.Series[Any]":
+    """Convert a column of text to a cell type. Raises `SubmissionError`."""
+    if cell_type == "list":
         return text.str.split()
-    if wants == "anything":
-        return as_pandas_reads(text)
+    if cell_type == "anything":
+        return infer_type(text)
     name = str(text.name)
-    empty = text.str.lower().isin(EMPTY)
-    if wants == "label":
-        empty = text == ""  # a class may be called "None"
-    if empty.any():
+    is_missing = text.str.lower().isin(MISSING_VALUES)
+    if cell_type == "label":
+        is_missing = text == ""  # "None" can be the name of a class
+    if is_missing.any():
         raise SubmissionError(
-            f"column {name!r} has {int(empty.sum()):,} missing values (NaN), the first in row"
-            f" {int(empty.to_numpy().argmax()) + 1} by the order of ids; predict every row"
+            f"column {name!r} has {int(is_missing.sum()):,} missing values (NaN), the first in row"
+            f" {int(is_missing.to_numpy().argmax()) + 1} by the order of ids; predict every row"
         )
-    return text if wants == "label" else numbers(text, wants)
+    return text if cell_type == "label" else numbers(text, cell_type)
 
 
-def numbers(text: "pd.Series[str]", wants: Wants) -> "pd.Series[Any]":
-    """Finite numbers, and such as are wanted."""
+def numbers(text: "pd.Series[str]", cell_type: CellType) -> "pd.Series[Any]":
+    """Convert a column of text to finite numbers in the cell type's range."""
     import numpy as np
     import pandas as pd
 
@@ -163,58 +166,61 @@ def numbers(text: "pd.Series[str]", wants: Wants) -> "pd.Series[Any]":
     wrong = ~np.isfinite(column.to_numpy())
     if wrong.any():
         raise SubmissionError(
-            f"column {name!r} has {int(wrong.sum()):,} values that are no finite number"
-            f" (for example {text[wrong].iloc[0][:40]!r}); this task wants numbers"
+            f"column {name!r} has {int(wrong.sum()):,} values that are not finite numbers"
+            f" (for example {text[wrong].iloc[0][:40]!r}); this task expects numbers"
         )
     low, high = column.min(), column.max()
-    if wants == "probability" and not (low >= 0 and high <= 1):
+    if cell_type == "probability" and not (low >= 0 and high <= 1):
         raise SubmissionError(
-            f"column {name!r} goes from {low:g} to {high:g};"
-            " this task wants probabilities from 0 to 1"
+            f"column {name!r} ranges from {low:g} to {high:g};"
+            " this task expects probabilities from 0 to 1"
         )
-    if wants == "non_negative" and low < 0:
+    if cell_type == "non_negative" and low < 0:
         raise SubmissionError(
-            f"column {name!r} goes down to {low:g}; this task wants numbers of at least 0"
+            f"column {name!r} has the minimum {low:g}; this task expects numbers of at least 0"
         )
-    if wants == "integer" and (column % 1 != 0).any():
+    if cell_type == "integer" and (column % 1 != 0).any():
         example = column[column % 1 != 0].iloc[0]
         raise SubmissionError(
-            f"column {name!r} has the value {example:g}; this task wants whole numbers"
+            f"column {name!r} has the value {example:g}; this task expects whole numbers"
         )
-    if wants == "binary" and not column.isin([0, 1]).all():
+    if cell_type == "binary" and not column.isin([0, 1]).all():
         example = column[~column.isin([0, 1])].iloc[0]
-        raise SubmissionError(f"column {name!r} has the value {example:g}; this task wants 0 or 1")
-    return column.astype(int) if wants in ("integer", "binary") else column
+        raise SubmissionError(
+            f"column {name!r} has the value {example:g}; this task expects 0 or 1"
+        )
+    return column.astype(int) if cell_type in ("integer", "binary") else column
 
 
-def as_pandas_reads(text: "pd.Series[str]") -> "pd.Series[Any]":
-    """Numbers if all cells are numbers or missing, else text; a missing cell is NaN."""
+def infer_type(text: "pd.Series[str]") -> "pd.Series[Any]":
+    """Convert a column to numbers if all cells are numbers or missing; a missing cell is NaN."""
     import pandas as pd
 
-    known = text.mask(text.str.lower().isin(EMPTY))
+    present = text.mask(text.str.lower().isin(MISSING_VALUES))
     try:
-        return pd.to_numeric(known)
+        return pd.to_numeric(present)
     except (ValueError, TypeError):
-        return known
+        return present
 
 
 def listed(names: Sequence[str]) -> str:
-    """Some names, the rest counted."""
-    shown = ", ".join(name[:40] for name in names[: 2 * SHOWN])
-    more = len(names) - 2 * SHOWN
+    """Join the first names and count the rest."""
+    shown = ", ".join(name[:40] for name in names[: 2 * EXAMPLES_SHOWN])
+    more = len(names) - 2 * EXAMPLES_SHOWN
     return shown + (f" and {more} more" if more > 0 else "")
 
 
 def examples(rows: "pd.DataFrame") -> str:
-    """A few ids, as the agent wrote them."""
-    return ", ".join("/".join(str(v)[:40] for v in row) for row in rows.head(SHOWN).to_numpy())
+    """Join the first ids, as the agent wrote them."""
+    first = rows.head(EXAMPLES_SHOWN).to_numpy()
+    return ", ".join("/".join(str(cell)[:40] for cell in row) for row in first)
 
 
 def example_of(rows: "pd.DataFrame") -> str:
-    """The same in brackets, or nothing when there is none."""
+    """Format the first ids in brackets; empty if there are none."""
     return f" (for example {examples(rows)})" if len(rows) else ""
 
 
 def one_line(error: Exception) -> str:
-    """An exception's message without its line breaks."""
+    """Return an exception's message without line breaks, at most 200 characters."""
     return " ".join(str(error).split())[:200]

@@ -1,4 +1,7 @@
-"""Grade in a process of its own, a forked child per submission."""
+"""Run the grading process, which forks a child for each submission.
+
+The messages are described in `kernel_env.grading.host`.
+"""
 
 import json
 import math
@@ -20,91 +23,97 @@ from kernel_env.grading.messages import LENGTH, packed
 from kernel_env.grading.submission import SubmissionSchema
 
 MEMORY_BYTES = 8 * 1024**3
-"""Address space of the child that grades one submission."""
-
-
+"""The address space of a child that grades one submission."""
 SECONDS = 300
-"""For one submission."""
-
-
+"""The time limit for one submission."""
 WORK_DIR_BYTES = 64 * 1024**2
-"""A `grade.py` that reads the file itself may write files up to this size beside it."""
+"""The largest file, beyond the submission's size, that a free-form `grade.py` can write."""
 
 
-def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
-    """Answer requests until the host closes its end."""
+def serve(requests: IO[bytes], responses: IO[bytes]) -> None:
+    """Handle requests until the host closes its end."""
     import pandas  # noqa: F401, ICN001 - imported once here, shared by every child
     import sklearn.metrics  # noqa: F401
 
     while len(head := requests.read(LENGTH.size)) == LENGTH.size:
         request = json.loads(requests.read(*LENGTH.unpack(head)))
         data = requests.read(request["bytes"])
-        answers.write(packed(in_a_child(request, data)))
-        answers.flush()
+        responses.write(packed(grade(request, data)))
+        responses.flush()
 
 
-def in_a_child(request: Mapping[str, Any], data: bytes) -> dict[str, Any]:
-    """Grade in a child, at a desk of its own if the task's `grade.py` reads the file itself."""
+def grade(request: Mapping[str, Any], data: bytes) -> dict[str, Any]:
+    """Grade in a child; a `grade.py` that reads the file itself gets a work dir."""
     if request["form"]["id_columns"]:
-        return forked(request, data, None)
+        return grade_in_child(request, data, None)
     work_dir = temporary.folder()
     try:
-        return forked(request, data, work_dir)
+        return grade_in_child(request, data, work_dir)
     finally:
         shutil.rmtree(work_dir, ignore_errors=True)
 
 
-def forked(request: Mapping[str, Any], data: bytes, work_dir: Path | None) -> dict[str, Any]:
-    """Fork, grade within the limits, and take what the child says."""
-    outside, inside = os.pipe()
+def grade_in_child(
+    request: Mapping[str, Any], data: bytes, work_dir: Path | None
+) -> dict[str, Any]:
+    """Fork a child, grade in it within the limits, and return its response."""
+    read_end, write_end = os.pipe()
     pid = os.fork()
     if pid == 0:
         code = 1
         try:
-            os.close(outside)
+            os.close(read_end)
             null = os.open(os.devnull, os.O_RDWR)
             os.dup2(null, 0)
-            os.dup2(null, 1)  # a metric that prints must not speak to the host
+            os.dup2(
+                null, 1
+            )  # stdout carries the responses; a metric that prints would corrupt them
             resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             writable = len(data) + WORK_DIR_BYTES if work_dir else 0
             resource.setrlimit(resource.RLIMIT_FSIZE, (writable, writable))
             if work_dir:
-                os.dup2(null, 2)  # other people's code talks as it goes
-            os.write(inside, json.dumps(answer(request, data, work_dir)).encode())
+                os.dup2(null, 2)  # external code writes progress to stderr
+            os.write(write_end, json.dumps(respond(request, data, work_dir)).encode())
             code = 0
         finally:
             os._exit(code)
-    os.close(inside)
+    os.close(write_end)
     try:
-        ready, _, _ = select.select([outside], [], [], SECONDS)
-        said = os.read(outside, 1 << 16) if ready else b""
+        ready, _, _ = select.select([read_end], [], [], SECONDS)
+        response = os.read(read_end, 1 << 16) if ready else b""
         if not ready:
             os.kill(pid, signal.SIGKILL)
             return {"kind": "failed", "why": f"grading took longer than {SECONDS} s"}
-        if not said:
-            return {"kind": "failed", "why": "grading ended without a word (memory limit?)"}
-        result: dict[str, Any] = json.loads(said)
+        if not response:
+            return {
+                "kind": "failed",
+                "why": "the grading process exited without a result (memory limit?)",
+            }
+        result: dict[str, Any] = json.loads(response)
         return result
     finally:
-        os.close(outside)
+        os.close(read_end)
         os.waitpid(pid, 0)
 
 
-def answer(request: Mapping[str, Any], data: bytes, work_dir: Path | None) -> dict[str, Any]:
-    """Scores, the reason of a refusal, or what failed."""
-    form = SubmissionSchema(
+def respond(request: Mapping[str, Any], data: bytes, work_dir: Path | None) -> dict[str, Any]:
+    """Return the scores, the reason for a rejection, or the failure."""
+    schema = SubmissionSchema(
         **{**request["form"], "id_columns": tuple(request["form"]["id_columns"])}
     )
     try:
         if work_dir:
-            return {"kind": "scores", "scores": whole_score(request, data, work_dir)}
-        return {"kind": "scores", "scores": scores(request, form, data)}
+            return {"kind": "scores", "scores": free_form_scores(request, data, work_dir)}
+        return {"kind": "scores", "scores": table_scores(request, schema, data)}
     except SubmissionError as error:
         return {"kind": "refused", "why": str(error)}
     except MemoryError:
-        return {"kind": "refused", "why": "the submission needs more memory than grading may use"}
-    except Exception as error:  # noqa: BLE001 - a metric may fail in any way; it becomes a TaskError
+        return {
+            "kind": "refused",
+            "why": "grading the submission exceeds the memory limit; write a smaller file",
+        }
+    except Exception as error:  # noqa: BLE001 - a metric can raise anything; it becomes a TaskError
         where = traceback.extract_tb(error.__traceback__)[-1]
         why = (
             str(error) if isinstance(error, KernelEnvError) else f"{type(error).__name__}: {error}"
@@ -115,52 +124,57 @@ def answer(request: Mapping[str, Any], data: bytes, work_dir: Path | None) -> di
         }
 
 
-def scores(request: Mapping[str, Any], form: SubmissionSchema, data: bytes) -> dict[str, float]:
-    """Score the rows of each split by themselves."""
+def table_scores(
+    request: Mapping[str, Any], schema: SubmissionSchema, data: bytes
+) -> dict[str, float]:
+    """Score the rows of each split separately."""
     import pandas as pd
 
     from kernel_env.grading import metric, submission
 
     table = pd.read_csv(request["answers"], dtype=str, keep_default_na=False)
-    ids = table[list(form.id_columns)]
-    predicted = submission.parse(data, form, ids)
+    ids = table[list(schema.id_columns)]
+    predicted = submission.parse(data, schema, ids)
     try:
-        truth = submission.targets(table, form)
+        truth = submission.targets(table, schema)
     except SubmissionError as error:
         raise TaskError(f"the answers are wrong: {error}") from error
     result = {}
     for split in request["splits"]:
         rows = table["Usage"] == split
         if request["grade_file"]:
-            grade = runpy.run_path(request["grade_file"])["grade"]
-            value = grade(
+            score = runpy.run_path(request["grade_file"])["grade"]
+            value = score(
                 pd.concat([ids, truth], axis=1)[rows].reset_index(drop=True),
                 pd.concat([ids, predicted], axis=1)[rows].reset_index(drop=True),
             )
         else:
-            stock = metric.find(request["metric"])
-            value = stock.score(truth[rows], predicted[rows])
-            if not finite(value) and finite(stock.score(truth[rows], truth[rows])):
+            known = metric.find(request["metric"])
+            value = known.score(truth[rows], predicted[rows])
+            if not is_finite(value) and is_finite(known.score(truth[rows], truth[rows])):
                 raise SubmissionError(f"{request['metric']} of these predictions is {value}")
-        if not finite(value):
-            raise TaskError(f"the metric gave {value!r}; it must give a finite number")
-        result[split.lower()] = float(value)
+        result[split.lower()] = checked(value)
     return result
 
 
-def whole_score(request: Mapping[str, Any], data: bytes, work_dir: Path) -> dict[str, float]:
-    """The score that a `grade.py` gives which reads the file itself; the whole is both splits."""
+def free_form_scores(request: Mapping[str, Any], data: bytes, work_dir: Path) -> dict[str, float]:
+    """Score a file with a `grade.py` that reads it; the score counts for every split."""
     submission = work_dir / "submission.csv"
     submission.write_bytes(data)
-    grade = runpy.run_path(request["grade_file"])["grade"]
-    value = grade(Path(request["answers"]), submission)
-    if not finite(value):
+    score = runpy.run_path(request["grade_file"])["grade"]
+    value = checked(score(Path(request["answers"]), submission))
+    return {split.lower(): value for split in request["splits"]}
+
+
+def checked(value: Any) -> float:
+    """Return a metric's value. Raises `TaskError` for one that is not a finite number."""
+    if not is_finite(value):
         raise TaskError(f"the metric gave {value!r}; it must give a finite number")
-    return {split.lower(): float(value) for split in request["splits"]}
+    return float(value)
 
 
-def finite(value: Any) -> bool:
-    """Whether it is a number that can be ranked."""
+def is_finite(value: Any) -> bool:
+    """Return whether a value is a finite number, so that it can be ranked."""
     return isinstance(value, int | float) and math.isfinite(value)
 
 

@@ -1,4 +1,4 @@
-"""A Jupyter kernel in a sandbox: how it comes to be (`launch`), how to talk to it (`session`)."""
+"""Run Jupyter kernels in a sandbox: kernels that survive crashes and can be forked."""
 
 from kernel_env.kernel.connection.client import KernelClient, open_kernel
 

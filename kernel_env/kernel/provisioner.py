@@ -1,13 +1,13 @@
-"""Start our containers from JupyterLab, nbclient and papermill: jupyter_client's own seam.
+"""Start sandboxed kernels from JupyterLab, nbclient and papermill, as a kernel provisioner.
 
-A kernelspec whose `kernel.json` says
+A kernelspec whose `kernel.json` contains
 
     {"argv": [], "display_name": "Sealed Python", "language": "python",
      "metadata": {"kernel_provisioner": {"provisioner_name": "kernel-env",
                                          "config": {"image": "tabular", "data": "/some/folder"}}}}
 
-gets a kernel in a box of its own, which ends with the kernel. `data` is a folder of
-the host that is seen read-only as /data.
+gets a plain kernel in a sandbox of its own, which ends with the kernel. `data` is a folder of
+the host that is mounted read-only as /data.
 """
 
 import signal
@@ -26,47 +26,47 @@ from kernel_env.sandbox.selection import choose
 
 
 class SandboxProvisioner(KernelProvisionerBase):
-    """A kernel in a sandbox, for any program that starts kernels by a kernelspec."""
+    """Provides a kernel in a sandbox to any program that starts kernels by a kernelspec."""
 
     sandbox = Unicode("auto", help="docker, local, auto, or a plug-in's name").tag(config=True)
     image = Unicode("base", help="the image of the container").tag(config=True)
-    data = Unicode("", help="a folder of the host, seen as /data").tag(config=True)
+    data = Unicode("", help="a folder of the host, mounted as /data").tag(config=True)
 
-    _box: Sandbox | None = None
+    _sandbox: Sandbox | None = None
     _launched: Launched | None = None
     _exit_code: int | None = None
 
     @property
     def has_process(self) -> bool:
-        """Whether a kernel was started and not yet cleaned up."""
+        """Return whether a kernel was started and not cleaned up yet."""
         return self._launched is not None
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:  # noqa: ARG002
-        """Start a kernel, in the box that is there or in a new one. Raises `SandboxError`."""
-        if self._box is None:
+        """Start a kernel, in the existing sandbox or a new one. Raises `SandboxError`."""
+        if self._sandbox is None:
             _, make = choose(self.sandbox)
             folders = {PROGRAM: PROGRAM_FOLDER}
             if self.data:
                 folders[DATA] = Path(self.data)
-            self._box = await make(Spec(image=self.image, folders=folders)).__aenter__()
+            self._sandbox = await make(Spec(image=self.image, folders=folders)).__aenter__()
         self._exit_code = None
-        self._launched = await launch(self._box)
+        self._launched = await launch(self._sandbox)
         info = {**self._launched.connection_info}
         info["key"] = str(info["key"]).encode()
         return cast("KernelConnectionInfo", info)
 
     async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
-        """The command of the kernelspec is not used: the box has its own."""
+        """Ignore the command of the kernelspec: the sandbox has its own."""
         return await super().pre_launch(cmd=[], **kwargs)
 
     async def poll(self) -> int | None:
-        """None while the kernel runs."""
+        """Return the exit code; None while the kernel runs."""
         if self._launched is not None and self._exit_code is None:
             self._exit_code = self._launched.process.exit_code
         return self._exit_code if self._launched is not None else 0
 
     async def wait(self) -> int | None:
-        """Until the kernel has ended."""
+        """Wait until the kernel has ended."""
         if self._launched is not None:
             try:
                 self._exit_code = await self._launched.process.wait()
@@ -75,24 +75,24 @@ class SandboxProvisioner(KernelProvisionerBase):
         return self._exit_code
 
     async def send_signal(self, signum: int) -> None:
-        """To the kernel and what it started."""
+        """Send a signal to the kernel and its session."""
         if self._launched is not None:
-            with suppress(SandboxError):  # the box is gone, and the kernel with it
+            with suppress(SandboxError):  # the sandbox has ended, and the kernel with it
                 await self._launched.process.signal(signum)
 
     async def kill(self, restart: bool = False) -> None:  # noqa: ARG002
-        """At once."""
+        """Kill the kernel."""
         await self.send_signal(signal.SIGKILL)
 
     async def terminate(self, restart: bool = False) -> None:  # noqa: ARG002
-        """With a chance to tidy up."""
+        """Ask the kernel to end."""
         await self.send_signal(signal.SIGTERM)
 
     async def cleanup(self, restart: bool = False) -> None:
-        """Forget the kernel's sockets and, unless it restarts, end its box."""
+        """Remove the kernel's sockets and, unless it restarts, end its sandbox."""
         if self._launched is not None:
-            self._launched.forget()
+            self._launched.release()
             self._launched = None
-        if not restart and self._box is not None:
-            box, self._box = self._box, None
-            await box.__aexit__(None, None, None)
+        if not restart and self._sandbox is not None:
+            sandbox, self._sandbox = self._sandbox, None
+            await sandbox.__aexit__(None, None, None)

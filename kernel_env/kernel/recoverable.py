@@ -1,507 +1,323 @@
-"""The kernel that the next cell runs in: there when needed, put back when it broke.
+"""A kernel that survives crashes.
 
-After each cell, while the agent thinks, a checkpoint is taken: a standby and a snapshot
-of the files. When a cell breaks the kernel in whatever way, everything it started is
-ended, the files are put back and the standby goes on. When even the standby
-is gone, the cells are run again in a fresh kernel, in a fresh box if need be. Nothing of
-that is silent: the cell says what happened, and `state_lost` is kept for what could
-not be put back.
+After each cell, while the agent thinks, it takes a checkpoint: a standby and a snapshot of the
+files. When a cell crashes the kernel, everything that the cell started is killed, the files are
+restored and the standby takes over. If the standby has died too, cells are replayed in a fresh
+kernel, in a new sandbox if need be. The cell reports what happened, and `state_lost` says what
+could not be restored.
 
-The same checkpoints serve for trying code out and for branches.
+The same checkpoints serve for trials and for forks.
 """
 
-import asyncio
-import errno
 import time
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from kernel_env.errors import KernelEnvError, KernelError, SandboxError
+from kernel_env.errors import KernelError, SandboxError
 from kernel_env.kernel.cell import Cell, Recovery
 from kernel_env.kernel.connection.client import KernelClient
 from kernel_env.kernel.forking import trial
-from kernel_env.kernel.forking.checkpoints import (
-    Checkpoint,
-    LogEntry,
-    cells,
-    differences,
-    moment_after,
-    nearest,
-    reseeding,
-    since_reset,
-)
+from kernel_env.kernel.forking.checkpoints import Checkpoint, CheckpointLimits
 from kernel_env.kernel.forking.fork_server import PRISTINE, ForkServer
-from kernel_env.kernel.forking.instance import KernelInstance
+from kernel_env.kernel.forking.log import (
+    LogEntry,
+    count_cells,
+    last_reset,
+    position_after,
+    reseeding,
+)
+from kernel_env.kernel.forking.replayable import ReplayableKernel
 from kernel_env.kernel.forking.standby import Standby
-from kernel_env.sandbox.protocol import GIB, FileStat, Sandbox
+from kernel_env.kernel.source import KernelSource
+from kernel_env.sandbox.protocol import FileStat, Sandbox
 
-FULL = 0.9
-"""A kernel that alone had this share of the memory was not killed because of its standby."""
-
-DYING_S, ANSWER_S = 0.2, 2.0
-"""A kernel that cannot be copied after cells were run again may be about to die, or hang."""
-
-OpenSeat = Callable[[], Awaitable[KernelInstance]]
+ALONE = 0.9
+"""A kernel that used this share of the memory limit was not killed because of its standbys."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Branch:
-    """A kernel that goes on from an earlier moment of another."""
+class ForkedKernel:
+    """A kernel that continues from a position of another one."""
 
-    live: "RecoverableKernel"
+    kernel: "RecoverableKernel"
     cells: int
-    """How many cells were run again to reach that moment; 0 for a copy of a standby."""
+    """How many cells were replayed to reach the position; 0 for a fork of a standby."""
     lost: str
-    """What running them again did not give back; empty when it gave everything."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReplayResult:
-    """Deeds that were done again."""
-
-    cells: list[Cell]
-    broken: int | None = None
-    """The deed that the kernel did not survive this time."""
+    """What the replay did not reproduce; empty if it reproduced everything."""
 
 
 class RecoverableKernel:
-    """A kernel for an episode. Enter it with `start`, leave it with `close`."""
+    """The kernel of an episode. Begin with `start`, end with `close`."""
 
-    def __init__(
-        self, open_seat: OpenSeat, *, checkpoints: int = 4, checkpoint_gb: float = 2.0
-    ) -> None:
-        """A kernel that will come from `open_seat`.
+    def __init__(self, source: KernelSource, limits: CheckpointLimits | None = None) -> None:
+        """Create it without starting anything.
 
         Args:
-            open_seat: a place in a box of its own with a pristine kernel, new or one that waited.
-            checkpoints: how many moments are kept to go back to, the latest included.
-            checkpoint_gb: memory of their standbys together, of what they share their share.
+            source: where pristine kernels come from.
+            limits: how many checkpoints are kept, the latest one included.
         """
-        self._open_seat, self._most, self._most_gb = open_seat, checkpoints, checkpoint_gb
-        self._seed: int | None = None
-        """What the global random states of a fresh kernel start from: run again, the same cells
-        draw the same numbers."""
-        self._seat: KernelInstance | None = None
-        self._deeds: list[LogEntry] = []
-        self._checkpoints: list[Checkpoint] = []
-        self._keeping: asyncio.Task[None] | None = None
-        self._unkept = ""
-        """Why the latest moment has no checkpoint."""
-        self._kills = 0
-        """By the memory limit, as far as they are accounted for."""
+        self._source, self._limits = source, limits or CheckpointLimits()
+        self._state = ReplayableKernel(source, self._limits)
+
+    # ── what it runs in ───────────────────────────────────────────────────────────────────
 
     @property
-    def _latest(self) -> int:
-        """The step of the latest deed."""
-        return self._deeds[-1].step if self._deeds else 0
+    def server(self) -> ForkServer:
+        """Return the fork server that the kernel belongs to."""
+        return self._state.server
 
     @property
-    def seat(self) -> KernelInstance:
-        """Where the kernel lives now."""
-        assert self._seat is not None, "start comes first"
-        return self._seat
+    def sandbox(self) -> Sandbox:
+        """Return the sandbox that the kernel runs in."""
+        return self.server.sandbox
 
     @property
-    def box(self) -> Sandbox:
-        """The box that is there now."""
-        return self.seat.box
+    def limitations(self) -> str:
+        """Describe what this machine does not support for kernels; empty if nothing is missing."""
+        return self.server.limitations
+
+    @property
+    def forkable(self) -> bool:
+        """Return whether the kernel can be forked."""
+        return self._state.forkable
 
     async def read(self, path: PurePosixPath, *, limit_bytes: int) -> bytes:
-        """A file as the kernel sees it; see `Sandbox.read`."""
-        return await self.box.read(path, limit_bytes=limit_bytes, within=self.seat.within)
+        """Return the content of a file as the kernel sees it; see `Sandbox.read`."""
+        if (pid := self._state.instance.mount_namespace_of) is None:
+            return await self.sandbox.read(path, limit_bytes=limit_bytes)
+        support = self.server.support
+        return await support.read(path, limit_bytes=limit_bytes, mount_namespace_of=pid)
 
     async def stat(self, path: PurePosixPath) -> FileStat | None:
-        """What is there for the kernel; see `Sandbox.stat`."""
-        return await self.box.stat(path, within=self.seat.within)
+        """Return the state of a file as the kernel sees it; see `Sandbox.stat`."""
+        if (pid := self._state.instance.mount_namespace_of) is None:
+            return await self.sandbox.stat(path)
+        return await self.server.support.stat(path, mount_namespace_of=pid)
 
-    # ── what an episode does ──────────────────────────────────────────────────────────────
+    # ── run ───────────────────────────────────────────────────────────────────────────────
 
     async def start(self) -> Recovery | None:
-        """See to a kernel that lives; how that was done when one had broken.
+        """Ensure that a kernel runs. Returns how it was recovered, if it had crashed.
 
         Raises `SandboxError`, `KernelError`.
         """
-        await self._kept()
-        if self._seat is None:
-            await self._fresh()
+        state = self._state
+        await state.checkpoint_taken()
+        if not state.started:
+            await state.fresh()
             return None
-        kernel = self.seat.kernel
-        if kernel is not None and kernel.dead is None:
+        kernel = state.kernel
+        if kernel is not None and kernel.death_reason is None:
             return None
-        cause = (kernel and kernel.dead) or "the kernel was gone"
+        cause = (kernel and kernel.death_reason) or "the kernel had ended"
         return replace(await self._recover(cause), before=True)
 
     async def run(self, code: str, *, timeout_s: float, step: int = 0) -> Cell:
-        """Run a cell; if it breaks the kernel, put the kernel back. Raises `SandboxError`."""
+        """Run a cell, and recover the kernel if the cell crashes it. Raises `SandboxError`."""
         recovery = await self.start()
-        kernel = self.seat.kernel
-        assert kernel is not None
+        kernel = self._running()
         cell = await kernel.run(code, timeout_s=timeout_s)
         began = time.perf_counter()
-        if (cause := kernel.dead) and (alone := await self._without_standby()):
-            seconds, kernel = time.perf_counter() - began, alone
+        if (cause := kernel.death_reason) and (successor := await self._free_memory()):
+            seconds, kernel = time.perf_counter() - began, successor
             cell = await kernel.run(code, timeout_s=timeout_s)
             recovery = Recovery(cause=cause, how="again", seconds=round(seconds, 6))
-        if kernel.dead:
-            return told(cell, await self._recover(kernel.dead))
-        outline = replace(cell, outputs=(), late=())
-        self._deeds.append(LogEntry(step=step, code=code, timeout_s=timeout_s, cell=outline))
-        self._keep()
-        return told(cell, recovery)
+        if kernel.death_reason:
+            return with_recovery(cell, await self._recover(kernel.death_reason))
+        summary = replace(cell, outputs=(), late=())
+        self._state.log.append(LogEntry(step=step, code=code, timeout_s=timeout_s, cell=summary))
+        self._state.take_checkpoint()
+        return with_recovery(cell, recovery)
 
-    async def try_out(self, code: str, *, timeout_s: float) -> Cell:
-        """Run a cell on a copy of the kernel; nothing it does lasts.
-
-        When no copy can be made, the cell says so. Raises `SandboxError`, `KernelError`.
-        """
-        recovery = await self.start()
-        if self.seat.home.plain:
-            cell = await trial.try_out(code, self.box, self._open_seat, timeout_s=timeout_s)
-        else:
-            try:
-                cell = await self._tried(code, timeout_s)
-            except KernelError as error:  # it is the agent's doing: no process, no descriptor, …
-                cell = trial.not_tried(str(error))
-        return told(replace(cell, execution_count=None), recovery)
-
-    async def _tried(self, code: str, timeout_s: float) -> Cell:
-        while True:
-            standby, files = await self._now()
-            try:
-                return await self.seat.try_out(standby, files, code, timeout_s=timeout_s)
-            except KernelError:
-                if not standby.line.gone:
-                    raise
-            await self._weed()  # it had been killed, and nobody knew yet
+    def _running(self) -> KernelClient:
+        kernel = self._state.kernel
+        assert kernel is not None
+        return kernel
 
     async def reset(self, *, step: int = 0) -> None:
-        """A fresh kernel and empty folders. Raises `SandboxError`, `KernelError`."""
-        await self._kept()
-        await self._anew()
-        self._deeds.append(LogEntry(step=step, code=None))
-        self._keep()
+        """Start a fresh kernel in empty folders. Raises `SandboxError`, `KernelError`."""
+        state = self._state
+        await state.checkpoint_taken()
+        await state.restart()
+        state.log.append(LogEntry(step=step, code=None))
+        state.take_checkpoint()
 
-    async def branch(self, *, step: int | None = None, seed: int | None = None) -> Branch:
-        """Another kernel that goes on from here, or from after an earlier step.
+    async def close(self) -> None:
+        """End the kernel, and its sandbox if it was the last one there."""
+        try:
+            await self._state.checkpoint_taken()
+        finally:
+            await self._state.close()
 
-        `seed`: what its global random states start from; None for exactly the same. Raises
-        `SandboxError`, `KernelError`.
+    # ── trials ────────────────────────────────────────────────────────────────────────────
+
+    async def run_trial(self, code: str, *, timeout_s: float) -> Cell:
+        """Run a cell on a fork of the kernel and undo all it did.
+
+        If it cannot be forked now, the cell says so. Raises `SandboxError`, `KernelError`.
+        """
+        recovery = await self.start()
+        if not self.forkable:
+            cell = await trial.run_trial(code, self.sandbox, self._source, timeout_s=timeout_s)
+        else:
+            try:
+                cell = await self._run_trial_on_fork(code, timeout_s)
+            except KernelError as error:  # the agent's doing: no process or descriptor is free, …
+                cell = trial.trial_not_run(str(error))
+        return with_recovery(replace(cell, execution_count=None), recovery)
+
+    async def _run_trial_on_fork(self, code: str, timeout_s: float) -> Cell:
+        state = self._state
+        while True:
+            standby, files = await state.checkpoints.current(state.position)
+            try:
+                return await state.instance.run_trial(standby, files, code, timeout_s=timeout_s)
+            except KernelError:
+                if not standby.channel.closed:
+                    raise
+            await state.checkpoints.remove_dead()  # it had been killed without being noticed
+
+    # ── forks ─────────────────────────────────────────────────────────────────────────────
+
+    async def fork(self, *, step: int | None = None, seed: int | None = None) -> ForkedKernel:
+        """Return another kernel that continues from here, or from after an earlier step.
+
+        Args:
+            step: the step after which it continues; None for the latest.
+            seed: what its global random states start from; None to continue with the same.
+
+        Raises `SandboxError`, `KernelError`.
         """
         await self.start()
         while True:
-            known = self._waiting()
+            known = self._living_standbys()
             try:
-                return await self._branched(self._latest if step is None else step, seed)
+                return await self._fork_once(step, seed)
             except KernelError:
-                if not any(standby.line.gone for standby in known):
-                    raise  # otherwise one of them had been killed, and nobody knew yet
+                if not any(standby.channel.closed for standby in known):
+                    raise  # otherwise one of them had been killed without being noticed
 
-    def _waiting(self) -> list[Standby]:
-        """The standbys and the template, as far as they are known to live."""
-        template = self.seat.home.template
-        every = [*(kept.standby for kept in self._checkpoints), *([template] if template else [])]
-        return [standby for standby in every if not standby.line.gone]
+    def _living_standbys(self) -> list[Standby]:
+        template = self.server.template
+        standbys = [*self._state.checkpoints.standbys, *([template] if template else [])]
+        return [standby for standby in standbys if not standby.channel.closed]
 
-    async def _branched(self, step: int, seed: int | None) -> Branch:
-        home, moment = self.seat.home, moment_after(self._deeds, step)
-        if moment == len(self._deeds) and not home.plain:
-            with suppress(KernelError):  # from an older checkpoint, then
-                await self._now()
-        await self._weed()
-        kept = nearest((c for c in self._checkpoints if c.files), self._deeds, moment)
-        child = RecoverableKernel(
-            self._open_seat, checkpoints=self._most, checkpoint_gb=self._most_gb
-        )
+    async def _fork_once(self, step: int | None, seed: int | None) -> ForkedKernel:
+        state = self._state
+        if step is None:
+            step = state.log[-1].step if state.log else 0
+        position = position_after(state.log, step)
+        if position == state.position and self.forkable:
+            with suppress(KernelError):  # an older checkpoint will do then
+                await state.checkpoints.current(position)
+        await state.checkpoints.remove_dead()
+        checkpoint = state.checkpoints.nearest(state.log, position, with_files=True)
+        child = RecoverableKernel(self._source, self._limits)
         try:
-            anew = None if seed is None else reseeding(step, seed)
-            return await child.follow(self._deeds[:moment], self._seed, home, kept, anew)
+            entry = None if seed is None else reseeding(step, seed)
+            log = state.log[:position]
+            return await child._become_fork(log, state.seed, self.server, checkpoint, entry)
         except BaseException:
             await child.close()
             raise
 
-    async def follow(
+    async def _become_fork(
         self,
-        deeds: list[LogEntry],
-        begun_with: int | None,
-        home: ForkServer,
-        kept: Checkpoint | None,
+        log: list[LogEntry],
+        first_seed: int | None,
+        server: ForkServer,
+        checkpoint: Checkpoint | None,
         reseed: LogEntry | None,
-    ) -> Branch:
-        """Become a branch of another kernel: its deeds, and a checkpoint of it if one is kept.
+    ) -> ForkedKernel:
+        """Continue the log of another kernel, from a checkpoint of it if there is one.
 
-        In its home where copies can have files of their own, else in a new one, by doing all
-        deeds again. What makes the random states new is the last deed: before it, cells that
-        are run again draw what they drew.
+        In the same sandbox if forks can have files of their own there, otherwise in a new one by
+        a replay. The entry that reseeds comes last, so that replayed cells draw what they drew.
         """
-        self._deeds, self._seed = deeds, begun_with
-        done = since_reset(deeds, len(deeds))
-        template_gone = home.template is None or home.template.line.gone
-        if home.plain or home.one_view or (kept is None and template_gone):
-            await self._fresh()
-        elif kept is None or kept.files is None:
-            assert home.template is not None
-            self._seat = KernelInstance(home)
-            await self._move_in(home.template, PRISTINE, begun_with)
+        state = self._state
+        state.log, state.seed = log, first_seed
+        position, start = state.position, last_reset(log, len(log))
+        template = server.template
+        template_dead = template is None or template.channel.closed
+        overlay = server.overlay_unavailable_reason is None
+        if template is None or not overlay or (checkpoint is None and template_dead):
+            await state.fresh()
         else:
-            assert home.template is not None
-            self._seat = KernelInstance(home)
-            try:
-                await self._move_in(kept.standby, kept.files, None)
-                done = kept.moment
-            except KernelError:  # views nest so deep and no deeper: begin with the first again
-                await self._move_in(home.template, PRISTINE, begun_with)
-        again = cells(deeds[done:])
+            state.use_new_instance(server)
+            if checkpoint is None or checkpoint.files is None:
+                await state.fork_into_overlay(template, PRISTINE, first_seed)
+            else:
+                try:
+                    await state.fork_into_overlay(checkpoint.standby, checkpoint.files, None)
+                    start = checkpoint.position
+                except KernelError:  # namespaces nest only so deep: replay from the template
+                    await state.fork_into_overlay(template, PRISTINE, first_seed)
+        cells = count_cells(log[start:position])
         if reseed is not None:
-            self._deeds = [*deeds, reseed]
-        lost = await self._do_again(done)
-        return Branch(live=self, cells=again, lost=lost)
+            state.log = [*log, reseed]
+        lost = await state.replay(start)
+        return ForkedKernel(kernel=self, cells=cells, lost=lost)
 
-    async def close(self) -> None:
-        """End the kernel, and the box when nobody else lives in it."""
-        try:
-            await self._kept()
-        finally:
-            seat, self._seat = self._seat, None
-            self._checkpoints.clear()
-            if seat is not None:
-                await seat.close()
-
-    # ── checkpoints ───────────────────────────────────────────────────────────────────────
-
-    def _keep(self) -> None:
-        """Take a checkpoint while the agent thinks."""
-        if not self.seat.home.plain:
-            self._keeping = asyncio.create_task(self._take())
-
-    async def _kept(self) -> None:
-        """Wait for the checkpoint that is being taken."""
-        if (keeping := self._keeping) is not None:
-            await asyncio.wait({keeping})
-            self._keeping = None
-            keeping.result()
-
-    async def _take(self) -> None:
-        seat, moment = self.seat, len(self._deeds)
-        copied, kept = await asyncio.gather(seat.copy(), self._snapshot(), return_exceptions=True)
-        for failure in (copied, kept):
-            if isinstance(failure, BaseException) and not isinstance(
-                failure, KernelEnvError | OSError
-            ):
-                raise failure
-        self._unkept = "; ".join(str(f) for f in (copied, kept) if isinstance(f, BaseException))
-        files = kept if isinstance(kept, str) else None
-        if isinstance(copied, BaseException):
-            await self._forget(files)
-            return
-        self._checkpoints.append(Checkpoint(moment=moment, standby=copied, files=files))
-        await self._evict()
-
-    async def _snapshot(self) -> str:
-        """Remember the files, in the place of older moments when there is no room for all."""
-        while True:
-            try:
-                return await self.seat.snapshot()
-            except OSError as error:
-                if error.errno != errno.ENOSPC or len(self._checkpoints) < 2:
-                    raise
-                await self._drop(self._checkpoints[0])
-
-    async def _evict(self) -> None:
-        """Let go of the oldest checkpoints beyond the limits; the latest always stays."""
-        with suppress(SandboxError):  # what is gone with its box is found when it is needed
-            while len(self._checkpoints) > self._most:
-                await self._drop(self._checkpoints[0])
-            most = int(self._most_gb * GIB)
-            while len(self._checkpoints) > 1:
-                pids = [checkpoint.standby.pid for checkpoint in self._checkpoints]
-                if await self.box.weigh(pids, enough_bytes=most) <= most:
-                    return
-                await self._drop(self._checkpoints[0])
-
-    async def _drop(self, checkpoint: Checkpoint) -> None:
-        self._checkpoints.remove(checkpoint)
-        self.seat.drop(checkpoint.standby)
-        await self._forget(checkpoint.files)
-
-    async def _forget(self, files: str | None) -> None:
-        with suppress(SandboxError, OSError):
-            await self.seat.forget(files)
-
-    async def _weed(self) -> None:
-        """Let go of the checkpoints whose standby has died: code in the box may kill it."""
-        for checkpoint in [c for c in self._checkpoints if c.standby.line.gone]:
-            await self._drop(checkpoint)
-
-    async def _now(self) -> tuple[Standby, str]:
-        """The kernel and the files of this moment. Raises `KernelError` when they are not kept."""
-        moment = len(self._deeds)
-        await self._weed()
-        for _ in range(2):
-            if self._checkpoints and (latest := self._checkpoints[-1]).moment == moment:
-                if latest.files is not None:
-                    return latest.standby, latest.files
-                await self._drop(latest)
-            await self._take()
-        raise KernelError(f"the kernel could not be copied: {self._unkept}")
-
-    # ── going back ────────────────────────────────────────────────────────────────────────
+    # ── recovery ──────────────────────────────────────────────────────────────────────────
 
     async def _recover(self, cause: str) -> Recovery:
-        """Put the kernel back to this moment, by whatever still can. Raises `SandboxError`."""
+        """Bring the kernel back to the current position. Raises `SandboxError`."""
         began = time.perf_counter()
-        moment, note = len(self._deeds), ""
-        await self._weed()
-        kept = await self._back()
-        done = kept.moment if kept else since_reset(self._deeds, moment)
-        if kept and kept.files is None:
-            note = f"files are as they were left, because {self._unkept}"
-        lost = await self._do_again(done)
+        state, note = self._state, ""
+        position = state.position
+        await state.checkpoints.remove_dead()
+        failure = state.checkpoints.failure
+        checkpoint = await state.restore()
+        start = checkpoint.position if checkpoint else last_reset(state.log, position)
+        if checkpoint and checkpoint.files is None:
+            note = f"files could not be restored, because {failure}"
+        lost = await state.replay(start)
         return Recovery(
             cause=cause,
-            how="standby" if kept and done == moment else "replay",
-            cells=cells(self._deeds[done:moment]),
+            how="standby" if checkpoint and start == position else "replay",
+            cells=count_cells(state.log[start:position]),
             seconds=round(time.perf_counter() - began, 6),
             note=note,
             lost=lost,
         )
 
-    async def _back(self) -> Checkpoint | None:
-        """Go to the latest checkpoint that still can be gone to; None when all is begun anew."""
-        while kept := nearest(self._checkpoints, self._deeds, len(self._deeds)):
-            try:
-                await self.seat.go_back(kept.standby, kept.files)
-            except (KernelError, SandboxError):
-                await self._drop(kept)
-            else:
-                self._checkpoints.remove(kept)  # its standby is the kernel now
-                await self._forget(kept.files)
-                return kept
-        await self._anew()
-        return None
+    async def _free_memory(self) -> KernelClient | None:
+        """Let the latest standby take over with all memory, if that lack killed the kernel.
 
-    async def _do_again(self, done: int) -> str:
-        """Do all deeds from a moment on once more; what that did not give back, in words.
-
-        A deed that breaks the kernel this time is undone, and so is what came after it.
+        All other checkpoints are deleted. Returns the new kernel; None if that cannot help.
         """
-        undone = []
-        while (redone := await self._do(done)).broken is not None:
-            step, kernel = self._deeds[redone.broken].step, self.seat.kernel
-            why = kernel and kernel.dead
-            undone.append(f"run again, the cell of step {step} broke the kernel: {why}")
-            del self._deeds[redone.broken :]
-            kept = await self._back()
-            done = kept.moment if kept else since_reset(self._deeds, len(self._deeds))
-        wanted = [deed.cell for deed in self._deeds[done:] if deed.cell is not None]
-        return "; ".join([*undone, *differences(wanted, redone.cells)][:10])
-
-    async def _do(self, done: int) -> "ReplayResult":
-        """Do the deeds after a moment, and take a checkpoint if that one is not kept."""
-        found: list[Cell] = []
-        for number, deed in enumerate(self._deeds[done:], done):
-            kernel = self.seat.kernel
-            assert kernel is not None
-            if kernel.dead:  # not from what it did last, it seemed
-                return ReplayResult(cells=found, broken=max(done, number - 1))
-            if deed.code is None:
-                await self._fresh()
-                continue
-            cell = await kernel.run(deed.code, timeout_s=deed.timeout_s, silent=deed.cell is None)
-            if deed.cell is not None:
-                found.append(cell)
-            if kernel.dead:
-                return ReplayResult(cells=found, broken=number)
-        if not self._is_kept():
-            self._keep()
-        if found:
-            await self._kept()
-            if not self._is_kept() and not await self._lives():
-                return ReplayResult(cells=found, broken=len(self._deeds) - 1)
-        return ReplayResult(cells=found)
-
-    async def _lives(self) -> bool:
-        """Whether the kernel still answers, a moment later."""
-        await asyncio.sleep(DYING_S)
-        kernel = self.seat.kernel
-        if kernel is not None and kernel.dead is None:
-            await kernel.run("", timeout_s=ANSWER_S)
-        return kernel is not None and kernel.dead is None
-
-    def _is_kept(self) -> bool:
-        """Whether there is a checkpoint of this moment, with its files."""
-        latest = self._checkpoints[-1] if self._checkpoints else None
-        return latest is not None and latest.moment == len(self._deeds) and bool(latest.files)
-
-    async def _anew(self) -> None:
-        """A fresh kernel, in a new home when the one that is there cannot give one."""
+        state = self._state
+        if not state.forkable:
+            return None
+        await state.checkpoints.remove_dead()
+        if not await self._killed_for_standbys():
+            return None
+        latest = await state.checkpoints.pop_latest()
         try:
-            await self._fresh()
-        except (KernelError, SandboxError):
-            self._checkpoints.clear()
-            seat, self._seat = self._seat, None
-            if seat is not None:
-                await seat.close()
-            await self._fresh()
+            await state.instance.restore(latest.standby, latest.files)
+        except (KernelError, SandboxError):  # the standby was killed as well
+            state.server.delete_standby(state.instance, latest.standby)
+            return None
+        with suppress(SandboxError, OSError):
+            await state.instance.delete_snapshot(latest.files)
+        return state.kernel
 
-    async def _fresh(self) -> None:
-        """A pristine kernel in empty folders."""
-        if self._seat is None:
-            self._seat = await self._open_seat()
-            self._kills = (await self.box.memory()).killed
-            if self._seed is None or self._seed == self._seat.seed:
-                self._seed = self._seat.seed  # it is pristine already
-                return
-        elif self.seat.branched:
-            home = self.seat.home
-            self._checkpoints.clear()
-            beside = KernelInstance(home)
-            await self.seat.close()
-            self._seat = beside
-            assert home.template is not None
-            await self._move_in(home.template, PRISTINE, self._seed)
-            return
-        assert self._seed is not None
-        await self.seat.begin(seed=self._seed)
-
-    async def _move_in(self, standby: Standby, files: str, seed: int | None) -> None:
-        """Live in a view of its own of some files, with a kernel like a standby."""
-        await self.seat.serve(await self.seat.move_in(standby, files, seed=seed))
-
-    # ── memory ────────────────────────────────────────────────────────────────────────────
-
-    async def _killed_for_its_standby(self) -> bool:
-        """Whether the memory limit killed the kernel although it left room that others held."""
-        kernel = self.seat.kernel
-        assert kernel is not None
-        if self.seat.home.plain or not self._is_kept():
+    async def _killed_for_standbys(self) -> bool:
+        """Return whether the memory limit killed the kernel while standbys held memory."""
+        state = self._state
+        if not state.checkpoints.has(state.position):
             return False
         with suppress(SandboxError):
-            memory = await self.box.memory()
-            kills, self._kills = memory.killed - self._kills, memory.killed
-            return bool(kills) and kernel.process.peak_bytes < FULL * memory.limit_bytes
+            memory = await self.server.support.memory_limit()
+            kills, state.memory_kills = memory.killed - state.memory_kills, memory.killed
+            peak_bytes = self._running().process.peak_bytes
+            return bool(kills) and peak_bytes < ALONE * memory.limit_bytes
         return False
 
-    async def _without_standby(self) -> KernelClient | None:
-        """Go on as the latest standby itself, with all the memory there is, where that may help."""
-        await self._weed()
-        if not await self._killed_for_its_standby():
-            return None
-        *older, latest = self._checkpoints
-        for checkpoint in older:
-            await self._drop(checkpoint)
-        self._checkpoints.clear()
-        try:
-            await self.seat.go_back(latest.standby, latest.files)
-        except (KernelError, SandboxError):  # it was killed as well
-            return None
-        await self._forget(latest.files)
-        return self.seat.kernel
 
-
-def told(cell: Cell, recovery: Recovery | None) -> Cell:
-    """A cell that says how its kernel was put back, and whether something was lost for good."""
+def with_recovery(cell: Cell, recovery: Recovery | None) -> Cell:
+    """Return the cell with its recovery, and with what was lost in it."""
     if recovery is None:
         return cell
     lost = f"{recovery.cause}; {recovery.lost}" if recovery.lost else None

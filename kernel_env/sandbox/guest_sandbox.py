@@ -1,4 +1,4 @@
-"""The verbs of a sandbox whose programs are run by our init process."""
+"""The verbs of `Sandbox` and of `ForkSupport`, carried out by our init process."""
 
 import asyncio
 import errno
@@ -12,34 +12,34 @@ from types import TracebackType
 from typing import Any, Self
 
 from kernel_env.errors import SandboxError
-from kernel_env.sandbox.guest_client import ANSWER_S, GuestClient, GuestProcess
+from kernel_env.sandbox.fork_support import Layers, MemoryLimit
+from kernel_env.sandbox.guest_client import RESPONSE_S, GuestClient, GuestProcess
 from kernel_env.sandbox.pipes import keep_tail, pipe, reading
-from kernel_env.sandbox.protocol import SNAPSHOTS, Completed, FileStat, Memory, read_descriptor
+from kernel_env.sandbox.protocol import SNAPSHOTS, Completed, FileStat, read_descriptor
 
 FILES_S = 300.0
-"""For copies of the agent's folders: some gigabytes take seconds."""
+"""Time limit for a snapshot or its restoration: some gigabytes take seconds."""
 
 
 class GuestSandbox(ABC):
-    """The verbs of `Sandbox`, for a class that says how its `GuestClient` is opened and closed."""
+    """The verbs of `Sandbox`, for a class that opens and closes the `GuestClient`."""
 
-    box: GuestClient
+    guest: GuestClient
     environment: Mapping[str, str]
-
-    _layers = count(1)
+    mount_namespaces: bool
 
     @property
     @abstractmethod
     def folders(self) -> Sequence[PurePosixPath]:
-        """The folders that an agent can write in and that its snapshots hold, as seen inside."""
+        """Return the folders that an agent can write in and snapshots contain, as seen inside."""
 
     @abstractmethod
     async def _open(self) -> None:
-        """Set `box` and meet its first process. What was begun is closed when this fails."""
+        """Set `guest` and connect to the init process."""
 
     @abstractmethod
     async def _close(self) -> None:
-        """Remove every trace, however far `_open` came."""
+        """Remove every trace, also of an `_open` that failed half-way."""
 
     async def __aenter__(self) -> Self:
         try:
@@ -59,8 +59,13 @@ class GuestSandbox(ABC):
     ) -> None:
         await self._close()
 
-    def where(self, path: PurePosixPath) -> PurePosixPath:
-        """A box with a file system of its own has the design's names."""
+    @property
+    def fork_support(self) -> "GuestForkSupport":
+        """Return the verbs for forked kernels."""
+        return GuestForkSupport(self)
+
+    def guest_path(self, path: PurePosixPath) -> PurePosixPath:
+        """Return the same path: most sandboxes have a file system of their own."""
         return path
 
     async def run(
@@ -68,10 +73,10 @@ class GuestSandbox(ABC):
     ) -> Completed:
         """Run a program to its end."""
         inside, outside = pipe()
-        kept = bytearray()
+        output = bytearray()
 
         def keep(data: bytes) -> None:
-            kept.extend(data[: limit_bytes - len(kept)])
+            output.extend(data[: limit_bytes - len(output)])
 
         with reading(outside, keep) as drained:
             try:
@@ -82,10 +87,10 @@ class GuestSandbox(ABC):
                 code = await asyncio.wait_for(process.wait(), timeout_s)
             except TimeoutError:
                 await process.signal(signal.SIGKILL)
-                await asyncio.wait([process.ended], timeout=ANSWER_S)  # killed means gone
+                await asyncio.wait([process.ended], timeout=RESPONSE_S)
                 raise
             await asyncio.wait([drained], timeout=1.0)  # a grandchild may hold the pipe for ever
-        return Completed(exit_code=code, output=bytes(kept))
+        return Completed(exit_code=code, output=bytes(output))
 
     async def spawn(
         self,
@@ -97,12 +102,12 @@ class GuestSandbox(ABC):
         stderr: int | None = None,
         descriptors: Sequence[int] = (),
     ) -> GuestProcess:
-        """Start a program."""
+        """Start a program in the workspace."""
         null = os.open(os.devnull, os.O_RDWR)
         inside, outside = pipe()
         try:
             streams = [null if stdin is None else stdin, stdout or inside, stderr or inside]
-            process = await self.box.spawn(
+            process = await self.guest.spawn(
                 argv, {**self.environment, **(env or {})}, [*streams, *descriptors]
             )
         except BaseException:
@@ -111,20 +116,23 @@ class GuestSandbox(ABC):
         finally:
             os.close(inside)
             os.close(null)
-        keep_tail(outside, process.kept, self.box.ended)
+        keep_tail(outside, process.output, self.guest.ended)
         return process
 
-    async def adopt(self, pid: int) -> GuestProcess:
-        """A process that was left to the box."""
-        return await self.box.adopt(pid)
+    async def read(self, path: PurePosixPath, *, limit_bytes: int) -> bytes:
+        """Return the content of a regular file."""
+        return await self.read_in(path, limit_bytes=limit_bytes, mount_namespace_of=None)
 
-    async def read(
-        self, path: PurePosixPath, *, limit_bytes: int, within: int | None = None
+    async def read_in(
+        self, path: PurePosixPath, *, limit_bytes: int, mount_namespace_of: int | None
     ) -> bytes:
-        """A regular file's content, as bytes with a limit."""
+        """Return the content of a regular file in a mount namespace."""
         try:
-            _, (descriptor,) = await self.box.ask(
-                "open", path=str(self.where(path)), write=False, within=within
+            _, (descriptor,) = await self.guest.request(
+                "open",
+                path=str(self.guest_path(path)),
+                write=False,
+                mount_namespace_of=mount_namespace_of,
             )
         except OSError as error:
             if error.errno == errno.ELOOP:
@@ -136,77 +144,129 @@ class GuestSandbox(ABC):
             os.close(descriptor)
 
     async def write(self, path: PurePosixPath, data: bytes) -> None:
-        """Make or replace a file."""
-        _, (descriptor,) = await self.box.ask("open", path=str(self.where(path)), write=True)
+        """Create or replace a file."""
+        _, (descriptor,) = await self.guest.request(
+            "open", path=str(self.guest_path(path)), write=True
+        )
 
-        def put() -> None:
+        def write_all() -> None:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
 
-        await asyncio.to_thread(put)
+        await asyncio.to_thread(write_all)
 
-    async def stat(self, path: PurePosixPath, *, within: int | None = None) -> FileStat | None:
-        """What is there; None when nothing is."""
+    async def stat(self, path: PurePosixPath) -> FileStat | None:
+        """Return the state of a file."""
+        return await self.stat_in(path, mount_namespace_of=None)
+
+    async def stat_in(
+        self, path: PurePosixPath, *, mount_namespace_of: int | None
+    ) -> FileStat | None:
+        """Return the state of a file in a mount namespace."""
         try:
-            message, _ = await self.box.ask("stat", path=str(self.where(path)), within=within)
+            response, _ = await self.guest.request(
+                "stat", path=str(self.guest_path(path)), mount_namespace_of=mount_namespace_of
+            )
         except (FileNotFoundError, NotADirectoryError):
             return None
-        mode, size, modified_ns, changed_ns, inode = message["stat"]
+        mode, size, modified_ns, changed_ns, inode = response["stat"]
         return FileStat(
             mode=mode, size=size, modified_ns=modified_ns, changed_ns=changed_ns, inode=inode
         )
 
-    async def end(
-        self, *, keep: Sequence[int], within: int | None = None, others: Sequence[int] = ()
+
+class GuestForkSupport:
+    """The verbs of `ForkSupport` for any `GuestSandbox`."""
+
+    _numbers = count(1)
+
+    def __init__(self, sandbox: GuestSandbox) -> None:
+        self._sandbox, self._guest = sandbox, sandbox.guest
+        self.mount_namespaces = sandbox.mount_namespaces
+
+    async def adopt(self, pid: int) -> GuestProcess:
+        """Return a process that was forked inside."""
+        return await self._guest.adopt(pid)
+
+    async def read(
+        self, path: PurePosixPath, *, limit_bytes: int, mount_namespace_of: int | None
+    ) -> bytes:
+        """Return the content of a file in a mount namespace."""
+        return await self._sandbox.read_in(
+            path, limit_bytes=limit_bytes, mount_namespace_of=mount_namespace_of
+        )
+
+    async def stat(self, path: PurePosixPath, *, mount_namespace_of: int | None) -> FileStat | None:
+        """Return the state of a file in a mount namespace."""
+        return await self._sandbox.stat_in(path, mount_namespace_of=mount_namespace_of)
+
+    async def kill_processes(
+        self,
+        *,
+        keep: Sequence[int],
+        mount_namespace_of: int | None = None,
+        others: Sequence[int] = (),
     ) -> None:
-        """Kill the programs that share a view, but for some."""
-        await self.box.ask("end", keep=list(keep), within=within, others=list(others))
+        """Kill the processes of a mount namespace, except some."""
+        await self._guest.request(
+            "kill_processes",
+            keep=list(keep),
+            mount_namespace_of=mount_namespace_of,
+            others=list(others),
+        )
 
-    async def stop(self, *, keep: Sequence[int]) -> list[int]:
-        """Hold every program but these where it is."""
-        message, _ = await self.box.ask("stop", keep=list(keep))
-        stopped: list[int] = message["stopped"]
-        return stopped
+    async def pause(self, *, keep: Sequence[int]) -> list[int]:
+        """Stop every process except these."""
+        response, _ = await self._guest.request("pause", keep=list(keep))
+        paused: list[int] = response["paused"]
+        return paused
 
-    async def go_on(self, pids: Sequence[int]) -> None:
-        """Let stopped programs go on."""
-        await self.box.ask("go_on", pids=list(pids))
+    async def resume(self, pids: Sequence[int]) -> None:
+        """Continue stopped processes."""
+        await self._guest.request("resume", pids=list(pids))
 
-    async def weigh(self, pids: Sequence[int], *, enough_bytes: int) -> int:
-        """Bytes of memory that these processes hold."""
-        message, _ = await self.box.ask("weigh", pids=list(pids), enough=enough_bytes)
-        held: int = message["bytes"]
-        return held
+    async def memory_used(self, pids: Sequence[int], *, enough_bytes: int) -> int:
+        """Return the memory of these processes in bytes."""
+        response, _ = await self._guest.request("memory_used", pids=list(pids), enough=enough_bytes)
+        used: int = response["bytes"]
+        return used
 
-    async def memory(self) -> Memory:
-        """How the memory limit has been felt."""
-        message, _ = await self.box.ask("memory")
-        return Memory(killed=message["killed"], limit_bytes=message["limit"])
+    async def memory_limit(self) -> MemoryLimit:
+        """Return the memory limit and how many processes it has killed."""
+        response, _ = await self._guest.request("memory_limit")
+        return MemoryLimit(killed=response["killed"], limit_bytes=response["limit"])
 
     async def snapshot(
         self,
         name: str,
         *,
         prior: str | None = None,
-        like: str | None = None,
-        within: int | None = None,
+        same_as: str | None = None,
+        mount_namespace_of: int | None = None,
         mapped_by: int | None = None,
     ) -> None:
-        """Remember the agent's folders under a name."""
-        await self._files("take", name, within=within, prior=prior, like=like, mapped_by=mapped_by)
+        """Take a snapshot of the agent's folders."""
+        await self._files(
+            "snapshot",
+            name,
+            mount_namespace_of=mount_namespace_of,
+            prior=prior,
+            same_as=same_as,
+            mapped_by=mapped_by,
+        )
 
-    async def restore(self, name: str, *, within: int | None = None) -> None:
-        """Make the agent's folders what they were."""
-        await self._files("restore", name, within=within)
+    async def restore(self, name: str, *, mount_namespace_of: int | None = None) -> None:
+        """Restore the agent's folders from a snapshot."""
+        await self._files("restore", name, mount_namespace_of=mount_namespace_of)
 
-    async def forget(self, name: str) -> None:
-        """A snapshot that is not needed any more."""
-        await self._files("forget", name)
+    async def delete_snapshot(self, name: str) -> None:
+        """Delete a snapshot."""
+        await self._files("delete_snapshot", name)
 
-    async def layers(self, name: str) -> list[dict[str, str]]:
-        """What a view of its own of this snapshot is made of."""
-        root = f"{self.where(SNAPSHOTS)}/view-{next(self._layers)}"
-        await self._files("tree", name, folder=f"{root}/lower")
+    async def create_overlay(self, name: str) -> Layers:
+        """Prepare the layers of an overlay over a snapshot."""
+        root = f"{self._sandbox.guest_path(SNAPSHOTS)}/view-{next(self._numbers)}"
+        await self._files("create_lower", name, folder=f"{root}/lower")
         return [
             {
                 "at": str(folder),
@@ -214,14 +274,14 @@ class GuestSandbox(ABC):
                 "upper": f"{root}/{number}/upper",
                 "work": f"{root}/{number}/work",
             }
-            for number, folder in enumerate(self.folders)
+            for number, folder in enumerate(self._sandbox.folders)
         ]
 
-    async def discard(self, layers: Sequence[Mapping[str, str]]) -> None:
-        """Remove the files of a view."""
+    async def remove_overlay(self, layers: Layers) -> None:
+        """Delete the files of an overlay."""
         if layers:
-            await self._files("remove", str(PurePosixPath(layers[0]["lower"]).parents[1]))
+            await self._files("remove_folder", str(PurePosixPath(layers[0]["lower"]).parents[1]))
 
     async def _files(self, do: str, name: str, **details: Any) -> None:
-        roots = [str(folder) for folder in self.folders]
-        await self.box.ask(do, name=name, roots=roots, timeout_s=FILES_S, **details)
+        roots = [str(folder) for folder in self._sandbox.folders]
+        await self._guest.request(do, name=name, roots=roots, timeout_s=FILES_S, **details)

@@ -1,8 +1,7 @@
-"""A plain process beside us. It isolates nothing: for trusted code and for learning.
+"""Run programs as plain processes of this user, without isolation: for trusted code and learning.
 
-What it does give: a clean environment, folders of its own, and an end to
-everything it started. Code in it can read your files, reach the network and
-see the answers of a task.
+It gives a clean environment, folders of its own, and an end to everything it started. Code in
+it can read the user's files, use the network, and see the answers of a task.
 """
 
 import asyncio
@@ -21,12 +20,12 @@ START_S = 30.0
 
 
 class LocalSandbox(GuestSandbox):
-    """Programs run as this user on this machine, in folders that are removed afterwards."""
+    """Runs programs as this user on this machine, in folders that are removed afterwards."""
 
     isolated = False
     python = sys.executable
-    libraries = ("numpy.random",)  # what it draws from is made when it is imported: once for all
-    branching = True
+    libraries = ("numpy.random",)  # so that all forks share the random state made at its import
+    mount_namespaces = True
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
@@ -44,12 +43,12 @@ class LocalSandbox(GuestSandbox):
             "LANG": "C.UTF-8",
             "OMP_WAIT_POLICY": "passive",
         }
-        self.box = GuestClient(self._root / "door")
+        self.guest = GuestClient(self._root / "door")
         self._process = subprocess.Popen(  # noqa: ASYNC220 - quick, and asyncio's needs a watcher
             init_command(
                 sys.executable,
                 str(INIT_FOLDER.parent),
-                str(self.box.door),
+                str(self.guest.socket_path),
                 str(self._root / "snapshots"),
             ),
             cwd=self._root / "workspace",
@@ -59,11 +58,11 @@ class LocalSandbox(GuestSandbox):
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        await self.box.meet(timeout_s=START_S)
+        await self.guest.accept(timeout_s=START_S)
 
     async def _close(self) -> None:
-        if hasattr(self, "box"):
-            self.box.close()
+        if hasattr(self, "guest"):
+            self.guest.close()
         if self._process is not None:
             try:
                 await asyncio.to_thread(self._process.wait, 10)
@@ -76,12 +75,12 @@ class LocalSandbox(GuestSandbox):
 
     @property
     def folders(self) -> list[PurePosixPath]:
-        """Workspace, home and temporary files."""
+        """Return workspace, home and temporary folder."""
         assert self._root is not None
         return [PurePosixPath(self._root, name) for name in ("workspace", "home", "tmp")]
 
-    def where(self, path: PurePosixPath) -> PurePosixPath:
-        """The host's own path: this box has no file system of its own."""
+    def guest_path(self, path: PurePosixPath) -> PurePosixPath:
+        """Return the host's own path: this sandbox has no file system of its own."""
         assert self._root is not None
         places = {
             WORKSPACE: self._root / "workspace",
@@ -93,8 +92,8 @@ class LocalSandbox(GuestSandbox):
                 return PurePosixPath(place, path.relative_to(name))
         return path
 
-    async def sweep(self, *, empty: bool) -> None:
-        """End every program, empty the temporary folders and, with `empty`, the workspace."""
+    async def clean_up(self, *, workspace: bool) -> None:
+        """Kill every program and empty the temporary folders; with `workspace`, that one too."""
         assert self._root is not None
-        names = ["home", "tmp", *(["workspace"] if empty else [])]
-        await self.box.ask("sweep", empty=[str(self._root / name) for name in names])
+        names = ["home", "tmp", *(["workspace"] if workspace else [])]
+        await self.guest.request("clean_up", empty=[str(self._root / name) for name in names])

@@ -8,28 +8,28 @@ from kernel_env.sandbox.tail_buffer import TailBuffer
 
 
 def pipe() -> tuple[int, int]:
-    """A pipe's write end (for the program) and read end (for us, not blocking)."""
+    """Create a pipe: its write end for the program, its non-blocking read end for the host."""
     outside, inside = os.pipe()
     os.set_blocking(outside, False)
     return inside, outside
 
 
 class reading:  # noqa: N801 - used as a context manager, like `contextlib.closing`
-    """Feed what arrives on a descriptor to `take`; the value says when the other end closed."""
+    """Pass what arrives on a descriptor to `take`; the value is done when the other end closes."""
 
     def __init__(self, descriptor: int, take: Any) -> None:
         self.descriptor, self.take = descriptor, take
         self.drained: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def __enter__(self) -> asyncio.Future[None]:
-        asyncio.get_running_loop().add_reader(self.descriptor, self.hear)
+        asyncio.get_running_loop().add_reader(self.descriptor, self.read)
         return self.drained
 
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def hear(self) -> None:
-        """Take what is there; stop at the end."""
+    def read(self) -> None:
+        """Read what has arrived; stop at the end."""
         try:
             data = os.read(self.descriptor, 1 << 16)
         except BlockingIOError:
@@ -40,7 +40,7 @@ class reading:  # noqa: N801 - used as a context manager, like `contextlib.closi
             self.stop()
 
     def stop(self) -> None:
-        """Close our end. May be called again."""
+        """Close the read end. Idempotent."""
         if not self.drained.done():
             asyncio.get_running_loop().remove_reader(self.descriptor)
             os.close(self.descriptor)
@@ -48,7 +48,7 @@ class reading:  # noqa: N801 - used as a context manager, like `contextlib.closi
 
 
 def keep_tail(descriptor: int, tail: TailBuffer, ended: asyncio.Future[None]) -> None:
-    """Keep the end of what a program writes until it stops writing or its box ends."""
+    """Keep the last part of what a program writes, until it stops or its sandbox ends."""
     reader = reading(descriptor, tail.add)
     reader.__enter__()
     ended.add_done_callback(lambda _: reader.stop())

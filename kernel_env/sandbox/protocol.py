@@ -1,9 +1,11 @@
-"""The protocol of a sandbox: a box with four verbs, and the names that hold inside it.
+"""The protocol of a sandbox: seven verbs to run untrusted programs and move bytes.
 
-A sandbox runs programs and moves bytes; it never learns what a kernel is.
-Paths given to it are the names of the design, `/data` and `/workspace`; `where`
-tells by which path a program inside finds them, which differs only where the
-box has no file system of its own.
+A sandbox never learns what a kernel is. Paths passed to it are the names that hold in every
+sandbox, `/data` and `/workspace`; `guest_path` returns the path by which a program inside
+finds them, which differs only where the sandbox has no file system of its own.
+
+A back end that implements `Sandbox` alone runs episodes with plain kernels. To fork kernels it
+also offers `fork_support`, see the module of that name. `conformance` holds the tests of both.
 """
 
 import os
@@ -21,30 +23,35 @@ DATA = PurePosixPath("/data")
 WORKSPACE = PurePosixPath("/workspace")
 """The agent's folder and working directory, empty at first."""
 SNAPSHOTS = PurePosixPath("/snapshots")
-"""Where a box keeps copies of the agent's folders."""
+"""Where a sandbox keeps snapshots of the agent's folders."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """What a box is made of and what it may use, whichever kind of box it is."""
+    """What a sandbox contains and which resources it may use, for every back end."""
 
     image: str = "base"
+    """Name of the image; back ends without images ignore it."""
     folders: Mapping[PurePosixPath, Path] = field(default_factory=dict)
-    """Folders of the host that are seen inside, read-only, under these names."""
+    """Folders of the host that appear inside, read-only: path inside → path on the host."""
     memory_gb: float = 4.0
-    """For programs; the files in /workspace and /tmp are bounded apart from it."""
+    """Memory for programs, GiB; files in /workspace and /tmp have limits of their own."""
     workspace_gb: float = 2.0
-    """For the files in /workspace, in GiB. Temporary folders get 1 GiB at the most."""
+    """Size of /workspace, GiB. Temporary folders get at most 1 GiB."""
     cpus: float = 2.0
+    """Processor cores."""
     processes: int = 512
+    """Maximum number of processes and threads."""
     files: int = 200_000
-    """The number of files and folders in /workspace. /snapshots gets four times as many, and twice
-    the bytes."""
+    """Maximum number of files and folders in /workspace. /snapshots gets four times as many, and
+    twice the bytes."""
     runtime: str | None = None
-    """The engine's OCI runtime, for example `runsc`; None for its default."""
+    """OCI runtime of the engine, for example `runsc`; None for its default."""
     gpus: int = 0
+    """Number of GPUs."""
     branching: bool = True
-    """Whether programs may lay a copy-on-write view over a folder, in namespaces of their own."""
+    """Whether programs may create user and mount namespaces, so that forked kernels can have
+    files of their own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,74 +59,66 @@ class Completed:
     """A program that has ended."""
 
     exit_code: int
-    """Negative when a signal ended it."""
+    """Negative if a signal ended it."""
     output: bytes
-    """Standard output and standard error, at most the limit that was asked for."""
+    """Standard output and standard error, truncated to the requested limit."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileStat:
-    """A file as it stands in the box, links not followed. Equal values mean an unchanged file."""
+    """The state of a file; links are not followed. Equal values mean an unchanged file."""
 
     mode: int
     size: int
+    """Bytes."""
     modified_ns: int
     changed_ns: int
     inode: int
 
     @property
-    def what(self) -> str:
-        """The file's kind in a word: `file`, `folder`, `link` or `special file`."""
+    def file_type(self) -> str:
+        """Return `file`, `folder`, `link` or `special file`."""
         kinds = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "link"}
         return kinds.get(stat.S_IFMT(self.mode), "special file")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Memory:
-    """The memory of a box as its limit sees it."""
-
-    killed: int
-    """Processes that the limit has killed so far."""
-    limit_bytes: int
-    """0 when there is no limit."""
-
-
 class Process(Protocol):
-    """A program in a box."""
+    """A program in a sandbox."""
 
     pid: int
-    """Its number inside the box."""
+    """Process ID inside the sandbox."""
     peak_bytes: int
-    """The most memory it had, once it has ended; 0 before."""
+    """Maximum resident memory, bytes, once it has ended; 0 before or if unknown."""
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs; negative when a signal ended it."""
+        """Return the exit code: None while it runs, negative if a signal ended it."""
 
     async def wait(self) -> int:
-        """The exit code once it has ended; negative when a signal did it."""
+        """Wait for the end and return the exit code. Raises `SandboxError`."""
 
     async def signal(self, number: int) -> None:
-        """Send a signal to the program and all it started in its session."""
+        """Send a signal to the program and to all processes of its session."""
 
     def tail(self) -> str:
-        """The end of what it wrote to standard output and error, as text."""
+        """Return the last part of what it wrote to standard output and error."""
 
 
 class Sandbox(Protocol):
-    """A box for untrusted programs. Entering starts it; leaving removes every trace."""
+    """Runs untrusted programs. Entering starts it; leaving removes every trace of it.
+
+    A class `S` is a back end if `S(spec)` returns such an object and `S.isolated` is set.
+    """
 
     isolated: bool
-    """Whether the box keeps its programs from the host's files, network and processes."""
+    """Whether programs are kept from the host's files, network and processes."""
     python: str
-    """The interpreter inside, the one that has the libraries of the box."""
-    branching: bool
-    """Whether programs may lay a view of their own over the agent's folders, if the system can."""
+    """Path of the Python interpreter inside, the one that has the libraries."""
     libraries: Sequence[str]
-    """Modules that kernels in the box have imported from the start, where they are there."""
+    """Modules to import before the first kernel is forked; missing ones are skipped."""
 
     async def __aenter__(self) -> Self:
-        """Start the box. Raises `SandboxError`."""
+        """Start the sandbox. Raises `SandboxError`."""
 
     async def __aexit__(
         self,
@@ -127,15 +126,18 @@ class Sandbox(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End everything inside and remove the box."""
+        """End everything inside and remove the sandbox."""
 
-    def where(self, path: PurePosixPath) -> PurePosixPath:
-        """The path by which programs inside find what the design calls `path`."""
+    def guest_path(self, path: PurePosixPath) -> PurePosixPath:
+        """Return the path by which programs inside find `path`."""
 
     async def run(
         self, argv: Sequence[str], *, timeout_s: float, limit_bytes: int = 1 << 20
     ) -> Completed:
-        """Run a program to its end. Raises `TimeoutError` after killing it, `SandboxError`."""
+        """Run a program to its end.
+
+        Raises `TimeoutError` after killing it, and `SandboxError`.
+        """
 
     async def spawn(
         self,
@@ -147,102 +149,46 @@ class Sandbox(Protocol):
         stderr: int | None = None,
         descriptors: Sequence[int] = (),
     ) -> Process:
-        """Start a program. `descriptors` of ours become its 3, 4, 5, …; ours stay open.
+        """Start a program in the workspace.
 
-        It reads nothing unless `stdin` is given. Of what it writes to an output that is not
-        given, the end is kept for `Process.tail`.
-        Raises `SandboxError` when it cannot be started.
+        Args:
+            argv: the program and its arguments.
+            env: variables in addition to those of the sandbox.
+            stdin: a file descriptor of the host; without it the program reads nothing.
+            stdout: a file descriptor of the host; without it the last part of the output is
+                kept for `Process.tail`.
+            stderr: the same for standard error.
+            descriptors: file descriptors of the host that become 3, 4, 5, … in the program;
+                the caller's stay open.
+
+        Raises `SandboxError` if it cannot be started.
         """
 
-    async def adopt(self, pid: int) -> Process:
-        """A process that a program in the box started, and left to the box when it ended itself.
-
-        Raises `ProcessLookupError` when there is none of that number.
-        """
-
-    async def read(
-        self, path: PurePosixPath, *, limit_bytes: int, within: int | None = None
-    ) -> bytes:
-        """A regular file's content, as the process `within` sees it.
+    async def read(self, path: PurePosixPath, *, limit_bytes: int) -> bytes:
+        """Return the content of a regular file.
 
         Raises `FileNotFoundError`, `IsADirectoryError`, or `OSError` with a clear message for a
-        link, a special file, and a file larger than `limit_bytes`.
+        link, a special file, or a file larger than `limit_bytes`.
         """
 
     async def write(self, path: PurePosixPath, data: bytes) -> None:
-        """Make or replace a file; missing folders are made. Raises `OSError` (a full disk)."""
+        """Create or replace a file, and create missing folders. Raises `OSError` (full disk)."""
 
-    async def stat(self, path: PurePosixPath, *, within: int | None = None) -> FileStat | None:
-        """What is there for the process `within`, links not followed; None when nothing is."""
+    async def stat(self, path: PurePosixPath) -> FileStat | None:
+        """Return the state of what is at `path`, or None if nothing is. Links are not followed."""
 
-    async def sweep(self, *, empty: bool) -> None:
-        """End every program in the box and empty its temporary folders.
+    async def clean_up(self, *, workspace: bool) -> None:
+        """Kill every program and empty the temporary folders; with `workspace`, that one too.
 
-        With `empty`, the workspace too. Raises `OSError` when something cannot be deleted.
+        Raises `OSError` if something cannot be deleted.
         """
-
-    # What copies of a kernel need. A process copied from another may `enter` a view of its own
-    # of the agent's folders; `within` is a process whose view is meant, None the box's own.
-
-    async def end(
-        self, *, keep: Sequence[int], within: int | None = None, others: Sequence[int] = ()
-    ) -> None:
-        """Kill the programs that share a view, but for `keep`; those of unknown views as well.
-
-        `others` are processes that stand for the views that are left alone. The processes are
-        gone when this returns.
-        """
-
-    async def stop(self, *, keep: Sequence[int]) -> list[int]:
-        """Hold every program but these where it is; who was stopped."""
-
-    async def go_on(self, pids: Sequence[int]) -> None:
-        """Let stopped programs go on."""
-
-    async def weigh(self, pids: Sequence[int], *, enough_bytes: int) -> int:
-        """Bytes of memory that these processes hold, of what they share their share.
-
-        The answer is right about being more than `enough_bytes`, and may be too high below it.
-        """
-
-    async def memory(self) -> Memory:
-        """How the memory limit has been felt."""
-
-    async def snapshot(
-        self,
-        name: str,
-        *,
-        prior: str | None = None,
-        like: str | None = None,
-        within: int | None = None,
-        mapped_by: int | None = None,
-    ) -> None:
-        """Remember the agent's folders as they are under a name.
-
-        What is unchanged since the snapshot `prior` of the same view is shared with it. With
-        `like`, the view was just made of that snapshot. Files that the process `mapped_by` or its
-        children have mapped into memory to write to never count as unchanged. Raises `OSError`
-        when there is no room.
-        """
-
-    async def restore(self, name: str, *, within: int | None = None) -> None:
-        """Make the agent's folders what they were. Raises `OSError`."""
-
-    async def forget(self, name: str) -> None:
-        """A snapshot that is not needed any more."""
-
-    async def layers(self, name: str) -> list[dict[str, str]]:
-        """Make what `guest/overlay.py` needs for a view of its own of this snapshot.
-
-        Raises `OSError`.
-        """
-
-    async def discard(self, layers: Sequence[Mapping[str, str]]) -> None:
-        """Remove the files of a view whose processes have ended."""
 
 
 def read_descriptor(descriptor: int, path: PurePosixPath, limit_bytes: int) -> bytes:
-    """Read a descriptor that came out of a box, trusting nothing about it."""
+    """Read a file descriptor that came out of a sandbox, without trusting it.
+
+    Raises `IsADirectoryError`, or `OSError` for anything but a regular file within the limit.
+    """
     found = os.fstat(descriptor)
     if stat.S_ISDIR(found.st_mode):
         raise IsADirectoryError(f"{path} is a folder, not a file")

@@ -1,4 +1,4 @@
-"""Which sandbox to use: a name, or `auto` for the engine that answers and else a plain process."""
+"""Select a sandbox: by name, or `auto` for Docker if an engine answers and `local` if not."""
 
 import warnings
 from collections.abc import Callable
@@ -9,14 +9,16 @@ from kernel_env.sandbox.protocol import Sandbox, Spec
 
 
 class NotIsolatedWarning(UserWarning):
-    """Code of the agent will run with all the rights of this user."""
+    """The agent's code will run with all the rights of this user."""
 
 
 def choose(name: str) -> tuple[str, Callable[[Spec], Sandbox]]:
-    """The sandbox's name and what makes one. Raises `UnknownName`.
+    """Return the sandbox's name and the function that makes one.
 
-    `auto` falls back to `local`; a sandbox that was asked for by name is never replaced by
-    another. `local` comes with a `NotIsolatedWarning`, whichever way it was chosen.
+    `auto` falls back to `local`; a sandbox that is named is never replaced by another. `local`
+    is accompanied by a `NotIsolatedWarning`, whichever way it was selected.
+
+    Raises `UnknownName`.
     """
     if name != "auto":
         if name == "local":

@@ -1,8 +1,8 @@
-"""The end of a long stream of bytes."""
+"""Keep the last bytes of a stream."""
 
 
 class TailBuffer:
-    """Remembers the last bytes of what it is given, and how many there were in all."""
+    """Keeps the last bytes of a stream and counts them all."""
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
@@ -10,7 +10,7 @@ class TailBuffer:
         self._kept = bytearray()
 
     def add(self, data: bytes) -> None:
-        """At a cost that does not depend on how the stream is cut into pieces."""
+        """Append data. The cost does not depend on how the stream is cut into pieces."""
         self.seen_bytes += len(data)
         self._kept += data[-self.limit_bytes :]
         if len(self._kept) > 2 * self.limit_bytes:
@@ -18,10 +18,10 @@ class TailBuffer:
 
     @property
     def kept(self) -> bytes:
-        """The end, at most the limit."""
+        """Return the last bytes, at most the limit."""
         return bytes(self._kept[-self.limit_bytes :])
 
     @property
     def left_out_bytes(self) -> int:
-        """How many bytes came before what is kept."""
+        """Return how many bytes precede those that are kept."""
         return self.seen_bytes - len(self.kept)

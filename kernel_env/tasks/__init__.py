@@ -1,4 +1,4 @@
-"""Tasks: their folders (`spec`), where they are (`catalog`), how they get ready (`prepare`)."""
+"""Load task folders (`spec`), find them (`catalog`) and prepare their data (`prepare`)."""
 
 from kernel_env.tasks.spec import Task
 

@@ -1,8 +1,8 @@
-"""Where tasks are: the ones that come with the package, and folders of your own.
+"""Find tasks: the ones that the package contains, imported ones, and folders of the operator.
 
-The environment variable KERNEL_ENV_TASKS names further folders of task folders,
-separated like PATH. `kernel-env tasks import` adds tasks of other benchmarks, in the cache. A path
-is accepted wherever a task's name is.
+The environment variable KERNEL_ENV_TASKS names more folders that contain task folders, separated
+like PATH. `kernel-env tasks import` puts tasks of other benchmarks into the cache. A task folder's
+path is accepted wherever a task's name is.
 """
 
 import os
@@ -14,24 +14,28 @@ from kernel_env.tasks import spec
 from kernel_env.tasks.spec import Task
 
 
-def imported() -> Path:
-    """The folder of the tasks that were imported from other benchmarks."""
+def imported_folder() -> Path:
+    """Return the folder of the tasks that were imported from other benchmarks."""
     return cache.folder() / "imported"
 
 
-def folders() -> list[Path]:
-    """The folders that are searched, in order."""
+def search_path() -> list[Path]:
+    """Return the folders that are searched for tasks, in order."""
     package = Path(__file__).parents[1]
-    bundled = package / "_tasks"
-    ours = bundled if bundled.is_dir() else package.parent / "tasks"
-    theirs = os.environ.get("KERNEL_ENV_TASKS", "").split(os.pathsep)
-    return [*(Path(folder).expanduser() for folder in theirs if folder), ours, imported()]
+    installed = package / "_tasks"
+    bundled = installed if installed.is_dir() else package.parent / "tasks"
+    configured = os.environ.get("KERNEL_ENV_TASKS", "").split(os.pathsep)
+    return [
+        *(Path(folder).expanduser() for folder in configured if folder),
+        bundled,
+        imported_folder(),
+    ]
 
 
-def found() -> dict[str, Path]:
-    """Every task's folder by its name; the first folder searched wins."""
+def task_folders() -> dict[str, Path]:
+    """Map every task's name to its folder; the first folder of the search path wins."""
     tasks: dict[str, Path] = {}
-    for folder in folders():
+    for folder in search_path():
         if folder.is_dir():
             for path in sorted(folder.glob("*/task.toml")):
                 tasks.setdefault(path.parent.name, path.parent)
@@ -39,8 +43,8 @@ def found() -> dict[str, Path]:
 
 
 def folder_of(name: str) -> Path:
-    """The folder of the task of this name, or this folder. Raises `UnknownName`."""
-    tasks = found()
+    """Find the folder of a task by its name or its path. Raises `UnknownName`."""
+    tasks = task_folders()
     if name in tasks:
         return tasks[name]
     if os.sep in name or Path(name).is_dir():
@@ -49,5 +53,5 @@ def folder_of(name: str) -> Path:
 
 
 def find(name: str) -> Task:
-    """The task of this name, or in this folder. Raises `UnknownName` and `TaskError`."""
+    """Load a task by its name or its folder's path. Raises `UnknownName` and `TaskError`."""
     return spec.load(folder_of(name))

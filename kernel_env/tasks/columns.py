@@ -1,28 +1,31 @@
-"""Tell what the cells of a text table are: numbers, or sentences."""
+"""Classify the columns of a text table: numbers or prose."""
 
 import numpy as np
 import pandas as pd
 
-WORDS = 3
-"""A column whose cells have more words than this on average is one of texts."""
+MIN_WORDS = 3
+"""The cells of a prose column have more words than this on average."""
+MIN_CHARACTERS = 25
+"""The cells of a prose column have more characters than this on average. Twice as many suffice
+without the word count, for languages that are written without blanks."""
 
 
-CHARACTERS = 25
-"""… or more characters, for languages that write no blanks."""
-
-
-def wordy(column: "pd.Series[str]") -> bool:
-    """Whether the cells are sentences: long, and hardly one like another."""
-    some = column[column != ""].head(1000)
-    if some.empty or some.nunique() < 0.5 * len(some):
+def is_prose(column: "pd.Series[str]") -> bool:
+    """Return whether the cells are sentences: long, and at least half of them unique."""
+    sample = column[column != ""].head(1000)
+    if sample.empty or sample.nunique() < 0.5 * len(sample):
         return False
     return bool(
-        (some.str.count(r"\w+").mean() > WORDS and some.str.len().mean() > CHARACTERS)
-        or some.str.len().mean() > 2 * CHARACTERS
+        (sample.str.count(r"\w+").mean() > MIN_WORDS and sample.str.len().mean() > MIN_CHARACTERS)
+        or sample.str.len().mean() > 2 * MIN_CHARACTERS
     )
 
 
 def numbers(column: "pd.Series[str]") -> np.ndarray | None:
-    """The cells as numbers, empty ones as NaN; None when some cell is something else."""
+    """Parse the cells as numbers; an empty cell is NaN.
+
+    Returns:
+        A float array of shape (rows,), or None if a cell is not a number.
+    """
     found = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float)
     return None if bool(np.any(np.isnan(found) & (column != "").to_numpy())) else found

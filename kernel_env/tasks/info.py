@@ -1,4 +1,4 @@
-"""What `request_info` answers: the task in the agent's words, never anything of the answers."""
+"""Answer `request_info`: describe the task to the agent without revealing the answers."""
 
 import csv
 import json
@@ -22,9 +22,11 @@ InfoType = Literal[
 ]
 
 SAMPLE_LINES = 6
+"""The number of lines shown from the sample submission."""
 FILES_SHOWN = 20
-"""Of each folder; a folder of pictures may hold a hundred thousand."""
-PREVIEW_BYTES = 4096
+"""The number of files listed per folder; a folder of images can contain 100,000."""
+PREVIEW_CHARACTERS = 4096
+"""The longest line that describes a table."""
 
 
 def info(
@@ -35,21 +37,23 @@ def info(
     what: InfoType,
     limits: Mapping[str, Any],
 ) -> str:
-    """One piece of information as text, or all of it.
+    """Return one type of information as text, or all of them.
 
     Args:
+        task: the task to describe.
         public: the prepared public folder on the host.
-        data: the path by which the agent's programs find that folder.
-        output: the path where they must leave the submission.
+        data: the path of that folder in the sandbox.
+        output: the path in the sandbox where the agent writes the submission.
+        what: the type of information.
         limits: limits of the episode that replace those of task.toml.
     """
     match what:
         case "overview":
             return task.description
         case "sample_submission":
-            return head(public / "sample_submission.csv")
+            return first_lines(public / "sample_submission.csv")
         case "data_structure":
-            return structure(public)
+            return data_structure(public)
         case "data_path":
             return str(data)
         case "output_path":
@@ -59,15 +63,15 @@ def info(
         case "metadata":
             return json.dumps(metadata(task, limits), indent=1)
         case "all":
-            pieces = [piece for piece in get_args(InfoType) if piece != "all"]
-            told = {piece: info(task, public, data, output, piece, limits) for piece in pieces}
-            return "\n\n".join(f"# {piece}\n{text}" for piece, text in told.items())
+            types = [each for each in get_args(InfoType) if each != "all"]
+            texts = {each: info(task, public, data, output, each, limits) for each in types}
+            return "\n\n".join(f"# {each}\n{text}" for each, text in texts.items())
 
 
 def metadata(task: Task, limits: Mapping[str, Any]) -> dict[str, object]:
-    """The facts of task.toml that an agent may know, and the limits that hold for it."""
+    """Return the fields of task.toml that an agent can see, and the limits of its episode."""
     file = task.file
-    own = file.limits.model_dump()
+    defaults = file.limits.model_dump()
     return {
         "id": file.id,
         "name": file.name,
@@ -76,46 +80,46 @@ def metadata(task: Task, limits: Mapping[str, Any]) -> dict[str, object]:
         "kind": file.kind,
         "metric": file.metric.title or file.metric.name,
         "higher_is_better": task.scoring.higher_is_better,
-        "submission_columns": task.scoring.form.columns or "those of sample_submission.csv",
+        "submission_columns": task.scoring.schema.columns or "those of sample_submission.csv",
         **({} if file.origin else {"raw_mb": size_mb(task)}),
         "licence": file.licence,
         "expected_minutes": file.expected_minutes,
-        "limits": {name: limits.get(name, value) for name, value in own.items()},
+        "limits": {name: limits.get(name, value) for name, value in defaults.items()},
         "leaderboard": {"kind": task.leaderboard.kind, "entries": len(task.leaderboard.public)},
     }
 
 
 def size_mb(task: Task) -> float | None:
-    """Of the raw files, as they are kept; None while they are not here."""
+    """Return the size of the raw files in MB; None before they are downloaded."""
     if task.file.origin:
-        return None  # another benchmark's folder may hold anything
+        return None  # another benchmark's folder can contain other files, too
     if task.file.kaggle:
-        if not kaggle.is_whole(task.raw.parent):
+        if not kaggle.is_downloaded(task.raw.parent):
             return None
-        sizes = [int(each["bytes"]) for each in kaggle.sums(task.raw.parent).values()]
+        sizes = [int(each["bytes"]) for each in kaggle.checksums(task.raw.parent).values()]
     else:
         sizes = [path.stat().st_size for path in task.raw.rglob("*") if path.is_file()]
     return round(sum(sizes) / 1e6, 2)
 
 
-def structure(public: Path) -> str:
-    """The public files of each folder: size, and for a table its columns and first row."""
+def data_structure(public: Path) -> str:
+    """List the public files per folder: the size, and a table's columns and first row."""
     lines = []
     files = sorted(path for path in public.rglob("*") if path.is_file())
     for folder, group in groupby(sorted(files, key=lambda path: path.parent), lambda p: p.parent):
-        inside = list(group)
-        for path in inside[:FILES_SHOWN]:
+        paths = list(group)
+        for path in paths[:FILES_SHOWN]:
             lines.append(f"{path.relative_to(public)} ({path.stat().st_size:,} bytes)")
-            lines += columns(path) if path.suffix == ".csv" else []
-        if more := inside[FILES_SHOWN:]:
+            lines += table_preview(path) if path.suffix == ".csv" else []
+        if more := paths[FILES_SHOWN:]:
             size = sum(path.stat().st_size for path in more)
-            where = folder.relative_to(public)
-            lines.append(f"… and {len(more):,} more files in {where}/ ({size:,} bytes)")
+            relative = folder.relative_to(public)
+            lines.append(f"… and {len(more):,} more files in {relative}/ ({size:,} bytes)")
     return "\n".join(lines)
 
 
-def columns(path: Path) -> list[str]:
-    """What a table holds, in two lines; nothing for a file that is none after all."""
+def table_preview(path: Path) -> list[str]:
+    """Describe a table in two lines; no line for a file that is not CSV."""
     try:
         with path.open(newline="", encoding="utf-8", errors="replace") as file:
             rows = csv.reader(file)
@@ -124,14 +128,14 @@ def columns(path: Path) -> list[str]:
     except csv.Error:
         return []
     return [
-        f"  {count:,} rows; columns: {', '.join(names)}"[:PREVIEW_BYTES],
-        f"  first row: {', '.join(first)}"[:PREVIEW_BYTES],
+        f"  {count:,} rows; columns: {', '.join(names)}"[:PREVIEW_CHARACTERS],
+        f"  first row: {', '.join(first)}"[:PREVIEW_CHARACTERS],
     ]
 
 
-def head(path: Path) -> str:
-    """The first lines of a text file."""
+def first_lines(path: Path) -> str:
+    """Return the first lines of a text file."""
     if not path.is_file():
-        return f"There is no {path.name}; the overview says what to hand in."
+        return f"There is no {path.name}; the overview describes the submission."
     with path.open(encoding="utf-8", errors="replace") as file:
         return "".join(line for line, _ in zip(file, range(SAMPLE_LINES), strict=False))

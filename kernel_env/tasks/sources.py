@@ -1,4 +1,4 @@
-"""Alias of `kernel_env.authoring.importers`, for task folders that version 0.1 imported.
+"""Keep the old import path of `kernel_env.authoring.importers` for tasks that 0.1 imported.
 
 Their `prepare.py` and `grade.py` contain `from kernel_env.tasks.sources import mle_dojo as source`.
 """

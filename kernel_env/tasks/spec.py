@@ -1,14 +1,14 @@
-"""A task folder, read and checked once.
+"""Load a task folder and check it.
 
-task.toml         what the task is, its metric, its submission, its limits, its raw files
-description.md    what the agent reads
-data/             raw files, small enough to be kept with the task; a task whose raw files are
-                  those of a Kaggle competition has the section [kaggle] in task.toml instead
-prepare.py        prepare(raw, public, private): splits them
-leaderboard.csv   who a score is compared with; a task imported from elsewhere may have none
-solution.ipynb    what a good human might do
-grade.py          only where no stock metric fits
-NOTICE            where the data came from and under which licence
+task.toml         the task's metadata, metric, submission, limits and raw files
+description.md    the text that the agent reads
+data/             the raw files, if they are small enough to be kept with the task; a task with the
+                  section [kaggle] in task.toml uses the files of a Kaggle competition instead
+prepare.py        prepare(raw, public, private): splits the raw files
+leaderboard.csv   the entries that a score is compared with; optional for an imported task
+solution.ipynb    a notebook with a good solution
+grade.py          the task's own metric, only if no built-in metric fits
+NOTICE            the origin and the licence of the data
 """
 
 import tomllib
@@ -21,11 +21,12 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from kernel_env.errors import TaskError, UnknownName
 from kernel_env.grading import leaderboard, metric
 from kernel_env.grading.leaderboard import Leaderboard
-from kernel_env.grading.metric import Wants
+from kernel_env.grading.metric import CellType
 from kernel_env.grading.submission import SubmissionSchema
 from kernel_env.tasks import kaggle
 
 GRADE_FILE = "grade.py"
+"""The file with a task's own metric, and the name in task.toml that selects it."""
 SingleLine = Annotated[str, StringConstraints(pattern=r"^[^\n]+$")]
 Columns = Annotated[list[SingleLine], Field(min_length=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -33,132 +34,157 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 
 
 class Section(BaseModel):
-    """A table of task.toml; a key it does not know is an error."""
+    """A table of task.toml; an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class MetricSection(Section):
-    """Which metric: a name, or a `grade.py` that says its own direction."""
+    """The metric: a built-in one or a plug-in by name, or the task's own `grade.py`."""
 
     name: SingleLine
+    """A metric's name, or "grade.py"."""
     higher_is_better: bool | None = None
-    """Only with `name = "grade.py"`."""
-    wants: Wants | None = None
-    """What the target columns hold, only with `name = "grade.py"`; `number` unless said."""
+    """The direction; required with `name = "grade.py"`, forbidden otherwise."""
+    wants: CellType | None = None
+    """The cell type of the target columns; only with `name = "grade.py"`; default: `number`."""
     title: SingleLine | None = None
-    """The metric's name for people, only with `name = "grade.py"`."""
+    """The metric's name in descriptions; only with `name = "grade.py"`."""
 
 
 class SubmissionSection(Section):
-    """What the agent must hand in; without columns, the task's `grade.py` reads and judges it."""
+    """The submission's format; without columns, the task's `grade.py` reads the file itself."""
 
     id_columns: Columns | None = None
     target_columns: Columns | None = None
     file: SingleLine = "submission.csv"
+    """The path in the workspace."""
     limit_mb: Positive = 100
+    """The largest file that is accepted, in MB."""
 
 
 class LimitsSection(Section):
-    """An episode's default budget and the box it runs in."""
+    """An episode's default budget and the resources of its sandbox."""
 
     steps: Annotated[int, Field(gt=0)] = 60
+    """The number of actions."""
     seconds: Positive = 3600
+    """The duration of the episode in seconds."""
     cell_seconds: Positive = 600
+    """The duration of one cell in seconds."""
     memory_gb: Positive = 4
     workspace_gb: Positive = 2
+    """The size of the workspace in GB."""
     cpus: Positive = 2
+    """The number of CPUs; can be a fraction."""
 
 
 class KaggleSection(Section):
-    """The raw files are those of a Kaggle competition; `kernel-env tasks prepare` gets them."""
+    """The Kaggle competition with the raw files; `kernel-env tasks prepare` downloads them."""
 
     competition: Name
-    """The last part of its page's address."""
+    """The last part of the address of the competition's page."""
 
 
 class OriginSection(Section):
-    """Another benchmark's task: its data and its code stay where they are."""
+    """The origin of a task imported from another benchmark; its data and code are not copied."""
 
     benchmark: SingleLine
+    """The benchmark's name."""
     id: SingleLine
-    """Its name there."""
+    """The task's name in the benchmark."""
     places: Annotated[list[SingleLine], Field(min_length=1)]
-    """Where its data may be; the first that exists is `prepare`'s raw."""
+    """The paths where the data can be; `prepare` gets the first one that exists."""
     kaggle: Name | None = None
-    """The Kaggle competition whose files `prepare` can do with, too."""
+    """The Kaggle competition whose files `prepare` also accepts."""
     todo: SingleLine
-    """What to do where none of them exists."""
+    """What the operator must do if none of the paths exists."""
 
 
 class TaskFile(Section):
-    """task.toml as a whole."""
+    """The content of task.toml."""
 
     id: Name
+    """The name of the task's folder."""
     name: SingleLine
+    """The name for people."""
     summary: SingleLine
+    """One sentence about the task."""
     domain: SingleLine
+    """The kind of data, for example `tabular`."""
     kind: SingleLine
+    """The kind of problem, for example `regression`."""
     image: Name
+    """The sandbox's image."""
     licence: SingleLine
+    """The licence of the data."""
     source: SingleLine
+    """The origin of the data."""
     expected_minutes: Positive
+    """The expected running time of a good solution, in minutes."""
     metric: MetricSection
     submission: SubmissionSection
     limits: LimitsSection = LimitsSection()
     kaggle: KaggleSection | None = None
     origin: OriginSection | None = None
     raw: dict[str, Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]] = {}
+    """The SHA-256 of each raw file, by its path in the folder of the raw files."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scoring:
-    """How a submission of the task is read and scored."""
+    """How a submission to the task is parsed and scored."""
 
     title: str
     """The metric's name for people."""
     higher_is_better: bool
-    form: SubmissionSchema
+    schema: SubmissionSchema
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """A task whose folder is sound."""
+    """A loaded and checked task folder."""
 
     folder: Path
     file: TaskFile
+    """The content of task.toml."""
     description: str
+    """The content of description.md, in Markdown."""
     scoring: Scoring
     leaderboard: Leaderboard
 
     @property
     def id(self) -> str:
-        """The folder's name and the task's."""
+        """Return the task's name, which is also the folder's name."""
         return self.file.id
 
     @property
     def raw(self) -> Path:
-        """The folder of the raw files, wherever they come from."""
+        """Return the folder of the raw files; it need not exist yet."""
         return raw_folder(self.folder, self.file)
 
     @property
     def submission_path(self) -> PurePosixPath:
-        """Where the agent must leave its submission, by its name in the container."""
+        """Return the path in the container where the agent writes its submission."""
         return PurePosixPath("/workspace") / self.file.submission.file
 
     @property
     def grade_file(self) -> Path | None:
-        """The task's own grading code, if no stock metric fits."""
+        """Return the path of the task's own metric; None for a built-in metric or a plug-in."""
         return self.folder / GRADE_FILE if self.file.metric.name == GRADE_FILE else None
 
     @property
     def solution(self) -> Path:
-        """The notebook that a good human might write."""
+        """Return the path of the notebook with a good solution."""
         return self.folder / "solution.ipynb"
 
 
 def load(folder: Path) -> Task:
-    """Read a task folder. Raises `TaskError` naming the file and the field that is wrong."""
+    """Load a task folder and check it.
+
+    Raises:
+        TaskError: the folder is wrong; the message names the file and the field.
+    """
     path = folder / "task.toml"
     try:
         file = TaskFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
@@ -182,57 +208,63 @@ def load(folder: Path) -> Task:
         folder=folder,
         file=file,
         description=(folder / "description.md").read_text(encoding="utf-8"),
-        leaderboard=board(folder, file),
-        scoring=scoring(path, file),
+        leaderboard=load_leaderboard(folder, file),
+        scoring=check_scoring(path, file),
     )
 
 
 def raw_folder(folder: Path, file: TaskFile) -> Path:
-    """Where a task's raw files are, or will be: with it, in the cache, or where they were found."""
+    """Return where a task's raw files are or will be.
+
+    They are in the task folder, in the cache (Kaggle), or at one of the origin's paths.
+    """
     if file.origin is not None:
         places = [Path(place) for place in file.origin.places]
         if file.origin.kaggle:
-            places.append(kaggle.place(file.origin.kaggle) / kaggle.RAW)
+            places.append(kaggle.competition_folder(file.origin.kaggle) / kaggle.RAW)
         return next((place for place in places if place.exists()), places[0])
     if file.kaggle is None:
         return folder / "data"
-    return kaggle.place(file.kaggle.competition) / kaggle.RAW
+    return kaggle.competition_folder(file.kaggle.competition) / kaggle.RAW
 
 
-def board(folder: Path, file: TaskFile) -> Leaderboard:
-    """The task's own leaderboard, or its competition's, which is empty until it is downloaded."""
+def load_leaderboard(folder: Path, file: TaskFile) -> Leaderboard:
+    """Load the task's leaderboard, or its competition's, which is empty before the download."""
     own = folder / "leaderboard.csv"
     if file.origin is not None and not own.exists():
         return Leaderboard(kind="published", public=(), private=())
     if file.kaggle is None or own.is_file():
         return leaderboard.load(own)
-    downloaded = kaggle.board_file(file.kaggle.competition)
+    downloaded = kaggle.leaderboard_file(file.kaggle.competition)
     if downloaded.is_file():
         return leaderboard.load(downloaded)
     return Leaderboard(kind="human", public=(), private=())
 
 
-def scoring(path: Path, file: TaskFile) -> Scoring:
-    """What the metric section means, checked."""
-    section, form = file.metric, file.submission
-    ids, targets = tuple(form.id_columns or ()), tuple(form.target_columns or ())
+def check_scoring(path: Path, file: TaskFile) -> Scoring:
+    """Check the sections on the metric and the submission, and look up the metric.
+
+    Raises `TaskError`.
+    """
+    section, submission = file.metric, file.submission
+    ids, targets = tuple(submission.id_columns or ()), tuple(submission.target_columns or ())
     for name, columns in (("id_columns", ids), ("target_columns", targets)):
         if not columns and (ids or targets or section.name != GRADE_FILE):
             raise TaskError(
                 f"{path}: the field submission.{name} is missing;"
-                f" only a task with {GRADE_FILE} may leave both out"
+                f" only a task with {GRADE_FILE} can omit both"
             )
     if section.name == GRADE_FILE:
         if section.higher_is_better is None:
             raise TaskError(
-                f"{path}: the field metric.higher_is_better is missing; {GRADE_FILE} needs it"
+                f"{path}: the field metric.higher_is_better is missing; {GRADE_FILE} requires it"
             )
         if not (path.parent / GRADE_FILE).is_file():
             raise TaskError(f"{path.parent / GRADE_FILE} is missing; task.toml names it as metric")
         return Scoring(
             title=section.title or "the task's own metric",
             higher_is_better=section.higher_is_better,
-            form=SubmissionSchema(
+            schema=SubmissionSchema(
                 id_columns=ids, target_columns=targets, wants=section.wants or "number"
             ),
         )
@@ -242,16 +274,16 @@ def scoring(path: Path, file: TaskFile) -> Scoring:
         raise TaskError(f"{path}: the field metric.name is wrong: {error}") from error
     if {section.higher_is_better, section.wants, section.title} != {None}:
         raise TaskError(
-            f"{path}: the fields metric.higher_is_better, metric.wants and metric.title are for"
-            f" {GRADE_FILE}; {section.name} knows its own"
+            f"{path}: the fields metric.higher_is_better, metric.wants and metric.title are only"
+            f" for {GRADE_FILE}; remove them, {section.name} defines its own"
         )
     if found.columns == "one" and len(targets) != 1:
         raise TaskError(
             f"{path}: the field submission.target_columns has {len(targets)} columns;"
-            f" {section.name} wants one"
+            f" {section.name} requires one"
         )
     return Scoring(
         title=found.title,
         higher_is_better=found.higher_is_better,
-        form=SubmissionSchema(id_columns=ids, target_columns=targets, wants=found.wants),
+        schema=SubmissionSchema(id_columns=ids, target_columns=targets, wants=found.wants),
     )

@@ -1,4 +1,4 @@
-"""The benchmark through the command line: what it says, never how fast anything was."""
+"""The `bench` command prints complete rows; the tests never check a duration."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def test_the_measures_are_listed() -> None:
     assert all(f"{name} " in listed.stdout for name in kernel_env.bench.MEASURES)
 
 
-def test_an_unknown_measure_is_one_clear_line() -> None:
+def test_an_unknown_measure_is_a_one_line_error() -> None:
     done = bench("starts", "weight")
 
     assert done.returncode == 2
@@ -62,17 +62,19 @@ def test_each_row_has_a_peer_taken_in_the_same_run() -> None:
         assert row["goal"] is None or isinstance(row["met"], bool), row
 
 
-def test_in_the_local_sandbox_what_needs_a_container_is_skipped_with_a_word() -> None:
+def test_the_local_sandbox_skips_container_measures_and_reports_them() -> None:
     done = bench("starts", "floods", "--quick", "--scale", "0.01", "--sandbox", "local", "--json")
 
     rows = rows_of(done)
     assert [row["measure"] for row in rows][:1] == ["local box created → plain kernel"]
     assert not any("container" in str(row["measure"]) for row in rows)
-    assert "not measured: the memory of a local box: it has none of its own" in done.stderr
+    assert (
+        "not measured: memory of a local sandbox: it does not count its own memory" in done.stderr
+    )
 
 
 @pytest.mark.docker
-def test_an_interrupt_leaves_nothing_behind() -> None:  # `conftest` looks for what is left
+def test_an_interrupt_leaves_nothing_behind() -> None:  # conftest.py checks for leftovers
     process = subprocess.Popen(
         [sys.executable, "-m", "kernel_env.cli", "bench", "crowd", "--quick"],
         stderr=subprocess.PIPE,
@@ -84,7 +86,7 @@ def test_an_interrupt_leaves_nothing_behind() -> None:  # `conftest` looks for w
     time.sleep(3)
 
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=60)
 
     assert process.returncode != 0
-    assert "Traceback" not in said
+    assert "Traceback" not in errors

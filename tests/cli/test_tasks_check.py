@@ -50,13 +50,17 @@ def test_a_sound_task_passes_and_in_its_container_every_cheat_fails(tiny: str) -
     assert {row["task"] for row in rows} == {"tiny"}
     assert [(row["check"], row["verdict"]) for row in rows[: len(SOUND)]] == SOUND
     assert [(row["check"], row["verdict"], row["text"]) for row in rows[len(SOUND) :]] == [
-        ("cheat: forbidden paths", "ok", "it got at nothing"),
-        ("cheat: answers", "ok", "it got at nothing"),
-        ("cheat: environment", "ok", "it got at nothing"),
-        ("cheat: network", "ok", "it got at nothing"),
-        ("cheat: processes", "ok", "it got at nothing"),
-        ("cheat: forged messages", "ok", "messages that claim a grade change no score"),
-        ("cheat: links", "ok", "4 of 6 kinds refused, the others cannot be made"),
+        ("cheat: forbidden paths", "ok", "obtained nothing"),
+        ("cheat: answers", "ok", "obtained nothing"),
+        ("cheat: environment", "ok", "obtained nothing"),
+        ("cheat: network", "ok", "obtained nothing"),
+        ("cheat: processes", "ok", "obtained nothing"),
+        ("cheat: forged messages", "ok", "kernel messages that claim a grade change no score"),
+        (
+            "cheat: links",
+            "ok",
+            "4 of 6 kinds were rejected, the others could not be created",
+        ),
         ("solution", "not applicable", "there is no solution.ipynb"),
     ]
 
@@ -79,12 +83,12 @@ def test_a_broken_task_is_named_and_the_exit_code_says_so(tasks: Path, tmp_path:
         "tiny",
     ]
     assert [line for line in lines[3:] if "FAILED" in line] == [
-        "  FAILED   oracle                   the answers themselves score 0 / 0 and are only number"
-        " 2 of 4; look at the metric's direction, the answers and leaderboard.csv"
+        "  FAILED   oracle                   the answers score 0 / 0 and rank 2 of 4, expected"
+        " rank 1; check the metric's direction, the answers and leaderboard.csv"
     ]
     assert lines[-3:] == [
-        "  not run  cheats                   the sandbox 'local' isolates nothing; use a container",
-        "  not run  solution                 left out, as --fast asks",
+        "  not run  cheats                   the sandbox 'local' does not isolate; use a container",
+        "  not run  solution                 skipped because of --fast",
         "  13 ok, 1 failed, 3 not applicable, 2 not run",
     ]
     assert done.stderr.splitlines()[-2:] == ["0 of 2 tasks passed", "failed: tiny, tiny"]

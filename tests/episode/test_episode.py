@@ -96,9 +96,9 @@ async def test_the_submission_is_graded_when_and_only_when_its_content_changed(
             "os.truncate(os.open(path, os.O_CREAT | os.O_WRONLY), 10 << 30)",
             "has 10,737,418,240 bytes; at most 1,000,000",
         ),
-        ("open(path, 'wb').write(bytes(500_000))", "500,000 bytes of nothing"),
-        ("open(path, 'w').write('a,b\\n1,2\\n')", "this task wants id, y"),
-        ("test.assign(y='high')[['id', 'y']].to_csv(path, index=False)", "no finite number"),
+        ("open(path, 'wb').write(bytes(500_000))", "only whitespace and zero bytes (500,000 bytes)"),
+        ("open(path, 'w').write('a,b\\n1,2\\n')", "this task expects id, y"),
+        ("test.assign(y='high')[['id', 'y']].to_csv(path, index=False)", "not finite numbers"),
         ("test.assign(y=None)[['id', 'y']].to_csv(path, index=False)", "missing values"),
         ("test.assign(y=1)[['id', 'y']][:-1].to_csv(path, index=False)", "1 ids are missing"),
         (

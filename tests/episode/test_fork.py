@@ -350,7 +350,7 @@ async def test_a_standby_that_was_killed_stops_neither_trial_nor_fork(
     await run(episode, "import os; x = 41; _ = open('f', 'w').write('kept')")
     live = episode._live
     await live._kept()
-    template = live.seat.home.template
+    template = live.server.template
     assert template is not None
     pids = [c.standby.pid for c in live._checkpoints] * (victims != "template")
     pids += [template.pid] * (victims != "standby")
@@ -463,7 +463,7 @@ async def test_without_branching_a_trial_holds_everything_else_still_and_undoes_
 async def test_forks_share_the_memory_that_they_do_not_write(tiny: str, tmp_path: Path) -> None:
     async with open_episode(tiny, sandbox="docker", out=tmp_path) as episode:
         await run(episode, "import numpy as np; a = np.ones(500 << 17); a.nbytes")
-        box = episode._live.box
+        box = episode._live.sandbox
 
         async def held() -> int:
             await episode._live._kept()
@@ -486,7 +486,7 @@ async def test_forks_share_the_memory_that_they_do_not_write(tiny: str, tmp_path
 
 async def test_forks_that_ended_leave_nothing_in_the_box(episode: Episode) -> None:
     await run(episode, "import os; x = 1; _ = open('f', 'w').write('1')")
-    box = episode._live.box
+    box = episode._live.sandbox
     snapshots = str(box.where(kernel_env.sandbox.protocol.SNAPSHOTS))
 
     async def there() -> tuple[set[int], list[str]]:

@@ -1,3 +1,5 @@
+"""Check the grading process: scores, rejections, and metrics that fail or crash."""
+
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -8,9 +10,11 @@ from sklearn.metrics import roc_auc_score
 
 from kernel_env.errors import SubmissionError, TaskError
 from kernel_env.grading.host import Grader, GradingSpec
-from kernel_env.grading.submission import SubmissionSchema
+from support.schemas import schema
 
 BOTH = ("Public", "Private")
+CONSTANT = [0.5] * 100
+"""Predictions with a ROC AUC of 0.5."""
 
 
 @pytest.fixture
@@ -34,15 +38,16 @@ def grading_spec(
     if code is not None:
         grade_file = answers.with_name("grade.py")
         grade_file.write_text(code)
-    form = SubmissionSchema(id_columns=("id",), target_columns=("y",))
-    return GradingSpec(answers=answers, form=form, metric=metric, grade_file=grade_file)
+    return GradingSpec(
+        answers=answers, schema=schema(targets=("y",)), metric=metric, grade_file=grade_file
+    )
 
 
 def submission(values: list[float]) -> bytes:
     return pd.DataFrame({"id": range(100), "y": values}).to_csv(index=False).encode()
 
 
-async def test_each_split_is_scored_by_itself(grader: Grader, answers: Path) -> None:
+async def test_each_split_is_scored_separately(grader: Grader, answers: Path) -> None:
     values = [(n % 2) * 0.3 + (n * 37 % 100) / 100 for n in range(100)]
 
     scores = await grader.grade(submission(values), grading_spec(answers), BOTH)
@@ -52,29 +57,27 @@ async def test_each_split_is_scored_by_itself(grader: Grader, answers: Path) -> 
     assert scores.private == pytest.approx(roc_auc_score(truth[40:], values[40:]))
 
 
-async def test_the_private_score_is_not_computed_unless_asked(
-    grader: Grader, answers: Path
-) -> None:
-    scores = await grader.grade(submission([0.5] * 100), grading_spec(answers), ("Public",))
+async def test_the_private_score_is_computed_only_on_request(grader: Grader, answers: Path) -> None:
+    scores = await grader.grade(submission(CONSTANT), grading_spec(answers), ("Public",))
 
     assert scores.private is None
 
 
-async def test_a_refusal_is_the_agents(grader: Grader, answers: Path) -> None:
+async def test_an_incomplete_submission_is_rejected(grader: Grader, answers: Path) -> None:
     with pytest.raises(SubmissionError, match="100 ids are missing"):
         await grader.grade(b"id,y\n", grading_spec(answers), BOTH)
 
 
-async def test_a_metric_that_fails_is_the_tasks_and_the_grader_lives_on(
+async def test_a_failing_metric_is_a_task_error_and_grading_continues(
     grader: Grader, answers: Path
 ) -> None:
-    bad = grading_spec(
+    failing = grading_spec(
         answers, None, "def grade(answers, submission):\n    raise KeyError('oops')\n"
     )
     with pytest.raises(TaskError, match=r"the metric failed: KeyError: 'oops' \(grade.py:2\)"):
-        await grader.grade(submission([0.5] * 100), bad, BOTH)
+        await grader.grade(submission(CONSTANT), failing, BOTH)
 
-    scores = await grader.grade(submission([0.5] * 100), grading_spec(answers), BOTH)
+    scores = await grader.grade(submission(CONSTANT), grading_spec(answers), BOTH)
     assert scores.public == 0.5
 
 
@@ -89,36 +92,36 @@ async def test_a_metric_that_fails_is_the_tasks_and_the_grader_lives_on(
         "return b'x' * (1 << 40)",
     ],
 )
-async def test_a_metric_that_runs_wild_takes_only_its_own_process(
+async def test_a_crashing_metric_ends_only_its_child_process(
     grader: Grader, answers: Path, code: str
 ) -> None:
     lines = "\n".join(f"    {line}" for line in code.splitlines())
-    wild = grading_spec(answers, None, f"def grade(answers, submission):\n{lines}\n")
+    crashing = grading_spec(answers, None, f"def grade(answers, submission):\n{lines}\n")
 
     with pytest.raises((TaskError, SubmissionError)):
-        await grader.grade(submission([0.5] * 100), wild, BOTH)
+        await grader.grade(submission(CONSTANT), crashing, BOTH)
 
-    assert (await grader.grade(submission([0.5] * 100), grading_spec(answers), BOTH)).public == 0.5
+    assert (await grader.grade(submission(CONSTANT), grading_spec(answers), BOTH)).public == 0.5
 
 
-async def test_a_tasks_own_metric_sees_whole_tables(grader: Grader, answers: Path) -> None:
-    own = grading_spec(
+async def test_a_tasks_own_metric_gets_all_columns(grader: Grader, answers: Path) -> None:
+    own_metric = grading_spec(
         answers,
         None,
         "def grade(answers, submission):\n"
-        "    print('talk is not an answer')\n"
+        "    print('not a response')\n"
         "    assert list(answers) == list(submission) == ['id', 'y']\n"
         "    assert (answers.id.astype(int) == submission.id.astype(int)).all()\n"
         "    return (answers.y - submission.y).abs().mean()\n",
     )
 
-    scores = await grader.grade(submission([0.25] * 100), own, BOTH)
+    scores = await grader.grade(submission([0.25] * 100), own_metric, BOTH)
 
     assert scores.public == 0.5
 
 
-async def test_many_may_grade_at_once(grader: Grader, answers: Path) -> None:
-    values = [[0.5] * 100, [n % 2 for n in range(100)]] * 4
+async def test_concurrent_requests_are_graded_one_by_one(grader: Grader, answers: Path) -> None:
+    values = [CONSTANT, [n % 2 for n in range(100)]] * 4
 
     found = await asyncio.gather(
         *(grader.grade(submission(v), grading_spec(answers), ("Public",)) for v in values)
@@ -127,14 +130,14 @@ async def test_many_may_grade_at_once(grader: Grader, answers: Path) -> None:
     assert [scores.public for scores in found] == [0.5, 1.0] * 4
 
 
-async def test_a_cancelled_grade_leaves_a_grader_that_works(grader: Grader, answers: Path) -> None:
+async def test_the_grader_works_after_a_cancelled_grade(grader: Grader, answers: Path) -> None:
     slow = grading_spec(answers, None, "import time\ndef grade(a, s):\n    time.sleep(60)\n")
-    grading = asyncio.create_task(grader.grade(submission([0.5] * 100), slow, BOTH))
+    grading = asyncio.create_task(grader.grade(submission(CONSTANT), slow, BOTH))
     await asyncio.sleep(2)
     grading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await grading
 
-    scores = await grader.grade(submission([0.5] * 100), grading_spec(answers), ("Public",))
+    scores = await grader.grade(submission(CONSTANT), grading_spec(answers), ("Public",))
 
     assert scores.public == 0.5

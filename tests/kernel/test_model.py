@@ -351,7 +351,7 @@ class Branch:
     @property
     def home(self) -> Any:
         """Who shares it shares a container."""
-        return self.episode._live.seat.home
+        return self.episode._live.server
 
 
 class Tree(RuleBasedStateMachine):
@@ -555,8 +555,8 @@ class Tree(RuleBasedStateMachine):
         await victim.episode._live._kept()
         match do.kind:
             case "kill kernel":
-                kernel = victim.episode._live.seat.kernel
-                pid = kernel.process.pid if kernel is not None and not kernel.dead else None
+                kernel = victim.episode._live._state.kernel
+                pid = kernel.process.pid if kernel is not None and not kernel.death_reason else None
             case "kill standby":
                 kept = victim.episode._live._checkpoints
                 pid = kept[-1 - do.other // 4 % len(kept)].standby.pid if kept else None
@@ -576,14 +576,16 @@ class Tree(RuleBasedStateMachine):
 
     async def _alive(self, branch: Branch, pid: int) -> bool:
         """Whether a number of the box is still that of a copy of a kernel."""
-        found = await branch.episode._live.box.run(["cat", f"/proc/{pid}/cmdline"], timeout_s=10)
+        found = await branch.episode._live.sandbox.run(
+            ["cat", f"/proc/{pid}/cmdline"], timeout_s=10
+        )
         return b"guest.template" in found.output
 
     async def _kill_container(self, branch: Branch) -> None:
         sharing = [b for b in self.living if b.home is branch.home]
         for each in sharing:
             await each.episode._live._kept()
-        container = branch.episode._live.box._creating.result()  # type: ignore[attr-defined]
+        container = branch.episode._live.sandbox._creating.result()  # type: ignore[attr-defined]
         await asyncio.to_thread(container.kill)
         for each in sharing:
             each.broken = True
@@ -642,9 +644,9 @@ class Tree(RuleBasedStateMachine):
 
 async def dead(branch: Branch) -> None:
     """Wait until the death of a kernel is known."""
-    kernel = branch.episode._live.seat.kernel
+    kernel = branch.episode._live._state.kernel
     for _ in range(1000):
-        if kernel is None or kernel.dead:
+        if kernel is None or kernel.death_reason:
             return
         await asyncio.sleep(0.01)
     pytest.fail("the kernel was killed and did not die")

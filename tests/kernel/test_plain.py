@@ -16,7 +16,7 @@ def unsupported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A kernel's program that was made for another ipykernel than the one that is there."""
     program = Path(shutil.copytree(PROGRAM_FOLDER, tmp_path / "guest"))
     template = program / "template.py"
-    template.write_text(template.read_text().replace('SUPPORTED = "7.4."', 'SUPPORTED = "9.9."'))
+    template.write_text(template.read_text().replace('SUPPORTED_IPYKERNEL = "7.4."', 'SUPPORTED_IPYKERNEL = "9.9."'))
     tmp_path.chmod(0o755)
     monkeypatch.setattr("kernel_env.episode.config.PROGRAM_FOLDER", program)
 
@@ -30,7 +30,7 @@ async def text(episode: Episode, code: str) -> str:
 async def test_an_unsupported_ipykernel_runs_plain_kernels_and_it_is_said_once(
     tiny: str, sandbox: str, tmp_path: Path, unsupported: None
 ) -> None:
-    with pytest.warns(LimitedKernelWarning, match="copying a kernel needs") as said:  # noqa: PT031
+    with pytest.warns(LimitedKernelWarning, match="forking needs") as said:  # noqa: PT031
         async with open_episode(tiny, sandbox=sandbox, out=tmp_path / "runs") as episode:
             assert await text(episode, "x = 41; open('f', 'w').write('kept'); x") == "41"
             tried = await episode.act(ValidateCode(code="print(open('f').read()); x"))
@@ -40,10 +40,10 @@ async def test_an_unsupported_ipykernel_runs_plain_kernels_and_it_is_said_once(
     assert tried.cell.error is not None
     assert tried.cell.error.name == "NameError"
     assert tried.cell.outputs[0]["text"] == "kept\n"
-    assert "variables of the live kernel are absent" in episode.observation.text
+    assert "variables of the running kernel are undefined" in episode.observation.text
     assert episode.record is not None
-    assert "kernels are plain ones" in episode.record.missing
-    assert "kernels are plain ones" in episode.notebook.read_text()
+    assert "forking is unavailable" in episode.record.missing
+    assert "forking is unavailable" in episode.notebook.read_text()
 
 
 @pytest.mark.filterwarnings("ignore::kernel_env.kernel.forking.fork_server.LimitedKernelWarning")

@@ -2,15 +2,15 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 
 import pytest
 
 from kernel_env import plugins
 from kernel_env.kernel.cell import Cell
 from kernel_env.kernel.connection.launch import PROGRAM, PROGRAM_FOLDER
-from kernel_env.kernel.forking.instance import open_seat
+from kernel_env.kernel.forking.checkpoints import CheckpointLimits
 from kernel_env.kernel.recoverable import RecoverableKernel
+from kernel_env.kernel.source import NewSandboxes
 from kernel_env.sandbox.protocol import Spec
 
 SMALL = Spec(
@@ -29,7 +29,9 @@ async def lived(
     sandbox: str, spec: Spec = SMALL, **limits: float
 ) -> AsyncIterator[RecoverableKernel]:
     make = plugins.find("sandbox", sandbox)
-    live = RecoverableKernel(partial(open_seat, lambda: make(spec), {}), **limits)  # type: ignore[arg-type]
+    live = RecoverableKernel(
+        NewSandboxes(make_sandbox=lambda: make(spec), paths={}), CheckpointLimits(**limits)
+    )
     try:
         await live.start()
         yield live
@@ -106,18 +108,18 @@ async def test_a_kernel_that_is_killed_for_its_memory_after_its_standbys_is_put_
 
 
 async def test_as_many_moments_are_kept_as_the_budget_says(sandbox: str) -> None:
-    async with lived(sandbox, checkpoints=2) as live:
+    async with lived(sandbox, count=2) as live:
         for step in range(1, 6):
             cell = await live.run(
                 f"x = {step}; open('f', 'w').write('{step}')", timeout_s=20, step=step
             )
             assert cell.error is None
 
-        kept = await live.branch(step=4)
-        gone = await live.branch(step=2)
-        seen = [text(await run(b.live, "print(x, open('f').read())")) for b in (kept, gone)]
+        kept = await live.fork(step=4)
+        gone = await live.fork(step=2)
+        seen = [text(await run(b.kernel, "print(x, open('f').read())")) for b in (kept, gone)]
         for branch in (kept, gone):
-            await branch.live.close()
+            await branch.kernel.close()
 
     assert (kept.cells, gone.cells) == (0, 2)
     assert seen == ["4 4\n", "2 2\n"]
@@ -138,16 +140,16 @@ async def test_a_kernel_learns_which_pages_every_cell_writes(sandbox: str) -> No
 
 @pytest.mark.docker
 async def test_old_moments_make_room_in_memory_for_new_ones() -> None:
-    async with lived("docker", checkpoints=9, checkpoint_gb=0.4) as live:
+    async with lived("docker", count=9, memory_gb=0.4) as live:
         for step in range(1, 5):
             code = f"import numpy as np; a = np.full({150 << 20}, {step}, dtype='u1'); x = {step}"
             await live.run(code, timeout_s=30, step=step)
 
-        oldest = await live.branch(step=1)
-        latest = await live.branch(step=4)
-        seen = [text(await run(b.live, "int(a[0]), x")) for b in (oldest, latest)]
+        oldest = await live.fork(step=1)
+        latest = await live.fork(step=4)
+        seen = [text(await run(b.kernel, "int(a[0]), x")) for b in (oldest, latest)]
         for branch in (oldest, latest):
-            await branch.live.close()
+            await branch.kernel.close()
 
     assert (oldest.cells, latest.cells) == (1, 0)
     assert seen == ["(1, 1)", "(4, 4)"]
@@ -155,7 +157,7 @@ async def test_old_moments_make_room_in_memory_for_new_ones() -> None:
 
 @pytest.mark.docker
 async def test_old_moments_make_room_for_new_files() -> None:
-    async with lived("docker", checkpoints=9) as live:
+    async with lived("docker", count=9) as live:
         for step in range(1, 6):
             code = f"x = {step}; open('f', 'wb').write(bytes([{step}]) * {40 << 20})"
             await live.run(code, timeout_s=30, step=step)

@@ -11,30 +11,40 @@ import pytest
 import kernel_env
 from kernel_env.errors import KernelEnvError, SandboxError
 from kernel_env.kernel.connection.launch import PROGRAM, PROGRAM_FOLDER
-from kernel_env.kernel.forking.instance import KernelInstance, open_seat
-from kernel_env.kernel.warm_pool import Pool
+from kernel_env.kernel.forking.fork_server import ForkServer
+from kernel_env.kernel.forking.instance import KernelInstance
+from kernel_env.kernel.source import NewSandboxes
+from kernel_env.kernel.warm_pool import Kind, Pool, end
 from kernel_env.sandbox.docker import engine
 from kernel_env.sandbox.docker.container import owner
 from kernel_env.sandbox.local import LocalSandbox
 from kernel_env.sandbox.protocol import Spec
 
 
-class Opener:
-    """Opens seats in local boxes, counts them, and fails when told to."""
+class CountingSource:
+    """Starts kernels in local sandboxes, counts them, and fails if told to."""
 
     def __init__(self) -> None:
         self.opened: list[KernelInstance] = []
         self.now = self.most = 0
         self.failing: KernelEnvError | None = None
 
-    async def __call__(self) -> KernelInstance:
+    def kind(self, name: str, memory_gb: float = 1) -> Kind:
+        return Kind(name=name, source=self, memory_gb=memory_gb)
+
+    async def close(self, server: ForkServer) -> None:
+        await server.close()
+
+    async def open(self) -> KernelInstance:
         self.now += 1
         self.most = max(self.most, self.now)
         try:
             if self.failing:
                 raise self.failing
             spec = Spec(image="base", folders={PROGRAM: PROGRAM_FOLDER})
-            seat = await open_seat(lambda: LocalSandbox(spec), {"DATA": PurePosixPath("/data")})
+            paths = {"DATA": PurePosixPath("/data")}
+            new = NewSandboxes(make_sandbox=lambda: LocalSandbox(spec), paths=paths)
+            seat = await new.open()
         finally:
             self.now -= 1
         self.opened.append(seat)
@@ -42,18 +52,18 @@ class Opener:
 
 
 @pytest.fixture
-async def opener() -> AsyncIterator[Opener]:
-    opener = Opener()
+async def opener() -> AsyncIterator[CountingSource]:
+    opener = CountingSource()
     yield opener
     for seat in opener.opened:
-        await seat.close()
+        await seat.server.close()
 
 
-async def test_a_seat_that_was_taken_is_never_handed_out_again(opener: Opener) -> None:
+async def test_a_seat_that_was_taken_is_never_handed_out_again(opener: CountingSource) -> None:
     async with Pool(size=2) as pool:
         taken = []
         for _ in range(4):
-            taken.append(await pool.take("a", opener, memory_gb=1))
+            taken.append(await pool.take(opener.kind("a")))
             await pool.filled()
 
         waiting = pool.waiting
@@ -61,18 +71,18 @@ async def test_a_seat_that_was_taken_is_never_handed_out_again(opener: Opener) -
     assert len(set(map(id, taken))) == 4
     assert waiting == 2
     assert len(opener.opened) == 6
-    assert all(seat.kernel and not seat.kernel.dead for seat in taken)
+    assert all(seat.kernel and not seat.kernel.death_reason for seat in taken)
 
 
-async def test_the_first_that_waits_is_pristine_and_at_once_there(opener: Opener) -> None:
+async def test_the_first_that_waits_is_pristine_and_at_once_there(opener: CountingSource) -> None:
     async with Pool(size=1) as pool:
-        first = await pool.take("a", opener, memory_gb=1)
+        first = await pool.take(opener.kind("a"))
         await pool.filled()
         assert first.kernel is not None
         await first.kernel.run("x = 1; open('f', 'w')", timeout_s=30)
 
         (waits,) = [seat for seat in opener.opened if seat is not first]
-        second = await pool.take("a", opener, memory_gb=1)
+        second = await pool.take(opener.kind("a"))
         assert second.kernel is not None
         cell = await second.kernel.run("import os; 'x' in dir(), os.listdir()", timeout_s=30)
         await pool.filled()
@@ -81,11 +91,11 @@ async def test_the_first_that_waits_is_pristine_and_at_once_there(opener: Opener
     assert cell.outputs[0]["data"]["text/plain"] == "(False, [])"
 
 
-async def test_what_waits_is_bounded_by_its_memory(opener: Opener) -> None:
+async def test_what_waits_is_bounded_by_its_memory(opener: CountingSource) -> None:
     async with Pool(size=5, memory_gb=4) as pool:
-        await pool.take("a", opener, memory_gb=1.5)
+        await pool.take(opener.kind("a", 1.5))
         await pool.filled()
-        await pool.take("b", opener, memory_gb=2)
+        await pool.take(opener.kind("b", 2))
         await pool.filled()
 
         waiting = pool.waiting
@@ -93,27 +103,25 @@ async def test_what_waits_is_bounded_by_its_memory(opener: Opener) -> None:
     assert waiting == 2
 
 
-async def test_no_more_boxes_start_at_once_than_may(opener: Opener) -> None:
+async def test_no_more_boxes_start_at_once_than_may(opener: CountingSource) -> None:
     async with Pool(size=3, starting=2) as pool:
-        await asyncio.gather(
-            *(pool.take(kind, opener, memory_gb=1) for kind in ("a", "a", "b", "b", "c"))
-        )
+        await asyncio.gather(*(pool.take(opener.kind(kind)) for kind in ("a", "a", "b", "b", "c")))
         await pool.filled()
 
     assert opener.most == 2
 
 
-async def test_a_seat_that_died_while_it_waited_is_replaced(opener: Opener) -> None:
+async def test_a_seat_that_died_while_it_waited_is_replaced(opener: CountingSource) -> None:
     async with Pool(size=1) as pool:
-        first = await pool.take("a", opener, memory_gb=1)
+        first = await pool.take(opener.kind("a"))
         await pool.filled()
         (waits,) = [seat for seat in opener.opened if seat is not first]
         assert waits.kernel is not None
         os.kill(waits.kernel.process.pid, signal.SIGKILL)
-        while not waits.kernel.dead:
+        while not waits.kernel.death_reason:
             await asyncio.sleep(0.01)
 
-        taken = await pool.take("a", opener, memory_gb=1)
+        taken = await pool.take(opener.kind("a"))
         await pool.filled()
 
         assert taken is not waits
@@ -124,17 +132,17 @@ async def test_a_seat_that_died_while_it_waited_is_replaced(opener: Opener) -> N
 
 
 async def test_a_start_that_fails_reaches_who_asked_and_not_the_log(
-    opener: Opener, caplog: pytest.LogCaptureFixture
+    opener: CountingSource, caplog: pytest.LogCaptureFixture
 ) -> None:
     opener.failing = SandboxError("no engine today")
     with caplog.at_level(logging.DEBUG):
         async with Pool(size=2) as pool:
             with pytest.raises(SandboxError, match="no engine today"):
-                await pool.take("a", opener, memory_gb=1)
+                await pool.take(opener.kind("a"))
             await pool.filled()
             opener.failing = None
 
-            taken = await pool.take("a", opener, memory_gb=1)
+            taken = await pool.take(opener.kind("a"))
             await pool.filled()
 
             assert taken.kernel is not None
@@ -143,12 +151,12 @@ async def test_a_start_that_fails_reaches_who_asked_and_not_the_log(
     assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []
 
 
-async def test_leaving_ends_all_that_waits_and_all_that_starts(opener: Opener) -> None:
+async def test_leaving_ends_all_that_waits_and_all_that_starts(opener: CountingSource) -> None:
     async with Pool(size=2) as pool:
-        mine = await pool.take("a", opener, memory_gb=1)
+        mine = await pool.take(opener.kind("a"))
         await pool.filled()
         waits = [seat for seat in opener.opened if seat is not mine]
-        await pool.take("b", opener, memory_gb=1)
+        await pool.take(opener.kind("b"))
 
     assert len(waits) == 2
     assert all(seat.kernel is None for seat in waits)
@@ -158,10 +166,10 @@ async def test_leaving_ends_all_that_waits_and_all_that_starts(opener: Opener) -
 
 
 async def test_two_kinds_do_not_mix() -> None:
-    one, other = Opener(), Opener()
+    one, other = CountingSource(), CountingSource()
     async with Pool(size=1) as pool:
         taken = [
-            await pool.take(kind, opener, memory_gb=1)
+            await pool.take(opener.kind(kind))
             for _ in range(2)
             for kind, opener in (("a", one), ("b", other))
         ]
@@ -170,12 +178,12 @@ async def test_two_kinds_do_not_mix() -> None:
     assert {id(seat) for seat in taken[::2]} < {id(seat) for seat in one.opened}
     assert {id(seat) for seat in taken[1::2]} < {id(seat) for seat in other.opened}
     for seat in (*one.opened, *other.opened):
-        await seat.close()
+        await seat.server.close()
 
 
-async def test_a_caller_that_is_cancelled_leaves_no_box_behind(opener: Opener) -> None:
+async def test_a_caller_that_is_cancelled_leaves_no_box_behind(opener: CountingSource) -> None:
     async with Pool(size=1) as pool:
-        taking = asyncio.create_task(pool.take("a", opener, memory_gb=1))
+        taking = asyncio.create_task(pool.take(opener.kind("a")))
         await asyncio.sleep(0.05)
 
         taking.cancel()
@@ -186,17 +194,19 @@ async def test_a_caller_that_is_cancelled_leaves_no_box_behind(opener: Opener) -
         assert pool.waiting == 1
 
 
-async def test_a_start_that_is_given_up_at_any_moment_leaves_nothing(opener: Opener) -> None:
-    await (await opener()).close()
+async def test_a_start_that_is_given_up_at_any_moment_leaves_nothing(
+    opener: CountingSource,
+) -> None:
+    await end(await opener.open())
     await asyncio.sleep(0.1)
     before = sockets()
 
     for number in range(24):
-        opening = asyncio.create_task(opener())
+        opening = asyncio.create_task(opener.open())
         await asyncio.sleep(number * 0.04)
         opening.cancel()
         with suppress(asyncio.CancelledError):
-            await (await opening).close()
+            await end(await opening)
 
     assert sockets() == before
 
@@ -247,11 +257,11 @@ def test_a_reset_takes_the_container_that_waits_and_starts_another(
         for _ in range(4):
             until(lambda: pool.waiting == 1)
             there = containers() - before
-            mine = env.episode._live.box._creating.result().id  # type: ignore[attr-defined]
+            mine = env.episode._live.sandbox._creating.result().id  # type: ignore[attr-defined]
             (waits,) = there - {mine}
 
             env.reset()
-            used.append((mine, env.episode._live.box._creating.result().id == waits))  # type: ignore[attr-defined]
+            used.append((mine, env.episode._live.sandbox._creating.result().id == waits))  # type: ignore[attr-defined]
             env.step({"kind": "execute_code", "code": "x = 1; _ = open('f', 'w')"})
             text = env.episode.observation.text
             assert "Traceback" not in text

@@ -1,15 +1,21 @@
 import pytest
 
 from kernel_env import plugins
-from kernel_env.sandbox.conformance import ISOLATION, PROMISES, Promise, name
+from kernel_env.sandbox.conformance import (
+    FORK_SUPPORT_CHECKS,
+    ISOLATION_CHECKS,
+    SANDBOX_CHECKS,
+    Check,
+    check_name,
+)
 
 
-@pytest.mark.parametrize("promise", PROMISES, ids=name)
-async def test_every_sandbox_keeps(promise: Promise, sandbox: str) -> None:
-    await promise(plugins.find("sandbox", sandbox))
+@pytest.mark.parametrize("check", [*SANDBOX_CHECKS, *FORK_SUPPORT_CHECKS], ids=check_name)
+async def test_both_back_ends_conform(check: Check, sandbox: str) -> None:
+    await check(plugins.find("sandbox", sandbox))
 
 
 @pytest.mark.docker
-@pytest.mark.parametrize("promise", ISOLATION, ids=name)
-async def test_a_container_keeps(promise: Promise) -> None:
-    await promise(plugins.find("sandbox", "docker"))
+@pytest.mark.parametrize("check", ISOLATION_CHECKS, ids=check_name)
+async def test_a_container_is_isolated(check: Check) -> None:
+    await check(plugins.find("sandbox", "docker"))

@@ -1,7 +1,7 @@
-"""An endpoint that speaks the chat-completions protocol from a script.
+"""An HTTP server for the chat-completions protocol that answers from a script.
 
-It is as strict as the strictest: a conversation in which a tool call has no reply, or
-somebody speaks twice in a row, is answered with 400 and remembered in `faults`.
+It is strict: a conversation in which a tool call has no reply, or a role has two messages in a
+row, is answered with 400 and recorded in `faults`.
 """
 
 import json
@@ -16,14 +16,15 @@ from kernel_env.episode.actions import Action
 from kernel_env.episode.json_codec import action_json
 
 KEY = "sk-test-0123456789"
-"""The key that clients send."""
+"""The API key that clients send."""
 
 HANG, CLOSE = "hang", "close"
+"""Script lines: send no reply until the server stops, and close the connection without one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """What the server sends, as it is."""
+    """A raw HTTP reply."""
 
     body: bytes
     status: int = 200
@@ -32,8 +33,8 @@ class Reply:
 
 
 Request = dict[str, Any]
-RawLine = Reply | str | Callable[[Request], Reply]
-"""A reply, `HANG`, `CLOSE`, or what makes a reply of the request's body."""
+ScriptLine = Reply | str | Callable[[Request], Reply]
+"""A reply, `HANG`, `CLOSE`, or a function from the request's body to a reply."""
 
 USAGE = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
 
@@ -41,29 +42,29 @@ USAGE = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
 def completion(
     message: dict[str, Any], *, finish: str = "stop", usage: dict[str, int] | None = USAGE
 ) -> Reply:
-    """A message of the model."""
-    whole = {
+    """Build the reply with a message of the model."""
+    body = {
         "id": "1",
         "object": "chat.completion",
         "created": 0,
         "model": "scripted",
         "choices": [{"index": 0, "finish_reason": finish, "message": message}],
     }
-    return Reply(body=json.dumps(whole | ({"usage": usage} if usage else {})).encode())
+    return Reply(body=json.dumps(body | ({"usage": usage} if usage else {})).encode())
 
 
-def says(content: str | None, **more: Any) -> Reply:
-    """The model answers in words."""
+def text_answer(content: str | None, **more: Any) -> Reply:
+    """Build an answer with text."""
     return completion({"role": "assistant", "content": content}, **more)
 
 
-def asks(*calls: Action | tuple[str, str], content: str | None = None, **more: Any) -> Reply:
-    """The model calls tools: with actions, or with a name and the text of the arguments."""
+def tool_answer(*calls: Action | tuple[str, str], content: str | None = None, **more: Any) -> Reply:
+    """Build an answer with tool calls: actions, or pairs of a name and raw arguments."""
     named = []
     for call in calls:
         if not isinstance(call, tuple):
-            given = action_json(call)
-            call = (given.pop("kind"), json.dumps(given))
+            arguments = action_json(call)
+            call = (arguments.pop("kind"), json.dumps(arguments))
         named.append(call)
     tool_calls = [
         {"id": f"id{number}", "type": "function", "function": {"name": name, "arguments": text}}
@@ -73,8 +74,8 @@ def asks(*calls: Action | tuple[str, str], content: str | None = None, **more: A
     return completion(message, **({"finish": "tool_calls"} | more))
 
 
-def refuses(status: int, message: str, **more: Any) -> Reply:
-    """An error; a client that tries again need not wait."""
+def error_reply(status: int, message: str, **more: Any) -> Reply:
+    """Build an error that lets clients retry without a pause."""
     error = {"message": message, "type": "error", "param": None, "code": None} | more
     return Reply(
         status=status,
@@ -84,45 +85,45 @@ def refuses(status: int, message: str, **more: Any) -> Reply:
 
 
 class ChatServer:
-    """The script, and what was asked so far."""
+    """The script of a server and the requests it received."""
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.script: list[RawLine] = []
-        """Once it is over, the model says DONE."""
+        self.script: list[ScriptLine] = []
+        """Replies in order; after the last one, the model answers DONE."""
         self.requests: list[Request] = []
         self.headers: list[dict[str, str]] = []
         self.faults: list[str] = []
-        self.over = threading.Event()
+        self.stopped = threading.Event()
 
-    def next(self, request: Request, headers: dict[str, str]) -> Reply | str:
+    def respond(self, request: Request, headers: dict[str, str]) -> Reply | str:
         self.requests.append(request)
         self.headers.append(headers)
-        if fault := invalid(request["messages"]):
+        if fault := conversation_fault(request["messages"]):
             self.faults.append(fault)
-            return refuses(400, fault)
-        line = self.script.pop(0) if self.script else says("DONE")
+            return error_reply(400, fault)
+        line = self.script.pop(0) if self.script else text_answer("DONE")
         return line(request) if callable(line) else line
 
     @property
-    def told(self) -> list[str]:
-        """The contents of the latest request's messages."""
+    def sent_texts(self) -> list[str]:
+        """Return the text of each message of the latest request."""
         return [text_of(message) for message in self.requests[-1]["messages"]]
 
 
 def text_of(message: dict[str, Any]) -> str:
-    """A message's text."""
+    """Return a message's text."""
     content = message["content"]
     if isinstance(content, str):
         return content
     return "".join(part.get("text", "") for part in content)
 
 
-def invalid(messages: Sequence[dict[str, Any]]) -> str:
-    """What a strict server would say against a conversation; empty when it is valid."""
+def conversation_fault(messages: Sequence[dict[str, Any]]) -> str:
+    """Return why a strict server rejects a conversation; empty when it is valid."""
     roles = [message["role"] for message in messages]
-    said = [role for role in roles if role not in ("system", "tool")]
-    if "system" in roles[1:] or said[:1] != ["user"]:
+    speakers = [role for role in roles if role not in ("system", "tool")]
+    if "system" in roles[1:] or speakers[:1] != ["user"]:
         return f"must begin with system and user: {roles}"
     open_calls: list[str] = []
     previous = ""
@@ -135,27 +136,27 @@ def invalid(messages: Sequence[dict[str, Any]]) -> str:
         elif open_calls:
             return f"a call without a reply: {roles}"
         if role == previous and role != "tool":
-            return f"{role} spoke twice: {roles}"
+            return f"two consecutive messages of {role}: {roles}"
         if not message["content"] and not message.get("tool_calls"):
             return f"an empty message of {role}"
         for call in message.get("tool_calls", ()):
             if not isinstance(json.loads(call["function"]["arguments"]), dict):
-                return "arguments that are no object"
+                return "arguments that are not an object"
             open_calls.append(call["id"])
         previous = role
     return "ends with the assistant" if previous == "assistant" or open_calls else ""
 
 
 @contextmanager
-def serving() -> Iterator[ChatServer]:
-    """A server on loopback, until the end of the block."""
+def run_chat_server() -> Iterator[ChatServer]:
+    """Run a server on the loopback interface until the end of the block."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             data = self.rfile.read(int(self.headers["content-length"]))
-            reply = chat.next(json.loads(data), {k.lower(): v for k, v in self.headers.items()})
+            reply = chat.respond(json.loads(data), {k.lower(): v for k, v in self.headers.items()})
             if reply == HANG:
-                chat.over.wait(60)
+                chat.stopped.wait(60)
             if not isinstance(reply, Reply):
                 return
             self.send_response(reply.status)
@@ -176,6 +177,6 @@ def serving() -> Iterator[ChatServer]:
         try:
             yield chat
         finally:
-            chat.over.set()
+            chat.stopped.set()
             server.shutdown()
             thread.join()

@@ -1,4 +1,4 @@
-"""Small checkouts in the formats of other benchmarks, written for these tests."""
+"""Build small checkouts in the formats of other benchmarks."""
 
 import csv
 import hashlib
@@ -7,17 +7,23 @@ import zipfile
 from pathlib import Path
 
 ROWS = [(n, n / 10, n % 2) for n in range(40)]
-"""id, x, y: the raw table of every task here."""
+"""The rows (id, x, y) of every task's raw table."""
 TEST = ROWS[30:]
+TRUTH = [y for *_, y in TEST]
+"""The targets of the test rows."""
+WRONG = [1 - y for y in TRUTH]
+"""Targets that differ from the truth in every row."""
 
 
 def write(path: Path, text: str) -> Path:
+    """Write a text file and create its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     return path
 
 
 def table(path: Path, *rows: object) -> Path:
+    """Write a CSV file and create its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows(rows)
@@ -25,7 +31,7 @@ def table(path: Path, *rows: object) -> Path:
 
 
 def state(folder: Path) -> dict[str, str]:
-    """Every file below a folder: its content, its mode, its time."""
+    """Return the content hash, mode and modification time of every file below a folder."""
     return {
         str(path.relative_to(folder)): f"{hashlib.sha256(path.read_bytes()).hexdigest()}"
         f" {path.stat().st_mode:o} {path.stat().st_mtime_ns}"
@@ -39,13 +45,11 @@ def state(folder: Path) -> dict[str, str]:
 
 
 def submission(*targets: object, columns: tuple[str, ...] = ("id", "y")) -> bytes:
-    """For the ten test rows, in their order."""
+    """Build a submission with a target for each of the ten test rows, in order."""
     lines = [",".join(columns)]
     lines += [f"{row[0]},{y}" for row, y in zip(TEST, targets, strict=True)]
     return "\n".join(lines).encode() + b"\n"
 
-
-TRUTH = [y for *_, y in TEST]
 
 # ── MLE-Dojo ──────────────────────────────────────────────────────────────────────────────
 
@@ -61,7 +65,7 @@ class {name}(CompetitionMetrics):
 
     def evaluate(self, y_true, y_pred):
         true = y_true.sort_values("id")[self.value].to_numpy()
-        said = y_pred.sort_values("id")[self.value].to_numpy()
+        predicted = y_pred.sort_values("id")[self.value].to_numpy()
         return {formula}
 
     def validate_submission(self, submission, ground_truth):
@@ -91,18 +95,28 @@ PRIVATE_BOARD = (0.95, 0.7, 0.7)
 
 
 def mle_dojo(folder: Path) -> Path:
-    """CherryPicking has raw data; `leftovers` is a stub; `sideways` does not say its direction."""
+    """Write a checkout of MLE-Dojo.
+
+    `CherryPicking` has raw data, the prepare.py of `leftovers` is a stub, and the metric of
+    `sideways` has no direction.
+    """
     homes = folder / "mledojo" / "competitions"
     for id_, name, higher, formula, prepare in (
-        ("CherryPicking", "CherryMetrics", "True", "(true == said).mean()", DOJO_PREPARE),
-        ("leftovers", "LeftoverMetrics", "False", "abs(true - said).mean()", "# to be written\n"),
+        ("CherryPicking", "CherryMetrics", "True", "(true == predicted).mean()", DOJO_PREPARE),
+        (
+            "leftovers",
+            "LeftoverMetrics",
+            "False",
+            "abs(true - predicted).mean()",
+            "# to be written\n",
+        ),
         ("sideways", "SidewaysMetrics", "None", "0.5", "# to be written\n"),
     ):
         home = homes / id_
         metric = DOJO_METRIC.format(name=name, higher=higher, formula=formula)
         write(home / "utils" / "metric.py", metric)
         write(home / "utils" / "prepare.py", prepare)
-        write(home / "info" / "description.txt", f"# {id_}\n\nSay y for every id.\n")
+        write(home / "info" / "description.txt", f"# {id_}\n\nPredict y for every id.\n")
         for board, scores in (("public", PUBLIC_BOARD), ("private", PRIVATE_BOARD)):
             path = home / "info" / f"{board}_leaderboard.csv"
             table(path, ("rank", "score"), *enumerate(scores, 1))
@@ -118,7 +132,7 @@ def mle_dojo(folder: Path) -> Path:
 
 
 def archive(path: Path) -> None:
-    """A zip archive with the raw table."""
+    """Write a zip archive with the raw table."""
     path.parent.mkdir(parents=True)
     lines = ["id,x,y", *(",".join(map(str, row)) for row in ROWS)]
     with zipfile.ZipFile(path, "w") as packed:
@@ -142,7 +156,7 @@ dataset:
   sample_submission: {id}/prepared/public/sampleSubmission.csv
 
 grader:
-  name: {metric}  # as its page says
+  name: {metric}  # from the competition's page
   grade_fn: mlebench.competitions.{id}.grade:grade
 
 preparer: mlebench.competitions.{id}.prepare:prepare
@@ -170,8 +184,8 @@ from .constants import TARGET
 def grade(submission: pd.DataFrame, answers: pd.DataFrame) -> float:
     if TARGET not in submission:
         raise InvalidSubmissionError(f"no column {TARGET}")
-    true, said = aligned(submission, answers)
-    return ((true - said) ** 2).mean() ** 0.5
+    true, predicted = aligned(submission, answers)
+    return ((true - predicted) ** 2).mean() ** 0.5
 """
 BENCH_UTILS = """
 from mlebench.utils import get_logger
@@ -193,18 +207,24 @@ BENCH_BOARD = [round(0.1 + n / 100, 2) for n in range(20)]
 
 
 def mle_bench(folder: Path) -> Path:
-    """`ripe-fruit` is whole; the leaderboard of `far-fruit` is a Git LFS pointer."""
+    """Write a checkout of MLE-bench.
+
+    `ripe-fruit` is complete; the leaderboard of `far-fruit` is a Git LFS pointer.
+    """
     homes = folder / "mlebench" / "competitions"
     write(homes / "__init__.py", "")
     write(homes / "utils.py", BENCH_UTILS)
     write(homes.parent / "__init__.py", "")
-    write(homes.parent / "utils.py", "raise ImportError('the real one needs much')\n")
-    write(homes.parent / "grade_helpers.py", "raise ImportError('the real one needs much')\n")
+    write(homes.parent / "utils.py", "raise ImportError('the original has many dependencies')\n")
+    write(
+        homes.parent / "grade_helpers.py",
+        "raise ImportError('the original has many dependencies')\n",
+    )
     for id_ in ("ripe-fruit", "far-fruit"):
         home = homes / id_
         config = BENCH_CONFIG.format(id=id_, answers="test.csv", metric="rmse")
         write(home / "config.yaml", config)
-        write(home / "description.md", "# Ripe?\n\nSay y for every id.\n")
+        write(home / "description.md", "# Ripe?\n\nPredict y for every id.\n")
         write(home / "prepare.py", BENCH_PREPARE)
         write(home / "grade.py", BENCH_GRADE)
         write(home / "constants.py", 'TARGET = "y"\n')
@@ -226,34 +246,40 @@ for name in ("path", "name", "answer_file", "predict_file"):
 parser.add_argument("--value", default="y")
 args = parser.parse_args()
 true = pd.read_csv(args.answer_file)
-said = pd.read_csv(args.predict_file)
-print("talk")
+predicted = pd.read_csv(args.predict_file)
+print("output")
 with open(os.path.join(args.path, args.name, "result.txt"), "w") as file:
-    file.write(str((true[args.value] - said[args.value]).abs().mean()))
+    file.write(str((true[args.value] - predicted[args.value]).abs().mean()))
 """
 
 
 def dsbench(folder: Path) -> Path:
-    """`leftovers` has results; `nowhere` has none, so nothing says its direction."""
+    """Write a checkout of DSBench.
+
+    `leftovers` has results; `nowhere` has none, so its metric has no direction.
+    """
     home = folder / "data_modeling"
     for id_ in ("leftovers", "nowhere"):
         write(home / "evaluation" / f"{id_}_eval.py", DS_EVALUATION)
     with zipfile.ZipFile(home / "save_performance.zip", "w") as packed:
-        for who, score in (("GT", 0.0), ("baseline", 0.5), ("gpt", 0.25), ("failed", "nan")):
-            packed.writestr(f"save_performance/{who}/leftovers/result.txt", str(score))
-            packed.writestr(f"__MACOSX/save_performance/{who}/leftovers/._result.txt", "junk")
+        for model, score in (("GT", 0.0), ("baseline", 0.5), ("gpt", 0.25), ("failed", "nan")):
+            packed.writestr(f"save_performance/{model}/leftovers/result.txt", str(score))
+            packed.writestr(f"__MACOSX/save_performance/{model}/leftovers/._result.txt", "junk")
     return folder
 
 
 def dsbench_data(folder: Path) -> Path:
-    """DSBench's data.zip, unpacked; the sample submission is the competition's, with other ids."""
+    """Write the content of DSBench's data.zip.
+
+    The sample submission is the competition's own and has other ids.
+    """
     resplit = folder / "data" / "data_resplit" / "leftovers"
     table(resplit / "train.csv", ("id", "x", "y"), *ROWS[:30])
     table(resplit / "test.csv", ("id", "x"), *(row[:2] for row in TEST))
     table(resplit / "sampleSubmission.csv", ("id", "y"), (7777, 1), (7778, 1))
     answers = folder / "data" / "answers" / "leftovers" / "test_answer.csv"
     table(answers, ("id", "y"), *((id_, y) for id_, _, y in TEST))
-    write(folder / "data" / "task" / "leftovers.txt", "Say y for the leftovers.\n")
+    write(folder / "data" / "task" / "leftovers.txt", "Predict y for the leftovers.\n")
     return folder
 
 
@@ -268,9 +294,9 @@ from helper import error
 
 
 def get_score(submission_folder="../env"):
-    said = pd.read_csv(os.path.join(submission_folder, "submission.csv"))
+    predicted = pd.read_csv(os.path.join(submission_folder, "submission.csv"))
     true = pd.read_csv(os.path.join(os.path.dirname(__file__), "answer.csv"))
-    return error(said["y"], true["y"])
+    return error(predicted["y"], true["y"])
 """
 ML_PREPARE = """
 import pandas as pd
@@ -283,7 +309,11 @@ rows[30:].to_csv("answer.csv", index=False)
 
 
 def mlagentbench(folder: Path) -> Path:
-    """`fruit-price` prepares itself, `asking` asks first, `saving` saves a model, `free` nothing."""
+    """Write a checkout of MLAgentBench.
+
+    `fruit-price` has a prepare.py, the prepare.py of `asking` asks for consent, `saving` judges a
+    saved model, and `free` has no score.
+    """
     homes = folder / "MLAgentBench" / "benchmarks"
     write(homes.parent / "plot.py", 'lower_the_better_tasks = ["Price", "other"]\n')
     for id_ in ("fruit-price", "asking", "saving", "free"):
@@ -296,7 +326,7 @@ def mlagentbench(folder: Path) -> Path:
             continue
         code = ML_EVAL.replace("submission.csv", "best.pkl") if id_ == "saving" else ML_EVAL
         write(home / "scripts" / "eval.py", code)
-        asks = 'input("Do you consent?")\n' if id_ == "asking" else ""
-        write(home / "scripts" / "prepare.py", asks + ML_PREPARE)
+        consent = 'input("Do you consent?")\n' if id_ == "asking" else ""
+        write(home / "scripts" / "prepare.py", consent + ML_PREPARE)
         write(home / "scripts" / "read_only_files.txt", "./train.csv\n./test.csv")
     return folder

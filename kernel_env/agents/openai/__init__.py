@@ -1,4 +1,4 @@
-"""An agent that lets a chat model decide, through any endpoint that speaks OpenAI's protocol."""
+"""An agent that asks a chat model for actions, through any OpenAI-compatible endpoint."""
 
 from kernel_env.agents.openai.agent import OpenAIAgent
 

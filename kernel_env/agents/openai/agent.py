@@ -1,13 +1,13 @@
-"""Asks a model behind any OpenAI-compatible endpoint what to do next, and does it.
+"""Play episodes with a chat model behind any OpenAI-compatible endpoint.
 
-A model that can call tools gets the five actions as tools. One that cannot may
-answer with an action as JSON, or with code in a fenced block (`answers`). An answer
-that is neither is shown back to it with what was wanted, a few times; then it is
-given up. What it sees is kept within its context (`conversation`).
+The five actions are sent as tools. A model without tool calls can answer with an action as JSON or
+with code in a fenced block (`answers`). An invalid answer is returned to the model with an
+explanation; after several in a row the agent fails. The conversation is kept within the model's
+context (`conversation`).
 
-Endpoints differ in what they take. What one refuses is left out from then on: the
-seed, the limit of an answer, the system's role, tools; and where the conversation is
-too long after all, half of it.
+Endpoints support different request parameters. A parameter that an endpoint rejects (seed, answer
+limit, system role, tools) is omitted from then on. When an endpoint reports that the conversation
+is too long, its limit is halved.
 """
 
 import asyncio
@@ -28,188 +28,210 @@ from kernel_env.episode import json_codec
 from kernel_env.episode.episode import Episode
 from kernel_env.errors import AgentError, UsageError
 
-PATIENCE = 3
-"""Answers in a row that are no action, before the model is given up."""
+MAX_INVALID_ANSWERS = 3
+"""Largest number of consecutive answers without a valid action that are returned to the model."""
 RETRIES = 4
-"""Of one request, by the client, with growing pauses."""
+"""Retries of a request by the client, with exponential backoff."""
 CHARACTERS_PER_TOKEN = 3
-"""Cautious: text has about four, code about three."""
-LEAST_ROOM = 2_000
-"""Characters of conversation; with fewer there is nothing to be decided."""
-OPENAI = "https://api.openai.com/v1"
-KEY = "OPENAI_API_KEY"
+"""A low estimate: text has about four, code about three."""
+MIN_ROOM = 2_000
+"""Fewest characters of a conversation; a shorter one is not worth sending."""
+OPENAI_URL = "https://api.openai.com/v1"
+"""The endpoint when no other is given."""
+KEY_VARIABLE = "OPENAI_API_KEY"
+"""The environment variable with the API key."""
 
 LIMITS = ("max_tokens", "max_completion_tokens")
-"""Of an answer: most servers know the first name, newer models of OpenAI's only the second."""
-TOO_LONG = re.compile(
+"""Names of the answer limit: most servers know the first, newer OpenAI models only the second."""
+CONTEXT_ERROR = re.compile(
     r"context.{0,12}(length|size|window)|exceed_context|(prompt|input) is too long"
     r"|too many (input )?tokens|token count.*exceeds|reduce the length"
 )
-OPTIONAL = {
+"""The pattern of errors that reject a conversation as too long."""
+OPTIONAL_PARAMETERS = {
     "seed": re.compile(r"\bseed\b"),
     "max_completion_tokens": re.compile(r"max_completion_tokens"),
     "max_tokens": re.compile(r"max_tokens"),
     "system": re.compile(r"system.{0,12}(role|message|prompt|instruction)|role.{0,12}system"),
     "tools": re.compile(r"\btools?\b|tool[_ ](use|call|choice)|function[_ ]?call"),
 }
-"""What a request can do without, and how one knows that it is refused; the dearest comes last."""
+"""Optional request parameters, with the pattern of the error that rejects each.
+
+They are dropped in this order, the least important first.
+"""
 
 
 class OpenAIAgent:
-    """One conversation, one episode."""
+    """An agent that plays one episode as one conversation with a chat model."""
 
     def __init__(self, options: Options) -> None:
-        """Raises `AgentError` or `UsageError` when there is no model, no key, or no such URL."""
+        """Create the client.
+
+        Raises:
+            AgentError: the model's name or the key is missing.
+            UsageError: the endpoint's URL is invalid.
+        """
         if not options.model:
             raise AgentError("the openai agent needs a model; give one with --model NAME")
         base_url = options.base_url or os.environ.get("OPENAI_BASE_URL", "").strip()
         self.model = options.model
         self.options = options
-        self.where = shown_url(base_url or OPENAI)
-        self._key = key_for(base_url)
-        self._client = client_for(base_url or OPENAI, self._key)
-        self._wanted = {*OPTIONAL} if base_url else {*OPTIONAL} - {"max_tokens"}
+        self.endpoint = shown_url(base_url or OPENAI_URL)
+        self._key = read_key(base_url)
+        self._client = make_client(base_url or OPENAI_URL, self._key)
+        self._parameters = (
+            {*OPTIONAL_PARAMETERS} if base_url else {*OPTIONAL_PARAMETERS} - {"max_tokens"}
+        )
         self._answer_tokens = min(options.answer_tokens, options.context_tokens // 2)
         self._room = max(
-            LEAST_ROOM,
+            MIN_ROOM,
             (options.context_tokens - self._answer_tokens) * CHARACTERS_PER_TOKEN
             - len(json.dumps(json_codec.tools())),
         )
 
     async def play(self, episode: Episode) -> None:
-        """Ask, act, show, until the model is done or the budget is."""
+        """Ask the model and execute its actions until it is done or the budget is used up."""
         check_prices(self.options, episode)
-        first = conversation.first_words(episode)
+        first = conversation.task_message(episode)
         turns: list[Turn] = []
-        nonsense = 0
+        invalid = 0
         async with self._client:
             while not episode.over:
                 answer = await self._ask(first, turns, episode)
                 if answer is None:
-                    continue  # time is up
+                    continue  # the time budget is used up
                 if answer.done:
                     return
-                fault = answer.calls[0].meant
-                nonsense = nonsense + 1 if isinstance(fault, Fault) else 0
-                if isinstance(fault, Fault) and nonsense > PATIENCE:
+                fault = answer.calls[0].action
+                invalid = invalid + 1 if isinstance(fault, Fault) else 0
+                if isinstance(fault, Fault) and invalid > MAX_INVALID_ANSWERS:
                     raise AgentError(
-                        f"{self.model} gave {nonsense} answers in a row that are no action;"
-                        f" the last: {self._clean(answer.words)!r} ({self._clean(fault.reason)})"
+                        f"{self.model} gave {invalid} consecutive answers without a valid action;"
+                        f" the last: {self._one_line(answer.text)!r}"
+                        f" ({self._one_line(fault.reason)})"
                     )
-                turns.append(await taken(answer, episode, images=self.options.images))
+                turns.append(await take_actions(answer, episode, images=self.options.images))
 
-    # ── one question, one answer ──────────────────────────────────────────────────────────
+    # ── requests ──────────────────────────────────────────────────────────────────────────
 
     async def _ask(self, first: str, turns: list[Turn], episode: Episode) -> Answer | None:
-        """The model's answer, charged to the episode; None when time ran out first."""
+        """Request an answer and charge it to the episode; None when the time budget ends first."""
         try:
             async with asyncio.timeout(episode.rules.budget.seconds_left(episode.spent)):
                 while (completion := await self._complete(first, turns, episode)) is None:
-                    pass  # something was refused, and is left out now
+                    pass  # the endpoint rejected a parameter, which is now omitted
         except TimeoutError:
             return None
         except openai.APIConnectionError as error:
             cause = error.__cause__ or error
             raise AgentError(
-                f"no answer from {self.where} ({self._clean(str(cause) or type(cause).__name__)});"
-                " see whether it runs, and whether --base-url or OPENAI_BASE_URL is right"
-            ) from None  # here and below: what is behind an error may show the key
+                f"no answer from {self.endpoint}"
+                f" ({self._one_line(str(cause) or type(cause).__name__)}); check that the server"
+                " runs and that --base-url or OPENAI_BASE_URL is correct"
+            ) from None  # here and below: the cause of an error can contain the key
         except openai.APIStatusError as error:
-            raise AgentError(self._refusal(error)) from None
+            raise AgentError(self._error_text(error)) from None
         except openai.OpenAIError as error:
-            raise AgentError(f"{self.where}: {self._clean(str(error))}") from None
-        return answers.understood(completion.choices[0] if completion.choices else answers.Choice())
+            raise AgentError(f"{self.endpoint}: {self._one_line(str(error))}") from None
+        return answers.parse_answer(
+            completion.choices[0] if completion.choices else answers.Choice()
+        )
 
     async def _complete(self, first: str, turns: list[Turn], episode: Episode) -> Completion | None:
-        """What the endpoint answers; None when it refused something that can be left out."""
+        """Send one request; None when the endpoint rejected an optional parameter."""
         request = self._request(first, turns)
         try:
             raw = await self._client.chat.completions.with_raw_response.create(**request)
         except openai.APIStatusError as error:
-            if self._leave_out(error, request):
+            if self._reduce_request(error, request):
                 return None
             raise
         try:
             completion = answers.read(raw.text)
         except (ValueError, RecursionError):
             raise AgentError(
-                f"{self.where} did not answer with a chat completion but with"
-                f" {self._clean(raw.text)!r}; is the URL right? Most end in /v1"
+                f"{self.endpoint} answered with {self._one_line(raw.text)!r}, expected a chat"
+                " completion; check the URL, most end in /v1"
             ) from None
         self._charge(completion, request, episode)
         return completion
 
     def _request(self, first: str, turns: list[Turn]) -> dict[str, Any]:
-        wanted, options = self._wanted, self.options
+        parameters, options = self._parameters, self.options
         messages = conversation.messages(
-            first, turns, room=self._room, tools="tools" in wanted, system="system" in wanted
+            first,
+            turns,
+            room=self._room,
+            tools="tools" in parameters,
+            system="system" in parameters,
         )
         request: dict[str, Any] = {"model": self.model, "messages": messages}
-        if "seed" in wanted:
+        if "seed" in parameters:
             request["seed"] = options.seed
         if options.temperature is not None:
             request["temperature"] = options.temperature
-        if limit := next((name for name in LIMITS if name in wanted), None):
+        if limit := next((name for name in LIMITS if name in parameters), None):
             request[limit] = self._answer_tokens
-        if "tools" in wanted:
+        if "tools" in parameters:
             request["tools"] = json_codec.tools()
         return request
 
-    def _leave_out(self, error: openai.APIStatusError, request: dict[str, Any]) -> bool:
-        """Ask for less from now on, if it is that which the endpoint refuses."""
+    def _reduce_request(self, error: openai.APIStatusError, request: dict[str, Any]) -> bool:
+        """Shorten later requests, or omit the rejected parameter; False when neither applies."""
         if error.status_code in (401, 403, 429):
             return False
-        said = f"{error.param or ''} {error.code or ''} {error.message}".lower()
-        if error.status_code == 413 or TOO_LONG.search(said):
-            if self._room <= LEAST_ROOM:
+        text = f"{error.param or ''} {error.code or ''} {error.message}".lower()
+        if error.status_code == 413 or CONTEXT_ERROR.search(text):
+            if self._room <= MIN_ROOM:
                 return False
             sent = conversation.size(request["messages"])
-            self._room = max(LEAST_ROOM, min(self._room, sent) // 2)
+            self._room = max(MIN_ROOM, min(self._room, sent) // 2)
             self._answer_tokens = max(256, self._answer_tokens // 2)
             return True
-        sent_options = {*request, "system"} & self._wanted
-        for name, pattern in OPTIONAL.items():
-            if name in sent_options and pattern.search(said):
-                self._wanted -= {name}
+        sent_parameters = {*request, "system"} & self._parameters
+        for name, pattern in OPTIONAL_PARAMETERS.items():
+            if name in sent_parameters and pattern.search(text):
+                self._parameters -= {name}
                 return True
         return False
 
     def _charge(self, completion: Completion, request: dict[str, Any], episode: Episode) -> None:
-        """Count what an answer took; about how much, where the server does not say."""
+        """Charge the tokens and the money of an answer, estimated when they are not reported."""
         usage = completion.usage or answers.Usage()
-        asked, answered = usage.prompt_tokens or 0, usage.completion_tokens or 0
-        if asked <= 0:
-            asked = conversation.size(request["messages"]) // CHARACTERS_PER_TOKEN
+        prompted, answered = usage.prompt_tokens or 0, usage.completion_tokens or 0
+        if prompted <= 0:
+            prompted = conversation.size(request["messages"]) // CHARACTERS_PER_TOKEN
             choices = [choice.model_dump_json() for choice in completion.choices or ()]
             answered = max(answered, len("".join(choices)) // CHARACTERS_PER_TOKEN)
-        # Some servers count thinking in the total alone.
-        answered = max(answered, (usage.total_tokens or 0) - asked)
+        # Some servers report the tokens of the thinking only in the total.
+        answered = max(answered, (usage.total_tokens or 0) - prompted)
         prices = self.options.price_in or 0.0, self.options.price_out or 0.0
-        money = (asked * prices[0] + answered * prices[1]) / 1e6
-        episode.charge(tokens=asked + answered, money=money)
+        money = (prompted * prices[0] + answered * prices[1]) / 1e6
+        episode.charge(tokens=prompted + answered, money=money)
 
-    # ── what went wrong, in one line without the key ──────────────────────────────────────
+    # ── error texts: one line, without the key ────────────────────────────────────────────
 
-    def _refusal(self, error: openai.APIStatusError) -> str:
+    def _error_text(self, error: openai.APIStatusError) -> str:
         if error.status_code == 401:
-            wrong = f"refused the key in {KEY}" if self._key else f"wants a key: set {KEY}"
-            return f"{self.where} {wrong}"
+            if self._key:
+                return f"{self.endpoint} rejected the key in {KEY_VARIABLE}; check it"
+            return f"{self.endpoint} requires a key; set {KEY_VARIABLE}"
         body = error.body if isinstance(error.body, dict) else {}
-        said = body.get("message") if isinstance(body.get("message"), str) else error.message
-        return f"{self.where} answered {error.status_code}: {self._clean(str(said))}"
+        message = body.get("message") if isinstance(body.get("message"), str) else error.message
+        return f"{self.endpoint} answered {error.status_code}: {self._one_line(str(message))}"
 
-    def _clean(self, text: str) -> str:
-        """The beginning of somebody else's words."""
+    def _one_line(self, text: str) -> str:
+        """Return the beginning of a foreign text as one line, without the key."""
         if self._key:
             text = text.replace(self._key, "[key]")
         text = " ".join(text.split())
         return text if len(text) <= 300 else f"{text[:300]}…"
 
 
-async def taken(answer: Answer, episode: Episode, *, images: bool) -> Turn:
-    """Do what a model asked for, in its order, up to the first thing that fails.
+async def take_actions(answer: Answer, episode: Episode, *, images: bool) -> Turn:
+    """Execute the actions of an answer in order, up to the first one that fails.
 
-    What it asked for after that was meant for another state of affairs.
+    The actions after a failed one are not executed, because they expect its effects.
     """
     replies: list[str] = []
     pictures: list[str] = []
@@ -218,53 +240,57 @@ async def taken(answer: Answer, episode: Episode, *, images: bool) -> Turn:
         if over := episode.over:
             stopped = over
         if stopped:
-            replies.append(f"not done: {stopped}")
-        elif isinstance(call.meant, Fault):
-            replies.append(call.meant.reason)
-            stopped = "what came before it was no action"
+            replies.append(f"not executed: {stopped}")
+        elif isinstance(call.action, Fault):
+            replies.append(call.action.reason)
+            stopped = "an earlier call of this answer was invalid"
         else:
-            await episode.act(call.meant, thought=answer.thought if number == 0 else "")
-            seen = episode.observation
-            replies.append(seen.text)
-            pictures += seen.images
+            await episode.act(call.action, thought=answer.thought if number == 0 else "")
+            observation = episode.observation
+            replies.append(observation.text)
+            pictures += observation.images
             stopped = (
-                "the code before it failed"
-                if seen.error or seen.restored or seen.state_lost
+                "the code of an earlier call of this answer failed"
+                if observation.error or observation.restored or observation.state_lost
                 else ""
             )
     return Turn(answer=answer, replies=tuple(replies), images=tuple(pictures) if images else ())
 
 
 def check_prices(options: Options, episode: Episode) -> None:
-    """A limit of money means nothing where no price is known."""
+    """Raise `AgentError` when the budget limits the money but no price is set."""
     if episode.rules.budget.money is not None and not (options.price_in or options.price_out):
         raise AgentError(
-            "the budget limits the money, and no price is known;"
-            " give --price-in and --price-out, dollars for a million tokens"
+            "the budget limits the money but no price is set;"
+            " give --price-in and --price-out in US dollars per million tokens"
         )
 
 
 # ── the endpoint ──────────────────────────────────────────────────────────────────────────
 
 
-def key_for(base_url: str) -> str:
-    """The key in the environment; an endpoint of one's own may need none."""
-    key = os.environ.get(KEY, "").strip()
+def read_key(base_url: str) -> str:
+    """Read the API key from the environment; it is required only for OpenAI's own endpoint."""
+    key = os.environ.get(KEY_VARIABLE, "").strip()
     if not key and not base_url:
-        raise AgentError(f"no key: set {KEY}, or --base-url for an endpoint that needs none")
+        raise AgentError(
+            f"no key: set {KEY_VARIABLE}, or --base-url for an endpoint that needs none"
+        )
     if not (key.isascii() and key.isprintable()):
-        raise AgentError(f"{KEY} holds characters that no key has; set it again")
+        raise AgentError(
+            f"{KEY_VARIABLE} contains characters other than printable ASCII; set it again"
+        )
     return key
 
 
 def shown_url(base_url: str) -> str:
-    """The URL without what is secret in it."""
+    """Return the URL without user, password and query; raise `UsageError` when it is invalid."""
     try:
         parts = urlsplit(base_url)
         host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
         port = f":{parts.port}" if parts.port else ""
     except ValueError as error:
-        raise UsageError(f"the endpoint's URL is none: {error}") from None
+        raise UsageError(f"the endpoint's URL is invalid: {error}") from None
     if parts.scheme not in ("http", "https") or not host:
         raise UsageError(
             "the endpoint's URL (--base-url or OPENAI_BASE_URL) must look like http://host:port/v1"
@@ -272,19 +298,19 @@ def shown_url(base_url: str) -> str:
     return f"{parts.scheme}://{host}{port}{parts.path}"
 
 
-def client_for(base_url: str, key: str) -> openai.AsyncOpenAI:
-    """A client; one that talks to this machine goes through no proxy."""
+def make_client(base_url: str, key: str) -> openai.AsyncOpenAI:
+    """Create a client; for an endpoint on this machine, without the proxies of the environment."""
     try:
-        direct = openai.DefaultAsyncHttpxClient(trust_env=False) if is_here(base_url) else None
+        direct = openai.DefaultAsyncHttpxClient(trust_env=False) if is_loopback(base_url) else None
         return openai.AsyncOpenAI(
             api_key=key or "none", base_url=base_url, max_retries=RETRIES, http_client=direct
         )
-    except (ImportError, ValueError) as error:  # a proxy in the environment that it cannot use
-        raise UsageError(f"cannot prepare to talk to {shown_url(base_url)}: {error}") from error
+    except (ImportError, ValueError) as error:  # an unsupported proxy in the environment
+        raise UsageError(f"cannot create a client for {shown_url(base_url)}: {error}") from error
 
 
-def is_here(base_url: str) -> bool:
-    """Whether a URL names this machine."""
+def is_loopback(base_url: str) -> bool:
+    """Return whether a URL names this machine."""
     host = urlsplit(base_url).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback

@@ -1,13 +1,14 @@
-"""What a model's answer means: the actions in it, or why there is none. Pure.
+"""Parse a model's answer into actions, or into a fault that explains why it has none.
 
-Servers and models differ in how they ask for an action. All of these are understood:
+Servers and models encode actions in different ways. All of these are parsed:
 
     tool_calls: [{"function": {"name": "execute_code", "arguments": "{…}"}}]
     <tool_call>{"name": "execute_code", "arguments": {…}}</tool_call>
     {"kind": "execute_code", "code": "…"}           alone, in prose, in a list, in a fence
     ```python … ```                                 each block is a cell
 
-Whatever else a model says is a `Fault` that tells it what was wanted. Nothing here raises.
+Anything else becomes a `Fault`, whose text is sent back to the model. Parsing an answer never
+raises.
 """
 
 import json
@@ -23,60 +24,64 @@ from kernel_env.episode.actions import Action, ExecuteCode
 from kernel_env.errors import ActionError
 
 DONE = "DONE"
+"""The word with which a model ends the episode."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """What was meant as an action and is none."""
+    """An answer, or a part of one, that is not a valid action."""
 
     reason: str
+    """What is wrong and what to do, addressed to the model."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """One thing that a model asked for."""
+    """One action that a model requested."""
 
-    meant: Action | Fault
+    action: Action | Fault
+    """The parsed action, or why there is none."""
     id: str = ""
-    """The server's name for it, which its reply must carry; empty when it was asked in words."""
+    """The tool call's id, which the reply must repeat; empty when the action was in the text."""
     name: str = ""
+    """The tool's name; empty when the action was in the text."""
     arguments: str = ""
-    """JSON, whatever the model said: servers parse it again when it is sent back to them."""
+    """Always a valid JSON object, because servers parse it when it is sent back to them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What one answer of a model means."""
+    """A parsed answer of a model."""
 
-    words: str
-    """What it said, without its thinking."""
+    text: str
+    """The answer's text, without the thinking."""
     thought: str
-    """Its thinking and what it said, without the actions in it: for the record."""
+    """The thinking and the text, without the actions: for the journal."""
     calls: tuple[Call, ...]
-    """At least one, unless it is done."""
+    """The requested actions or faults: at least one, unless the model is done."""
     done: bool = False
-    """It wants nothing more."""
+    """Whether the model ended the episode."""
 
 
-# ── the wire: what servers send, leniently ────────────────────────────────────────────────
+# ── wire format of chat completions; every field may be missing ───────────────────────────
 
 
 class Function(BaseModel):
-    """The name and the arguments of a tool call."""
+    """The function of a tool call."""
 
     name: str | None = None
     arguments: str | dict[str, Any] | None = None
 
 
 class ToolCall(BaseModel):
-    """A tool call; some servers give it no id."""
+    """A tool call; some servers send no id."""
 
     id: str | None = None
     function: Function | None = None
 
 
 class Message(BaseModel):
-    """The model's turn."""
+    """The message of a model."""
 
     content: str | list[dict[str, Any]] | None = None
     refusal: str | None = None
@@ -86,14 +91,14 @@ class Message(BaseModel):
 
 
 class Choice(BaseModel):
-    """One of the answers; only one is ever asked for."""
+    """One of the answers; requests ask for one."""
 
     message: Message | None = None
     finish_reason: str | None = None
 
 
 class Usage(BaseModel):
-    """What an answer took."""
+    """The number of tokens of a request and its answer."""
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
@@ -101,36 +106,45 @@ class Usage(BaseModel):
 
 
 class Completion(BaseModel):
-    """The body of an answer."""
+    """The body of a chat completion."""
 
     choices: list[Choice] | None
     usage: Usage | None = None
 
 
 def read(body: str) -> Completion:
-    """The body of an answer. Raises `ValueError` for anything that is no chat completion."""
-    # Models may break characters in two; half of one fits into JSON and into nothing else.
-    whole = json.dumps(json.loads(body), ensure_ascii=False).encode(errors="replace")
-    return Completion.model_validate_json(whole)
+    """Parse the body of a chat completion.
+
+    Raises:
+        ValueError: the body is not a chat completion.
+    """
+    # A lone surrogate is valid in JSON escapes but cannot be encoded as UTF-8.
+    data = json.dumps(json.loads(body), ensure_ascii=False).encode(errors="replace")
+    return Completion.model_validate_json(data)
 
 
-# ── from the wire to the meaning ──────────────────────────────────────────────────────────
+# ── from a chat completion to actions ─────────────────────────────────────────────────────
 
+HOW_TO_ACT = (
+    'call one of the tools, or answer with a JSON object such as {"kind": "execute_code",'
+    ' "code": "…"}, or with Python in a ```python block; to finish, answer with the single word'
+    f" {DONE}"
+)
 CUT = Fault(
-    reason="your answer was cut off at the length limit before the action was complete, so it was"
-    " not done; think less, or send the code in several smaller steps"
+    reason="your answer was cut off at the length limit before the action was complete, so the"
+    " action was not executed; answer more briefly, or split the code into several steps"
 )
-NO_ACTION = Fault(
-    reason="that was no action: call one of the tools, or answer with a JSON object such as"
-    ' {"kind": "execute_code", "code": "…"}, or with Python in a ```python block;'
-    f" if there is nothing more to do, answer with the single word {DONE}"
+NO_ACTION = Fault(reason=f"your answer contains no action; {HOW_TO_ACT}")
+CUT_WITHOUT_ACTION = Fault(
+    reason="your answer was cut off at the length limit and contains no complete action; answer"
+    f" more briefly, or split the code into several steps. To act, {HOW_TO_ACT}"
 )
-CUT_SHORT = Fault(reason=f"{CUT.reason}. If it held none: {NO_ACTION.reason}")
 PYTHON = ("python", "py", "python3", "ipython", "jupyter")
+"""Languages of fenced blocks that run as cells."""
 
 THINKING = re.compile(r"<think(?:ing)?>(.*?)(?:</think(?:ing)?>|\Z)", re.DOTALL)
-THOUGHT = re.compile(r"\A(.*)</think(?:ing)?>", re.DOTALL)
-"""The prompt's template may have opened the thinking, so that only its end is in the answer."""
+END_OF_THINKING = re.compile(r"\A(.*)</think(?:ing)?>", re.DOTALL)
+"""Thinking without its opening tag, which the chat template may have put into the prompt."""
 TAG = re.compile(r"<(tool_call|function_call)>(?P<body>.*?)(?P<close></\1>|\Z)", re.DOTALL)
 FENCE = re.compile(
     r"```[ \t]*+(?P<language>[\w+-]*+)[^\n`]*+\n"
@@ -140,161 +154,164 @@ FENCE = re.compile(
 ENDS_WITH_DONE = re.compile(rf"(?:\A|[.:;!?\n])[\s*_`\"']*{DONE}\W*\Z")
 OBJECT = re.compile(r"\{\s*\"")
 JSON = json.JSONDecoder(strict=False)
-"""Models write line breaks into JSON strings as they are."""
+"""Not strict, because models write unescaped line breaks into JSON strings."""
 
 
-def understood(choice: Choice) -> Answer:
-    """What an answer means."""
+def parse_answer(choice: Choice) -> Answer:
+    """Parse an answer into its text, its thought and its actions."""
     message = choice.message or Message()
     cut = (choice.finish_reason or "").lower() in ("length", "max_tokens")
-    thinking, words = parted(text_of(message.content) or message.refusal or "")
+    thinking, text = split_thinking(content_text(message.content) or message.refusal or "")
     thinking = message.reasoning_content or message.reasoning or thinking
     if message.tool_calls:
-        calls = [from_tool(number, call) for number, call in enumerate(message.tool_calls)]
+        calls = [parse_tool_call(number, call) for number, call in enumerate(message.tool_calls)]
         if cut:
-            calls[-1] = replace(calls[-1], meant=CUT)
-        return Answer(words=words, thought=joined(thinking, words), calls=tuple(calls))
-    pieces = list(actions_in(words, cut=cut))
-    if not pieces and ENDS_WITH_DONE.search(words[-80:]):
-        return Answer(words=words, thought=joined(thinking, words), calls=(), done=True)
+            calls[-1] = replace(calls[-1], action=CUT)
+        return Answer(text=text, thought=join_paragraphs(thinking, text), calls=tuple(calls))
+    pieces = list(find_actions(text, cut=cut))
+    if not pieces and ENDS_WITH_DONE.search(text[-80:]):
+        return Answer(text=text, thought=join_paragraphs(thinking, text), calls=(), done=True)
     return Answer(
-        words=words,
-        thought=joined(thinking, without(words, pieces)),
-        calls=tuple(Call(meant=piece.meant) for piece in pieces)
-        or (Call(meant=CUT_SHORT if cut else why_none(words)),),
+        text=text,
+        thought=join_paragraphs(thinking, remove_actions(text, pieces)),
+        calls=tuple(Call(action=piece.action) for piece in pieces)
+        or (Call(action=CUT_WITHOUT_ACTION if cut else explain_no_action(text)),),
     )
 
 
-def text_of(content: str | list[dict[str, Any]] | None) -> str:
-    """The text of a content, which may come in parts."""
+def content_text(content: str | list[dict[str, Any]] | None) -> str:
+    """Return the text of a message's content, which may be a list of parts."""
     if isinstance(content, list):
         return "".join(part["text"] for part in content if isinstance(part.get("text"), str))
     return content or ""
 
 
-def parted(text: str) -> tuple[str, str]:
-    """What a reasoning model thought, and what it said after that."""
+def split_thinking(text: str) -> tuple[str, str]:
+    """Split a text into the thinking of a reasoning model and the rest."""
     thoughts = [found[1].strip() for found in THINKING.finditer(text)]
-    said = THINKING.sub("", text)
-    if ended := THOUGHT.match(said):
+    rest = THINKING.sub("", text)
+    if ended := END_OF_THINKING.match(rest):
         thoughts.insert(0, ended[1].strip())
-        said = said[ended.end() :]
-    return "\n\n".join(thoughts), said.strip()
+        rest = rest[ended.end() :]
+    return "\n\n".join(thoughts), rest.strip()
 
 
-def joined(*texts: str) -> str:
-    """Paragraphs, the empty ones left out."""
+def join_paragraphs(*texts: str) -> str:
+    """Join texts as paragraphs, without the empty ones."""
     return "\n\n".join(text.strip() for text in texts if text.strip())
 
 
-def from_tool(number: int, call: ToolCall) -> Call:
-    """A tool call; without an id it gets one."""
+def parse_tool_call(number: int, call: ToolCall) -> Call:
+    """Parse a tool call; a call without an id gets one from its number."""
     function = call.function or Function()
     name, arguments = function.name or "", function.arguments
-    meant = action(name, arguments)
-    if isinstance(meant, Fault):
-        said = arguments if isinstance(arguments, str) else json.dumps(arguments or {})
-        arguments = said if is_object(said) else json.dumps({"malformed": said})
+    action = parse_action_arguments(name, arguments)
+    if isinstance(action, Fault):
+        sent = arguments if isinstance(arguments, str) else json.dumps(arguments or {})
+        arguments = sent if is_json_object(sent) else json.dumps({"malformed": sent})
     else:
         arguments = json.dumps(
-            {k: v for k, v in json_codec.action_json(meant).items() if k != "kind"}
+            {k: v for k, v in json_codec.action_json(action).items() if k != "kind"}
         )
     return Call(
-        meant=meant,
+        action=action,
         id=call.id or f"call_{number}",
         name=re.sub(r"[^\w-]", "_", name, flags=re.ASCII)[:64] or "unknown",
         arguments=arguments,
     )
 
 
-def is_object(text: str) -> bool:
-    """Whether any server will take it for a JSON object."""
+def is_json_object(text: str) -> bool:
+    """Return whether a text is a JSON object by the strict grammar that servers use."""
     try:
         return isinstance(json.loads(text), dict)
     except (ValueError, RecursionError):
         return False
 
 
-def action(name: str, arguments: object) -> Action | Fault:
-    """An action by its name and arguments, which may be JSON text."""
+def parse_action_arguments(name: str, arguments: object) -> Action | Fault:
+    """Parse an action from its name and its arguments, a mapping or JSON text."""
     try:
         if isinstance(arguments, str):
             arguments = JSON.decode(arguments.strip() or "{}")
         if not isinstance(arguments, Mapping | None):
             return Fault(reason=f"the arguments of {name} must be a JSON object")
-        asked = {**(arguments or {}), "kind": name.removeprefix("functions.")}
-        json.dumps(asked, ensure_ascii=False).encode()
-        return json_codec.parse_action(asked)
+        data = {**(arguments or {}), "kind": name.removeprefix("functions.")}
+        json.dumps(data, ensure_ascii=False).encode()  # raises for lone surrogates
+        return json_codec.parse_action(data)
     except ActionError as error:
         return Fault(reason=str(error))
     except UnicodeEncodeError:
-        return Fault(reason=f"the arguments of {name} hold half a character: a lone surrogate")
+        return Fault(reason=f"the arguments of {name} contain a lone surrogate; send valid Unicode")
     except (ValueError, RecursionError) as error:
-        return Fault(reason=f"the arguments of {name} are not JSON: {error}")
+        return Fault(reason=f"the arguments of {name} are not valid JSON: {error}")
 
 
-# ── actions in plain words ────────────────────────────────────────────────────────────────
+# ── actions in text ───────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """An action in a text, and where it stands."""
+    """An action in a text, with the span of its characters."""
 
-    meant: Action | Fault
+    action: Action | Fault
+    """The parsed action, or why there is none."""
     start: int
+    """Index of the first character."""
     end: int
+    """Index after the last character."""
 
 
-def actions_in(words: str, *, cut: bool) -> Iterator[Piece]:
-    """The actions in a text: tagged calls, else JSON objects, else blocks of Python."""
-    if tags := list(TAG.finditer(words)):
+def find_actions(text: str, *, cut: bool) -> Iterator[Piece]:
+    """Find the actions in a text: tagged calls, else JSON objects, else blocks of Python."""
+    if tags := list(TAG.finditer(text)):
         for tag in tags:
-            asked = [piece.meant for piece in objects_in(tag["body"])]
-            if not asked:
-                asked = [CUT if cut and not tag["close"] else why_none(tag["body"])]
-            yield from (Piece(meant=one, start=tag.start(), end=tag.end()) for one in asked)
+            actions = [piece.action for piece in find_json_actions(tag["body"])]
+            if not actions:
+                actions = [CUT if cut and not tag["close"] else explain_no_action(tag["body"])]
+            yield from (Piece(action=found, start=tag.start(), end=tag.end()) for found in actions)
         return
-    if words.startswith(("{", "[")) and (objects := list(objects_in(words))):
+    if text.startswith(("{", "[")) and (objects := list(find_json_actions(text))):
         yield from objects
         return
-    fences = list(FENCE.finditer(words))
-    objects = list(objects_in(FENCE.sub(lambda fence: " " * len(fence[0]), words)))
+    fences = list(FENCE.finditer(text))
+    objects = list(find_json_actions(FENCE.sub(lambda fence: " " * len(fence[0]), text)))
     for fence in fences:
         if fence["language"].lower() not in PYTHON:
             objects += [
                 replace(piece, start=fence.start(), end=fence.end())
-                for piece in objects_in(fence["body"])
+                for piece in find_json_actions(fence["body"])
             ]
     blocks = [fence for fence in fences if fence["language"].lower() in PYTHON]
     blocks = blocks or [fence for fence in fences if not fence["language"]]
-    if objects and (not blocks or any(not isinstance(one.meant, Fault) for one in objects)):
+    if objects and (not blocks or any(not isinstance(piece.action, Fault) for piece in objects)):
         yield from sorted(objects, key=lambda piece: piece.start)
         return
     for block in blocks:
         if block["body"].strip():
-            whole = block["close"] or not cut
-            meant = ExecuteCode(code=block["body"]) if whole else CUT
-            yield Piece(meant=meant, start=block.start(), end=block.end())
+            complete = block["close"] or not cut
+            action = ExecuteCode(code=block["body"]) if complete else CUT
+            yield Piece(action=action, start=block.start(), end=block.end())
 
 
-def objects_in(text: str) -> Iterator[Piece]:
-    """The JSON objects in a text that look like calls."""
-    at = 0
-    while found := OBJECT.search(text, at):
+def find_json_actions(text: str) -> Iterator[Piece]:
+    """Find the JSON objects in a text that look like actions."""
+    position = 0
+    while found := OBJECT.search(text, position):
         try:
-            value, at = JSON.raw_decode(text, found.start())
+            value, position = JSON.raw_decode(text, found.start())
         except (ValueError, RecursionError):
-            at = found.end()
+            position = found.end()
             continue
         inner = value.get("tool_calls", value.get("actions"))
-        for one in inner if isinstance(inner, list) else [value]:
-            meant = from_object(one) if isinstance(one, dict) else None
-            if meant is not None:
-                yield Piece(meant=meant, start=found.start(), end=at)
+        for item in inner if isinstance(inner, list) else [value]:
+            action = parse_json_action(item) if isinstance(item, dict) else None
+            if action is not None:
+                yield Piece(action=action, start=found.start(), end=position)
 
 
-def from_object(value: dict[str, Any]) -> Action | Fault | None:
-    """A JSON object as an action; None when it is about something else."""
+def parse_json_action(value: dict[str, Any]) -> Action | Fault | None:
+    """Parse a JSON object as an action; None when it does not look like one."""
     if isinstance(value.get("function"), dict):
         value = value["function"]
     name = value.get("kind") or value.get("name")
@@ -302,30 +319,30 @@ def from_object(value: dict[str, Any]) -> Action | Fault | None:
         return None
     for key in ("arguments", "parameters"):
         if isinstance(value.get(key), dict | str):
-            return action(name, value[key])
+            return parse_action_arguments(name, value[key])
     if name in json_codec.NAMES:
-        aside = ("kind", "name", "id", "type", "thought", "arguments", "parameters")
-        return action(name, {k: v for k, v in value.items() if k not in aside})
+        envelope = ("kind", "name", "id", "type", "thought", "arguments", "parameters")
+        return parse_action_arguments(name, {k: v for k, v in value.items() if k not in envelope})
     return None
 
 
-def without(words: str, pieces: list[Piece]) -> str:
-    """The text without the actions in it."""
+def remove_actions(text: str, pieces: list[Piece]) -> str:
+    """Remove the actions from a text."""
     for start, end in sorted({(piece.start, piece.end) for piece in pieces}, reverse=True):
-        words = words[:start] + words[end:]
-    return words
+        text = text[:start] + text[end:]
+    return text
 
 
-def why_none(words: str) -> Fault:
-    """What to tell a model whose answer holds no action."""
-    bodies = [words.strip(), *(fence["body"].strip() for fence in FENCE.finditer(words))]
+def explain_no_action(text: str) -> Fault:
+    """Explain to a model why its answer contains no action."""
+    bodies = [text.strip(), *(fence["body"].strip() for fence in FENCE.finditer(text))]
     for body in bodies:
         if not body.startswith(("{", "[")):
             continue
         try:
             value, _ = JSON.raw_decode(body)
         except (ValueError, RecursionError) as error:
-            return Fault(reason=f"that looks like JSON and is not: {error}. {NO_ACTION.reason}")
+            return Fault(reason=f"your answer is not valid JSON: {error}. To act, {HOW_TO_ACT}")
         if isinstance(value, dict) and (name := value.get("kind") or value.get("name")):
             return Fault(
                 reason=f"no action of kind {str(name)[:80]!r}; known: {', '.join(json_codec.NAMES)}"

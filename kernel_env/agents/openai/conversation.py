@@ -1,8 +1,7 @@
-"""What a model is shown: the task, then turn after turn, within the room that it has. Pure.
+"""Build the messages of a request: the task, then the latest turns that fit into the context.
 
-Strict servers want user and assistant to alternate, a reply to every tool call, and
-nothing else between the two. The messages made here are valid for those too, however
-much of the conversation had to be left out.
+Strict servers require that user and assistant alternate and that every tool call is followed
+directly by its reply. The messages satisfy this, however many turns are omitted.
 """
 
 import json
@@ -16,112 +15,122 @@ from kernel_env.episode.episode import Episode
 from kernel_env.episode.observation import clipped
 
 Message = dict[str, Any]
+"""A message of the chat-completions protocol."""
 
-MOST_IMAGES = 2
+MAX_IMAGES = 2
+"""Largest number of pictures in a message; the latest ones are kept."""
 IMAGE_CHARACTERS = 3_000
-"""What a picture counts as: about a thousand tokens."""
-SILENCE = "(no answer)"
-"""Stands for an answer without a word; strict servers refuse an empty one."""
+"""Characters that a picture counts as: about a thousand tokens."""
+EMPTY_ANSWER = "(empty answer)"
+"""Replaces an empty answer, because strict servers reject empty messages."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Turn:
-    """An answer of the model, and what came of it."""
+    """An answer of the model and the replies to its calls."""
 
     answer: Answer
+    """The parsed answer."""
     replies: tuple[str, ...]
-    """One for each call."""
+    """The text of each call's reply, in the order of the calls."""
     images: tuple[str, ...] = field(default=(), repr=False)
-    """PNG, base64."""
+    """The pictures of the observations: PNG, base64."""
 
     def messages(self, *, tools: bool, limit: int | None = None) -> list[Message]:
-        """This turn as it is sent, each of its texts within the limit.
+        """Return the messages of this turn.
 
-        Without `tools` everything is said in words, for endpoints that know no tools.
+        Args:
+            tools: whether calls are sent as tool calls. False for endpoints that do not support
+                tools: calls and replies are then sent as text.
+            limit: the most characters of each text; None: no limit.
         """
 
         def fit(text: str) -> str:
             return text if limit is None else clipped(text, limit)
 
-        words, calls = fit(self.answer.words), self.answer.calls
+        content, calls = fit(self.answer.text), self.answer.calls
         if tools and calls and calls[0].id:
-            asked = [
+            tool_calls = [
                 {
                     "id": call.id,
                     "type": "function",
-                    "function": {"name": call.name, "arguments": shorter(call.arguments, limit)},
+                    "function": {
+                        "name": call.name,
+                        "arguments": shorten_arguments(call.arguments, limit),
+                    },
                 }
                 for call in calls
             ]
-            said = Message(role="assistant", content=words, tool_calls=asked)
-            told = [
+            request = Message(role="assistant", content=content, tool_calls=tool_calls)
+            replies = [
                 Message(role="tool", tool_call_id=call.id, content=fit(reply))
                 for call, reply in zip(calls, self.replies, strict=True)
             ]
-            return [said, *told, *([user("", self.images)] if self.images else [])]
-        asked_in_words = [
+            return [request, *replies, *([user_message("", self.images)] if self.images else [])]
+        calls_as_text = [
             json.dumps({"name": call.name, "arguments": json.loads(call.arguments)})
             for call in calls
             if call.id
         ]
-        spoken = "\n".join(text for text in (words, *map(fit, asked_in_words)) if text)
+        merged = "\n".join(text for text in (content, *map(fit, calls_as_text)) if text)
         return [
-            Message(role="assistant", content=spoken or SILENCE),
-            user("\n\n".join(map(fit, self.replies)), self.images),
+            Message(role="assistant", content=merged or EMPTY_ANSWER),
+            user_message("\n\n".join(map(fit, self.replies)), self.images),
         ]
 
 
-def user(text: str, images: Sequence[str] = ()) -> Message:
-    """What we say."""
+def user_message(text: str, images: Sequence[str] = ()) -> Message:
+    """Return a message of the user, with its latest pictures."""
     if not images:
         return Message(role="user", content=text)
     pictures = [
         {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{image.strip()}"}}
-        for image in images[-MOST_IMAGES:]
+        for image in images[-MAX_IMAGES:]
     ]
     return Message(
         role="user", content=[*([{"type": "text", "text": text}] * bool(text)), *pictures]
     )
 
 
-def shorter(arguments: str, limit: int | None) -> str:
-    """The arguments of a call within the limit, still JSON."""
+def shorten_arguments(arguments: str, limit: int | None) -> str:
+    """Clip each argument of a call to the limit, so that the result stays valid JSON."""
     if limit is None or len(arguments) <= limit:
         return arguments
     return json.dumps({name: clipped(str(v), limit) for name, v in json.loads(arguments).items()})
 
 
-# ── what is said first ────────────────────────────────────────────────────────────────────
+# ── the first messages ────────────────────────────────────────────────────────────────────
 
 
-def signature(name: str, told: dict[str, Any]) -> str:
-    """`request_info(info_type: overview | name)` and what it does."""
+def signature(name: str, schema: dict[str, Any]) -> str:
+    """Describe an action: `- request_info(info_type: overview | name): Read …`."""
     parameters = [
         f"{parameter}: {' | '.join(field['enum'])}" if "enum" in field else parameter
-        for parameter, field in told["parameters"]["properties"].items()
+        for parameter, field in schema["parameters"]["properties"].items()
     ]
-    return f"- {name}({', '.join(parameters)}): {told['description']}"
+    return f"- {name}({', '.join(parameters)}): {schema['description']}"
 
 
-ACTIONS = "\n".join(signature(name, told) for name, told in json_codec.schemas().items())
+ACTIONS = "\n".join(signature(name, schema) for name, schema in json_codec.schemas().items())
 SYSTEM = f"""\
-You are a machine-learning engineer. You work on one competition in a live Jupyter kernel:
-variables, imports and files stay from one cell to the next. There is no network.
+You are a machine-learning engineer. You solve one task in a persistent Jupyter kernel: variables,
+imports and files persist between cells. There is no network access.
 
-Act one step at a time through these actions:
+Take one step at a time with these actions:
 {ACTIONS}
 
-Call them as tools. If you cannot call tools, answer with one JSON object such as
-{{"kind": "execute_code", "code": "print(1)"}} or with one ```python block, which runs as a cell.
+Call them as tools. If you cannot call tools, answer with one JSON object, for example
+{{"kind": "execute_code", "code": "print(1)"}}, or with one ```python block, which runs as a cell.
 
-Write your predictions to the output path as CSV in the format of the sample submission; each time
-the file changes it is graded and you are told the public score. The best one counts. When you
-cannot improve it any more, answer with the single word {DONE}.
+Write your predictions to the output path as CSV, in the format of the sample submission. Each time
+the file changes, it is graded and the observation shows its public score. The submission with the
+best public score counts. When you cannot improve the score further, answer with the single word
+{DONE}.
 """
 
 
-def first_words(episode: Episode) -> str:
-    """The task, where things are, and what may be used."""
+def task_message(episode: Episode) -> str:
+    """Return the first message: the task, the data, the submission path and the budget."""
     task, budget = episode.rules.task, episode.rules.budget
     direction = "higher is better" if task.scoring.higher_is_better else "lower is better"
     return "\n\n".join(
@@ -132,31 +141,35 @@ def first_words(episode: Episode) -> str:
             (
                 f"Write your submission to {episode.info('output_path')}."
                 f" Metric: {task.scoring.title} ({direction})."
-                f" You have {budget.steps} steps and {budget.seconds:.0f} seconds in all,"
-                f" {budget.cell_seconds:.0f} seconds for each cell."
+                f" Budget: {budget.steps} steps and {budget.seconds:.0f} seconds in total,"
+                f" at most {budget.cell_seconds:.0f} seconds per cell."
             ),
         ]
     )
 
 
-# ── all of it, within the room ────────────────────────────────────────────────────────────
+# ── the conversation within the context ───────────────────────────────────────────────────
 
 
 def messages(
     first: str, turns: Sequence[Turn], *, room: int, tools: bool = True, system: bool = True
 ) -> list[Message]:
-    """The conversation within `room` characters: how it began, and the latest turns that fit.
+    """Build the conversation: the system prompt, the first message and the latest turns that fit.
 
     Args:
-        tools: whether calls are sent as tool calls, or in words.
-        system: whether the endpoint knows the system's role.
+        first: the first message of the user.
+        turns: all turns so far, oldest first.
+        room: the most characters of the conversation. The latest turn is always sent, clipped
+            when it does not fit.
+        tools: whether calls are sent as tool calls or as text.
+        system: whether the endpoint supports the system role.
     """
     first = clipped(first, max(room // 2 - len(SYSTEM), room // 8))
     left = room - len(SYSTEM) - len(first)
     kept: list[list[Message]] = []
     for turn in reversed(turns):
         sent = turn.messages(tools=tools)
-        if not kept and size(sent) > left:  # the latest one must be seen, if only in part
+        if not kept and size(sent) > left:  # the model must see the latest turn: clip it
             texts = 1 + 2 * len(turn.answer.calls)
             without_pictures = replace(turn, images=())
             sent = without_pictures.messages(tools=tools, limit=max(left // texts, 100))
@@ -164,18 +177,18 @@ def messages(
             break
         left -= size(sent)
         kept.insert(0, sent)
-    if missing := len(turns) - len(kept):
-        first += f"\n\n[{missing} earlier turns are not shown; see get_history]"
+    if omitted := len(turns) - len(kept):
+        first += f"\n\n[{omitted} earlier turns are omitted; call get_history for recent steps]"
     opening = (
-        [Message(role="system", content=SYSTEM), user(first)]
+        [Message(role="system", content=SYSTEM), user_message(first)]
         if system
-        else [user(f"{SYSTEM}\n{first}")]
+        else [user_message(f"{SYSTEM}\n{first}")]
     )
     return [*opening, *(message for sent in kept for message in sent)]
 
 
 def size(messages: Sequence[Message]) -> int:
-    """Characters of some messages, roughly."""
+    """Return the approximate number of characters of messages."""
     return sum(
         len(message["content"])
         if isinstance(message["content"], str)

@@ -1,6 +1,7 @@
-"""Prove a task folder sound: what an agent could exploit is looked for and tried out.
+"""Check a task folder for flaws that an agent could exploit.
 
-Each module is a group of checks; a check takes a `TaskUnderTest` and returns findings.
+Each module is a group of checks. A check takes a `TaskUnderTest` and returns findings. Checks that
+do not apply or cannot run here are reported as such.
 """
 
 from kernel_env.audit.task.finding import Finding

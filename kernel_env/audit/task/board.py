@@ -1,4 +1,4 @@
-"""Is the leaderboard what it should be, from the sample at its bottom to the oracle at its top?"""
+"""Check the leaderboard: trivial submissions rank near the bottom, the answers at the top."""
 
 import os
 from dataclasses import dataclass
@@ -18,37 +18,44 @@ from kernel_env.tasks import Task
 from kernel_env.tasks.columns import numbers
 from kernel_env.tasks.prepare import grading_spec
 
-BOTTOM = 0.25
-"""Share of the board that an answer which knows nothing may beat."""
-FEWEST = 4
-"""Entries of a board on which that share is at least one."""
-MIDDLE = 0.5
-"""Share of the board that the solution must beat."""
+MAX_TRIVIAL_POSITION = 0.25
+"""Largest share of the entries that a submission without information can beat."""
+MIN_ENTRIES = 4
+"""Fewest entries for which `MAX_TRIVIAL_POSITION` is at least one entry."""
+MIN_SOLUTION_POSITION = 0.5
+"""Share of the entries that the solution has to exceed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """Where a submission stands on both boards."""
+    """A submission's place on the public and the private leaderboard together."""
 
     position: float
-    """Share of the entries beaten, on the board where it is higher."""
+    """Share of the entries beaten, the higher one of the two leaderboards."""
     rank: int
-    """On the board where it is worse."""
+    """The worse rank of the two leaderboards."""
     entries: int
-    """Of the smaller board; 0 for a task without one."""
+    """Entries of the smaller leaderboard; 0 for a task without one."""
     scores: str
-    """Public / private, for people."""
+    """Public / private score, as text."""
 
 
-async def standing(case: TaskUnderTest, table: pd.DataFrame, grader: Grader) -> Standing:
-    """Grade a table as a submission. Raises `SubmissionError`, `TaskError`."""
-    data = table[case.task.scoring.form.columns].to_csv(index=False).encode()
-    scores = await grader.grade(data, grading_spec(case.task, case.prepared), ("Public", "Private"))
+async def grade_table(subject: TaskUnderTest, table: pd.DataFrame, grader: Grader) -> Standing:
+    """Grade a table as a submission.
+
+    Raises:
+        SubmissionError: the table is no valid submission.
+        TaskError: the task's own data or metric fails.
+    """
+    data = table[subject.task.scoring.schema.columns].to_csv(index=False).encode()
+    scores = await grader.grade(
+        data, grading_spec(subject.task, subject.prepared), ("Public", "Private")
+    )
     assert scores.public is not None
     assert scores.private is not None
-    board, up = case.task.leaderboard, case.task.scoring.higher_is_better
-    public = board.place(scores.public, "Public", higher_is_better=up)
-    private = board.place(scores.private, "Private", higher_is_better=up)
+    board, higher_is_better = subject.task.leaderboard, subject.task.scoring.higher_is_better
+    public = board.place(scores.public, "Public", higher_is_better=higher_is_better)
+    private = board.place(scores.private, "Private", higher_is_better=higher_is_better)
     places = [place for place in (public, private) if place is not None]
     return Standing(
         position=max((place.position for place in places), default=0.0),
@@ -58,109 +65,116 @@ async def standing(case: TaskUnderTest, table: pd.DataFrame, grader: Grader) -> 
     )
 
 
-async def entries(case: TaskUnderTest, _: Grader) -> list[Finding]:
-    """A reference board is a population, and not the constant answer alone."""
-    check, board = "leaderboard", case.task.leaderboard
+async def check_entry_count(subject: TaskUnderTest, _: Grader) -> list[Finding]:
+    """Check that a reference leaderboard has enough entries to rank a submission."""
+    check, board = "leaderboard", subject.task.leaderboard
     count = max(len(board.public), len(board.private))
-    if board.kind == "reference" and count < FEWEST:
+    if board.kind == "reference" and count < MIN_ENTRIES:
         return [
             not_run(
                 check,
-                f"it has {count} of at least {FEWEST} reference entries, so a place on it says"
-                f" nothing; make it: kernel-env tasks population {case.task.folder} --write",
+                f"{count} reference entries, expected at least {MIN_ENTRIES};"
+                f" run: kernel-env tasks population {subject.task.folder} --write",
             )
         ]
     return [ok(check, f"{count:,} {board.kind} entries")]
 
 
-async def sample(case: TaskUnderTest, grader: Grader) -> list[Finding]:
-    """The sample submission is valid and near the bottom of the board."""
+async def check_sample(subject: TaskUnderTest, grader: Grader) -> list[Finding]:
+    """Check that the sample submission is valid and near the bottom of the leaderboard."""
     check = "sample submission"
     try:
-        data = (case.public / "sample_submission.csv").read_bytes()
-        await grader.grade(data, grading_spec(case.task, case.prepared), ("Public", "Private"))
-        found = await standing(case, case.sample, grader)
+        data = (subject.public / "sample_submission.csv").read_bytes()
+        await grader.grade(
+            data, grading_spec(subject.task, subject.prepared), ("Public", "Private")
+        )
+        found = await grade_table(subject, subject.sample, grader)
     except SubmissionError as error:
-        return [failed(check, f"it is refused: {error}")]
+        return [failed(check, f"rejected: {error}")]
     except TaskError as error:
         return [failed(check, str(error))]
-    if found.position > BOTTOM and found.entries < FEWEST:
-        return [not_applicable(check, f"valid, but {too_few(found)}")]
-    if found.position > BOTTOM:
-        return [failed(check, f"it {beats(found)}; it must say nothing of the answers")]
-    return [ok(check, f"valid, and {beats(found)}")]
-
-
-async def constant(case: TaskUnderTest, grader: Grader) -> list[Finding]:
-    """Answering the same for all rows, as training rows suggest, stays near the bottom."""
-    check = "constant answer"
-    if case.train is None:
-        return [not_applicable(check, "there is no train.csv")]
-    best: tuple[str, Standing] | None = None
-    for said in constants(case, case.train):
-        table = case.sample[case.ids].assign(**said)
-        try:
-            found = await standing(case, table, grader)
-        except SubmissionError:
-            continue  # this metric takes no such answer
-        except TaskError as error:
-            return [failed(check, str(error))]
-        if best is None or found.position > best[1].position:
-            best = ", ".join(map(str, said.values())), found
-    if best is None:
-        return [not_applicable(check, "the metric takes no constant")]
-    if best[1].position > BOTTOM and best[1].entries < FEWEST:
-        return [not_applicable(check, too_few(best[1]))]
-    if best[1].position > BOTTOM:
+    if found.position > MAX_TRIVIAL_POSITION and found.entries < MIN_ENTRIES:
+        return [not_applicable(check, f"valid, but {too_few_entries(found)}")]
+    if found.position > MAX_TRIVIAL_POSITION:
         return [
             failed(
                 check,
-                f"saying {best[0]} for every row {beats(best[1])}; at most"
-                f" {100 * BOTTOM:.0f} % is wanted: choose a metric that a constant cannot please,"
-                " or make the board anew",
+                f"{standing_text(found)}, expected at most {100 * MAX_TRIVIAL_POSITION:.0f} %;"
+                " write values that do not depend on the answers",
             )
         ]
-    return [ok(check, f"the best, {best[0]}, {beats(best[1])}")]
+    return [ok(check, f"valid; {standing_text(found)}")]
 
 
-def constants(case: TaskUnderTest, train: pd.DataFrame) -> list[dict[str, str | float]]:
-    """Answers to try: the most frequent cell; of numbers the mean and the median; each class."""
-    often: dict[str, str | float] = {t: train[t].mode().iloc[0] for t in case.targets}
-    found = [often]
-    amounts = {t: numbers(train[t]) for t in case.targets}
-    if all(values is not None for values in amounts.values()):
-        found.append({t: float(np.nanmean(v)) for t, v in amounts.items() if v is not None})
-        found.append({t: float(np.nanmedian(v)) for t, v in amounts.items() if v is not None})
-    if case.is_classes and len(case.targets) == 1:
-        (target,) = case.targets
+async def check_constant_answer(subject: TaskUnderTest, grader: Grader) -> list[Finding]:
+    """Check that the best constant answer stays near the bottom of the leaderboard."""
+    check = "constant answer"
+    if subject.train is None:
+        return [not_applicable(check, "there is no train.csv")]
+    best: tuple[str, Standing] | None = None
+    for values in constant_answers(subject, subject.train):
+        table = subject.sample[subject.ids].assign(**values)
+        try:
+            found = await grade_table(subject, table, grader)
+        except SubmissionError:
+            continue  # the metric rejects this constant, for example a class where it expects ranks
+        except TaskError as error:
+            return [failed(check, str(error))]
+        if best is None or found.position > best[1].position:
+            best = ", ".join(map(str, values.values())), found
+    if best is None:
+        return [not_applicable(check, "the metric accepts no constant")]
+    if best[1].position > MAX_TRIVIAL_POSITION and best[1].entries < MIN_ENTRIES:
+        return [not_applicable(check, too_few_entries(best[1]))]
+    if best[1].position > MAX_TRIVIAL_POSITION:
+        return [
+            failed(
+                check,
+                f"the constant {best[0]} {standing_text(best[1])}, expected at most"
+                f" {100 * MAX_TRIVIAL_POSITION:.0f} %; choose another metric, or make a new"
+                " leaderboard",
+            )
+        ]
+    return [ok(check, f"the best constant, {best[0]}, {standing_text(best[1])}")]
+
+
+def constant_answers(subject: TaskUnderTest, train: pd.DataFrame) -> list[dict[str, str | float]]:
+    """Return constants to try: the most frequent value, each class, the mean and the median."""
+    most_frequent: dict[str, str | float] = {t: train[t].mode().iloc[0] for t in subject.targets}
+    found = [most_frequent]
+    numeric = {t: numbers(train[t]) for t in subject.targets}
+    if all(values is not None for values in numeric.values()):
+        found.append({t: float(np.nanmean(v)) for t, v in numeric.items() if v is not None})
+        found.append({t: float(np.nanmedian(v)) for t, v in numeric.items() if v is not None})
+    if subject.is_classification and len(subject.targets) == 1:
+        (target,) = subject.targets
         classes = train[target].value_counts().index[1:20]
-        found += [{target: str(one)} for one in classes]
+        found += [{target: str(value)} for value in classes]
     return found
 
 
-async def oracle(case: TaskUnderTest, grader: Grader) -> list[Finding]:
-    """The answers themselves are at the top of the board."""
+async def check_oracle(subject: TaskUnderTest, grader: Grader) -> list[Finding]:
+    """Check that the answers, graded as a submission, are at the top of the leaderboard."""
     check = "oracle"
     try:
-        found = await standing(case, case.answers, grader)
+        found = await grade_table(subject, subject.answers, grader)
     except (SubmissionError, TaskError) as error:
         return [failed(check, f"the answers cannot be graded: {error}")]
     if not found.entries:
-        return [not_applicable(check, f"scores {found.scores}; there is no leaderboard")]
+        return [not_applicable(check, f"scores {found.scores}; the task has no leaderboard")]
     if found.rank > 1:
         return [
             failed(
                 check,
-                f"the answers themselves score {found.scores} and are only number {found.rank} of"
-                f" {found.entries}; look at the metric's direction, the answers"
-                " and leaderboard.csv",
+                f"the answers score {found.scores} and rank {found.rank} of {found.entries},"
+                " expected rank 1; check the metric's direction, the answers and leaderboard.csv",
             )
         ]
-    return [ok(check, f"scores {found.scores}; no entry of the board is better")]
+    return [ok(check, f"scores {found.scores}; no entry of the leaderboard is better")]
 
 
-async def solution(task: Task, sandbox: str, grader: Grader) -> list[Finding]:
-    """The task's own notebook, run as an agent's work, ends above the middle of the board."""
+async def check_solution(task: Task, sandbox: str, grader: Grader) -> list[Finding]:
+    """Check that the solution notebook, played by the baseline agent, beats half the entries."""
     check = "solution"
     if not task.solution.is_file():
         return [not_applicable(check, "there is no solution.ipynb")]
@@ -171,30 +185,37 @@ async def solution(task: Task, sandbox: str, grader: Grader) -> list[Finding]:
         except KernelEnvError as error:
             return [failed(check, str(error))]
     if record.error or record.status != "finished":
-        why = record.error or f"its episode ended as {record.status!r}"
-        return [failed(check, f"solution.ipynb did not run to its end: {why}")]
+        reason = record.error or f"its episode ended as {record.status!r}"
+        return [failed(check, f"solution.ipynb did not complete: {reason}")]
     if record.public_score is None or record.private_score is None:
         return [failed(check, "solution.ipynb leaves no valid submission")]
     positions = [p for p in (record.position_public, record.position_private) if p is not None]
     shares = " / ".join(f"{100 * position:.0f} %" for position in positions)
-    said = f"it scores {record.public_score:.5g} / {record.private_score:.5g}"
+    result = f"scores {record.public_score:.5g} / {record.private_score:.5g}"
     if not positions:
-        return [not_applicable(check, f"{said}; there is no leaderboard")]
-    said = f"{said} and beats {shares}"
-    if min(positions) <= MIDDLE:
+        return [not_applicable(check, f"{result}; the task has no leaderboard")]
+    result = f"{result} and beats {shares} of the leaderboard"
+    if min(positions) <= MIN_SOLUTION_POSITION:
         return [
-            failed(check, f"{said} of the board; more than half is wanted: better the notebook")
+            failed(
+                check,
+                f"{result}, expected more than {100 * MIN_SOLUTION_POSITION:.0f} %;"
+                " improve the notebook",
+            )
         ]
-    return [ok(check, f"{said} of the board, in {record.seconds:.0f} s")]
+    return [ok(check, f"{result}, in {record.seconds:.0f} s")]
 
 
-def too_few(found: Standing) -> str:
-    """Why nothing can be said of the board's bottom."""
-    return f"a board of {found.entries} has no bottom quarter: run kernel-env tasks population"
+def too_few_entries(found: Standing) -> str:
+    """Explain that the leaderboard is too small for the check, as text."""
+    return (
+        f"the leaderboard has {found.entries} entries, expected at least {MIN_ENTRIES};"
+        " run: kernel-env tasks population"
+    )
 
 
-def beats(found: Standing) -> str:
-    """A standing in words."""
+def standing_text(found: Standing) -> str:
+    """Return a standing as text."""
     return (
         f"scores {found.scores} and beats {100 * found.position:.0f} % of {found.entries} entries"
     )

@@ -1,4 +1,4 @@
-"""Does anything stand on both sides of the split: an id, a row, nearly a row, a text, a file?"""
+"""Find ids, rows, texts and files that train.csv and test.csv share, exactly or nearly."""
 
 import hashlib
 from collections.abc import Sequence
@@ -8,203 +8,221 @@ import pandas as pd
 
 from kernel_env.audit.task import permutation_test, similarity
 from kernel_env.audit.task.finding import Finding, failed, not_applicable, not_run, ok
-from kernel_env.audit.task.task_under_test import TaskUnderTest
+from kernel_env.audit.task.task_under_test import NO_SPLIT, TaskUnderTest
 from kernel_env.tasks.columns import numbers
 
-DATE = r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}"
-"""How a moment begins in a table."""
+DATE_PATTERN = r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}"
+"""The beginning of a timestamp in a table."""
 
 
-def ids(case: TaskUnderTest) -> list[Finding]:
-    """Each id once; those of test, sample and answers the same; none in train."""
+def check_ids(subject: TaskUnderTest) -> list[Finding]:
+    """Check that ids are unique, equal in test, sample and answers, and absent from train."""
     check = "ids"
-    wanted = similarity.keys(case.answers[case.ids])
+    wanted = similarity.row_keys(subject.answers[subject.ids])
     if repeated := int(wanted.duplicated().sum()):
         return [
-            failed(check, f"answers.csv has {repeated:,} ids twice; each test row needs its own")
+            failed(check, f"answers.csv has {repeated:,} repeated ids; give each test row its own")
         ]
-    for name, table in (("sample_submission.csv", case.sample), ("test.csv", case.test)):
+    for name, table in (("sample_submission.csv", subject.sample), ("test.csv", subject.test)):
         if table is None:
             continue
-        found = similarity.keys(table[case.ids])
+        found = similarity.row_keys(table[subject.ids])
         missing, extra = set(wanted) - set(found), set(found) - set(wanted)
         if missing or extra or found.duplicated().any():
             return [
                 failed(
                     check,
-                    f"{name} lacks {len(missing):,} ids of answers.csv, has {len(extra):,} that it"
-                    f" does not know and {int(found.duplicated().sum()):,} twice; they must be the"
-                    " same ids",
+                    f"{name} lacks {len(missing):,} ids of answers.csv, has {len(extra):,} others"
+                    f" and {int(found.duplicated().sum()):,} repeated ones; write the same ids to"
+                    " both files",
                 )
             ]
-    if case.test is None or case.train is None:
+    if subject.test is None or subject.train is None:
         return [
-            ok(check, "sample and answers have the same ids; there is no train.csv beside test.csv")
+            ok(check, "sample and answers have the same ids; there is no train.csv with a test.csv")
         ]
-    both = set(similarity.keys(case.train[case.ids])) & set(wanted)
+    both = set(similarity.row_keys(subject.train[subject.ids])) & set(wanted)
     if both:
         return [
             failed(
                 check,
-                f"{len(both):,} ids are in train.csv and in test.csv (for example"
-                f" {min(both)!r}); a row belongs to one side: number the rows before the split",
+                f"{len(both):,} ids are in both train.csv and test.csv (for example"
+                f" {min(both)!r}); number the rows before the split",
             )
         ]
-    return [ok(check, f"{len(wanted):,} ids, the same in test, sample and answers, none in train")]
+    return [ok(check, f"{len(wanted):,} ids, equal in test, sample and answers, none in train")]
 
 
-def rows(case: TaskUnderTest) -> list[Finding]:
-    """No row of test.csv has all its features in common with one of train.csv."""
+def check_rows(subject: TaskUnderTest) -> list[Finding]:
+    """Check that no test row equals a training row in every feature, exactly or rounded."""
     exact, near = "rows", "near-duplicate rows"
-    if case.train is None or case.test is None:
-        return [not_applicable(c, "there is no train.csv beside test.csv") for c in (exact, near)]
-    features = [c for c in case.features if c not in case.texts]
+    if subject.train is None or subject.test is None:
+        return [not_applicable(c, NO_SPLIT) for c in (exact, near)]
+    features = [c for c in subject.features if c not in subject.texts]
     if not features:
-        what = "texts" if case.texts else "files"
-        return [not_applicable(c, f"rows are {what}; see there") for c in (exact, near)]
-    if case.texts:
-        what = "rows with a text are compared by it"
-        return [not_applicable(c, what) for c in (exact, near)]
-    train, test = case.train[features], case.test[features]
-    if twins := twins_of(train, test):
-        if case.task.file.domain == "time series" and not has_moments(case):
-            what = f"{len(twins):,} test rows equal a training row, as rows of a series without"
-            return [not_applicable(c, f"{what} its moment may") for c in (exact, near)]
+        kind = "texts" if subject.texts else "files"
+        why = f"rows hold only {kind}, which another check compares"
+        return [not_applicable(c, why) for c in (exact, near)]
+    if subject.texts:
+        why = "rows have a text, by which another check compares them"
+        return [not_applicable(c, why) for c in (exact, near)]
+    train, test = subject.train[features], subject.test[features]
+    if pairs := duplicate_rows(train, test):
+        if subject.task.file.domain == "time series" and not has_timestamps(subject):
+            why = (
+                f"{len(pairs):,} test rows equal a training row, which is possible in a time"
+                " series without timestamps"
+            )
+            return [not_applicable(c, why) for c in (exact, near)]
         return [
             failed(
                 exact,
-                f"{len(twins):,} of {len(test):,} test rows equal a training row in every feature"
-                f" ({example(case, twins)}); keep equal rows on one side of the split",
+                f"{len(pairs):,} of {len(test):,} test rows equal a training row in every feature"
+                f" ({example_pair(subject, pairs)}); keep equal rows on one side of the split",
             )
         ]
-    found = [ok(exact, f"none of {len(test):,} test rows equals one of {len(train):,} in train")]
-    for digits in similarity.DIGITS:
-        fewer = similarity.coarse(train, test, digits)
-        twins = twins_of(*fewer)
-        if not twins:
-            how = f"none with fractions at {digits} digits and text without marks"
+    found = [
+        ok(exact, f"none of {len(test):,} test rows equals one of {len(train):,} training rows")
+    ]
+    for digits in similarity.ROUNDING_DIGITS:
+        rounded = similarity.round_tables(train, test, digits)
+        pairs = duplicate_rows(*rounded)
+        if not pairs:
+            how = f"none after rounding fractions to {digits} digits and text to its words"
             return [*found, ok(near, how)]
-        if permutation_test.is_surprising(len(twins), similarity.chance_twins(*fewer)):
-            how = f"once fractions are rounded to {digits} digits and text to its words"
+        if permutation_test.exceeds_chance(len(pairs), similarity.expected_duplicates(*rounded)):
+            how = f"after rounding fractions to {digits} digits and text to its words"
             return [
                 *found,
                 failed(
                     near,
-                    f"{len(twins):,} of {len(test):,} test rows equal a training row {how}"
-                    f" ({example(case, twins)}); keep such rows on one side of the split",
+                    f"{len(pairs):,} of {len(test):,} test rows equal a training row {how}"
+                    f" ({example_pair(subject, pairs)}); keep such rows on one side of the split",
                 ),
             ]
-    return [*found, not_applicable(near, "rows have so few values that chance makes twins")]
+    return [
+        *found,
+        not_applicable(near, "rows have so few distinct values that duplicates occur by chance"),
+    ]
 
 
-def texts(case: TaskUnderTest) -> list[Finding]:
-    """No text of test.csv is nearly one of train.csv."""
+def check_texts(subject: TaskUnderTest) -> list[Finding]:
+    """Check that no text of test.csv is nearly equal to one of train.csv."""
     check = "near-duplicate texts"
-    if not case.texts:
-        return [not_applicable(check, "no column is written in sentences")]
-    assert case.train is not None
-    assert case.test is not None
+    if not subject.texts:
+        return [not_applicable(check, "no column holds sentences")]
+    assert subject.train is not None
+    assert subject.test is not None
     found = []
-    for column in case.texts:
-        twins = similarity.twin_texts(list(case.train[column]), list(case.test[column]))
-        share = f"{100 * similarity.ALIKE:.0f} % of their phrases of {similarity.PHRASE} words"
-        if twins:
+    for column in subject.texts:
+        pairs = similarity.find_similar_texts(
+            list(subject.train[column]), list(subject.test[column])
+        )
+        share = (
+            f"{100 * similarity.MIN_SIMILARITY:.0f} % of the {similarity.PHRASE_WORDS}-word phrases"
+        )
+        if pairs:
             found.append(
                 failed(
                     check,
-                    f"{len(twins):,} of {len(case.test):,} test rows have a training row whose"
-                    f" {column!r} shares {share} ({example(case, twins)}); keep such texts on one"
-                    " side of the split",
+                    f"{len(pairs):,} of {len(subject.test):,} test rows have a training row whose"
+                    f" {column!r} shares {share} ({example_pair(subject, pairs)});"
+                    " keep such texts on one side of the split",
                 )
             )
         else:
-            found.append(ok(check, f"no {column!r} in test and train shares {share}"))
+            found.append(ok(check, f"no {column!r} in test and in train share {share}"))
     return found
 
 
-def files(case: TaskUnderTest) -> list[Finding]:
-    """No file of a test row is, or looks like, one of a training row."""
+def check_files(subject: TaskUnderTest) -> list[Finding]:
+    """Check that no file of a test row has the bytes or the thumbnail of a training file."""
     same, similar = "files", "near-duplicate pictures"
-    if not case.files:
+    if not subject.files:
         return [not_applicable(c, "no column names public files") for c in (same, similar)]
-    assert case.train is not None
-    assert case.test is not None
+    assert subject.train is not None
+    assert subject.test is not None
     found = []
-    for column, folder in case.files.items():
-        ours, theirs = (
-            [content(folder / name) for name in table[column]] for table in (case.train, case.test)
+    for column, folder in subject.files.items():
+        train, test = (
+            [read_bytes(folder / name) for name in table[column]]
+            for table in (subject.train, subject.test)
         )
-        if twins := twins_in(list(map(checksum, ours)), list(map(checksum, theirs))):
+        if pairs := find_duplicates(list(map(checksum, train)), list(map(checksum, test))):
             found.append(
                 failed(
                     same,
-                    f"{len(twins):,} of {len(theirs):,} test files in {column!r} have the bytes of"
-                    f" a training file ({example(case, twins)}); keep equal files on one side",
+                    f"{len(pairs):,} of {len(test):,} test files in {column!r} equal a training"
+                    f" file ({example_pair(subject, pairs)}); keep equal files on one side of the"
+                    " split",
                 )
             )
             continue
-        found.append(ok(same, f"no file in {column!r} is in train and in test"))
+        found.append(ok(same, f"no file in {column!r} is in both train and test"))
         try:
-            small, others = (
-                list(map(similarity.reduced, ours)),
-                list(map(similarity.reduced, theirs)),
+            train_pictures, test_pictures = (
+                list(map(similarity.thumbnail, train)),
+                list(map(similarity.thumbnail, test)),
             )
         except ImportError:
-            found.append(not_run(similar, "pillow is not installed; pip install pillow"))
+            found.append(not_run(similar, "pillow is not installed; run: pip install pillow"))
             continue
-        if None in small or None in others:
+        size = f"{similarity.THUMBNAIL_PIXELS} × {similarity.THUMBNAIL_PIXELS} pixels"
+        if None in train_pictures or None in test_pictures:
             found.append(not_applicable(similar, f"not all files in {column!r} are pictures"))
-        elif twins := twins_in(small, others):
+        elif pairs := find_duplicates(train_pictures, test_pictures):
             found.append(
                 failed(
                     similar,
-                    f"{len(twins):,} of {len(others):,} test pictures in {column!r} look like a"
-                    f" training picture at {similarity.SIDE} × {similarity.SIDE} pixels"
-                    f" ({example(case, twins)}); keep such pictures on one side",
+                    f"{len(pairs):,} of {len(test_pictures):,} test pictures in {column!r} equal a"
+                    f" training picture reduced to {size} ({example_pair(subject, pairs)});"
+                    " keep such pictures on one side of the split",
                 )
             )
         else:
-            size = f"{similarity.SIDE} × {similarity.SIDE} pixels"
-            found.append(ok(similar, f"no picture in {column!r} is in train and test at {size}"))
+            found.append(
+                ok(similar, f"no picture in {column!r}, reduced to {size}, is in train and test")
+            )
     return found
 
 
-def has_moments(case: TaskUnderTest) -> bool:
-    """Whether some feature is a moment, so that no two rows of a series need be equal."""
-    assert case.test is not None
+def has_timestamps(subject: TaskUnderTest) -> bool:
+    """Return whether a feature holds timestamps, so that rows of a time series are distinct."""
+    assert subject.test is not None
     return any(
-        numbers(case.test[c]) is None and case.test[c].str.match(DATE).mean() > 0.99
-        for c in case.features
+        numbers(subject.test[c]) is None and subject.test[c].str.match(DATE_PATTERN).mean() > 0.99
+        for c in subject.features
     )
 
 
-def twins_of(train: pd.DataFrame, test: pd.DataFrame) -> list[tuple[int, int]]:
-    """Rows of test and of train that are equal."""
-    return twins_in(list(similarity.keys(train)), list(similarity.keys(test)))
+def duplicate_rows(train: pd.DataFrame, test: pd.DataFrame) -> list[tuple[int, int]]:
+    """Return pairs of equal rows, (test row, train row)."""
+    return find_duplicates(list(similarity.row_keys(train)), list(similarity.row_keys(test)))
 
 
-def twins_in(train: Sequence[object], test: Sequence[object]) -> list[tuple[int, int]]:
-    """Places of test and of train where the same thing stands, one for each place of test."""
+def find_duplicates(train: Sequence[object], test: Sequence[object]) -> list[tuple[int, int]]:
+    """Return pairs of equal values, (test index, first train index), one per test index."""
     first: dict[object, int] = {}
-    for row, one in enumerate(train):
-        first.setdefault(one, row)
-    return [(row, first[one]) for row, one in enumerate(test) if one in first]
+    for row, value in enumerate(train):
+        first.setdefault(value, row)
+    return [(row, first[value]) for row, value in enumerate(test) if value in first]
 
 
-def example(case: TaskUnderTest, twins: list[tuple[int, int]]) -> str:
-    """The first pair by its ids."""
-    assert case.train is not None
-    assert case.test is not None
-    row, other = twins[0]
-    one, two = case.test[case.ids].iloc[row], case.train[case.ids].iloc[other]
-    return f"for example ids {'/'.join(one)} and {'/'.join(two)}"
+def example_pair(subject: TaskUnderTest, pairs: list[tuple[int, int]]) -> str:
+    """Return the ids of the first pair, as text."""
+    assert subject.train is not None
+    assert subject.test is not None
+    test_row, train_row = pairs[0]
+    test_id = subject.test[subject.ids].iloc[test_row]
+    train_id = subject.train[subject.ids].iloc[train_row]
+    return f"for example ids {'/'.join(test_id)} and {'/'.join(train_id)}"
 
 
-def content(path: Path) -> bytes:
-    """A file's bytes; none when it is missing."""
+def read_bytes(path: Path) -> bytes:
+    """Read a file; empty when it is missing."""
     return path.read_bytes() if path.is_file() else b""
 
 
 def checksum(data: bytes) -> str:
-    """Of a file's bytes."""
+    """Return the SHA-256 of a file's bytes, in hex."""
     return hashlib.sha256(data).hexdigest()

@@ -1,39 +1,40 @@
-"""What a check says: one line, and whether it is good."""
+"""Define the finding of a check: a verdict and one line of text."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 Verdict = Literal["ok", "failed", "not applicable", "not run"]
+"""The result of a check."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What one check found."""
+    """The finding of one check."""
 
     check: str
-    """Its name, in a few words."""
+    """The check's name."""
     verdict: Verdict
-    """`not applicable`: the task has nothing of the kind; `not run`: this machine or an option
-    forbids it, so nothing is known."""
+    """`not applicable`: the task has nothing to check; `not run`: the check needs something that
+    this machine, the task or an option does not provide."""
     text: str
-    """One line. Of a failure: what was found, what was wanted, what to do."""
+    """One line. For a failure: what was found, what was expected, what to do."""
 
 
 def ok(check: str, text: str) -> Finding:
-    """The check found nothing wrong."""
+    """Return a finding without a flaw."""
     return Finding(check=check, verdict="ok", text=text)
 
 
 def failed(check: str, text: str) -> Finding:
-    """The check found a flaw."""
+    """Return a finding that reports a flaw."""
     return Finding(check=check, verdict="failed", text=text)
 
 
 def not_applicable(check: str, text: str) -> Finding:
-    """There is nothing to check, and why."""
+    """Return a finding that explains why the check does not apply to the task."""
     return Finding(check=check, verdict="not applicable", text=text)
 
 
 def not_run(check: str, text: str) -> Finding:
-    """The check could not be made, and why."""
+    """Return a finding that explains why the check did not run."""
     return Finding(check=check, verdict="not run", text=text)

@@ -1,9 +1,8 @@
-"""Do public files give the answers away: a file that holds them, a column, the order, the ids?
+"""Find public data that reveals the answers: a file, a column, the row order or the ids.
 
-A task's order means nothing where its rows were shuffled. So whatever the order of rows, the
-ids or the times of files say about the answers must be what chance would say (see `chance`).
-Where rows stand in the order of a column that agents see, as those of a time series do,
-there is nothing to give away.
+The order of shuffled rows carries no information. The row order, the ids and the file times must
+therefore not predict the answers better than chance (see `permutation_test`). Rows sorted by a
+column that agents see, such as the time of a time series, reveal nothing new.
 """
 
 from collections.abc import Iterator
@@ -14,150 +13,166 @@ import pandas as pd
 
 from kernel_env.audit.task import permutation_test, similarity
 from kernel_env.audit.task.finding import Finding, failed, not_applicable, ok
-from kernel_env.audit.task.task_under_test import TaskUnderTest, encoded, read
+from kernel_env.audit.task.task_under_test import (
+    NO_SPLIT,
+    TaskUnderTest,
+    encode_target,
+    read_table,
+)
 from kernel_env.tasks.columns import numbers
 
-DETERMINES = 0.98
-"""Share of the constant's error that a column takes away when it all but is the answer."""
+MAX_ERROR_REDUCTION = 0.98
+"""Share of the best constant's error above which a single column determines the answer."""
 PERIODS = (2, 3, 5, 7, 10)
-"""Remainders of row numbers and ids that a model is shown: rows dealt out in turn."""
+"""Moduli by which row numbers and ids become features; they find rows assigned in turn."""
 NEIGHBOURS = 5
-LEAF = 20
-"""Training rows in a leaf of the tree, at the least."""
+"""Neighbours of the nearest-neighbours model."""
+MIN_LEAF_ROWS = 20
+"""Fewest training rows in a leaf of the tree."""
 
 
-def public_files(case: TaskUnderTest) -> list[Finding]:
-    """No public table has a column that is the answers, and none but train.csv the targets."""
+def check_public_files(subject: TaskUnderTest) -> list[Finding]:
+    """Check that no public table has a column that equals the answers, and test.csv no target."""
     check = "public files"
-    seen = 0
-    for path in sorted(case.public.rglob("*.csv")):
-        name = str(path.relative_to(case.public))
-        table = read(path)
-        seen += 1
-        if name == "test.csv" and (given := [t for t in case.targets if t in table]):
-            return [
-                failed(check, f"test.csv has the target {given[0]!r}; leave it out of test.csv")
-            ]
-        if name == "train.csv" or not set(case.ids) <= set(table):
+    count = 0
+    for path in sorted(subject.public.rglob("*.csv")):
+        name = str(path.relative_to(subject.public))
+        table = read_table(path)
+        count += 1
+        if name == "test.csv" and (revealed := [t for t in subject.targets if t in table]):
+            return [failed(check, f"test.csv has the target {revealed[0]!r}; remove that column")]
+        if name == "train.csv" or not set(subject.ids) <= set(table):
             continue
-        both = table.drop_duplicates(case.ids).merge(
-            case.answers, on=case.ids, suffixes=("", " (answer)")
+        both = table.drop_duplicates(subject.ids).merge(
+            subject.answers, on=subject.ids, suffixes=("", " (answer)")
         )
-        for target in case.targets:
+        for target in subject.targets:
             answer = both.get(f"{target} (answer)", both[target])
-            for column in [c for c in table if c not in case.ids]:
-                if len(both) and removed_by_copying(case, both[column], answer) >= DETERMINES:
+            for column in [c for c in table if c not in subject.ids]:
+                if (
+                    len(both)
+                    and error_reduction_by_copying(subject, both[column], answer)
+                    >= MAX_ERROR_REDUCTION
+                ):
                     return [
                         failed(
                             check,
-                            f"the column {column!r} of the public file {name} holds the answers"
-                            f" for {target!r}; leave it out",
+                            f"column {column!r} of the public file {name} holds the answers"
+                            f" for {target!r}; remove that column",
                         )
                     ]
-    return [ok(check, f"no column of {seen} public tables holds the answers")]
+    return [ok(check, f"no column of {count} public tables holds the answers")]
 
 
-def removed_by_copying(
-    case: TaskUnderTest, said: "pd.Series[str]", answer: "pd.Series[str]"
+def error_reduction_by_copying(
+    subject: TaskUnderTest, column: "pd.Series[str]", answer: "pd.Series[str]"
 ) -> float:
-    """How much of the constant answer's error goes when the column is taken for the answers."""
-    amounts, values = numbers(answer), numbers(said)
-    if not case.is_classes and amounts is not None:
+    """Return the error reduction, up to 1, of a column that is submitted as the answers."""
+    amounts, values = numbers(answer), numbers(column)
+    if not subject.is_classification and amounts is not None:
         if values is None or np.isnan(values).any():
             return 0.0
-        return permutation_test.share_removed(values, permutation_test.typical(amounts), amounts)
-    if amounts is not None and values is not None:  # 1.0 is the class 1
-        said, answer = pd.Series(values).map("{:g}".format), pd.Series(amounts).map("{:g}".format)
-    codes, _ = pd.factorize(pd.concat([answer, said], ignore_index=True))
+        return permutation_test.error_reduction(
+            values, permutation_test.best_constant(amounts), amounts
+        )
+    if amounts is not None and values is not None:  # "1.0" and "1" are the same class
+        column, answer = pd.Series(values).map("{:g}".format), pd.Series(amounts).map("{:g}".format)
+    codes, _ = pd.factorize(pd.concat([answer, column], ignore_index=True))
     truth = codes[: len(answer)]
-    return permutation_test.share_removed(
-        codes[len(answer) :], permutation_test.typical(truth), truth
+    return permutation_test.error_reduction(
+        codes[len(answer) :], permutation_test.best_constant(truth), truth
     )
 
 
-def columns(case: TaskUnderTest) -> list[Finding]:
-    """No single column determines the target: learned on train, tried on the hidden answers."""
+def check_columns(subject: TaskUnderTest) -> list[Finding]:
+    """Check that no single column, learned on train, determines the hidden answers."""
     check = "leak columns"
-    if case.train is None or case.test is None:
-        return [not_applicable(check, "there is no train.csv beside test.csv")]
-    places = places_of(case.test, case)
-    tried = 0
-    for target in case.targets:
-        both = pd.concat([case.train[target], case.truth[target]], ignore_index=True)
-        amounts = None if case.is_classes else numbers(both)
+    if subject.train is None or subject.test is None:
+        return [not_applicable(check, NO_SPLIT)]
+    positions = row_positions(subject.test, subject)
+    count = 0
+    for target in subject.targets:
+        both = pd.concat([subject.train[target], subject.truth[target]], ignore_index=True)
+        amounts = None if subject.is_classification else numbers(both)
         values = pd.factorize(both, sort=True)[0].astype(np.int64) if amounts is None else amounts
-        answers, truth = values[: len(case.train)], values[len(case.train) :]
-        for name, ours, theirs in values_of(case):
-            tried += 1
-            removed = permutation_test.errors_removed(ours, answers, theirs[places], truth)
-            if removed >= DETERMINES:
+        answers, truth = values[: len(subject.train)], values[len(subject.train) :]
+        for name, train, test in numeric_columns(subject):
+            count += 1
+            reduction = permutation_test.column_error_reduction(
+                train, answers, test[positions], truth
+            )
+            if reduction >= MAX_ERROR_REDUCTION:
                 return [
                     failed(
                         check,
-                        f"{name} determines {target!r}: learned from train.csv, it takes away"
-                        f" {100 * removed:.1f} % of the constant's error on the hidden answers"
-                        f" ({100 * DETERMINES:.0f} % is too much); leave it out",
+                        f"{name} determines {target!r}: learned from train.csv, it removes"
+                        f" {100 * reduction:.1f} % of the best constant's error, expected less than"
+                        f" {100 * MAX_ERROR_REDUCTION:.0f} %; remove that column",
                     )
                 ]
-    return [ok(check, f"none of {tried} determines the target")]
+    return [ok(check, f"none of {count} columns determines the target")]
 
 
-def places_of(table: pd.DataFrame, case: TaskUnderTest) -> np.ndarray:
-    """Where in a table the rows of `truth` stand."""
-    where = pd.Series(range(len(table)), index=similarity.keys(table[case.ids]))
-    return where.loc[similarity.keys(case.truth[case.ids])].to_numpy()
+def row_positions(table: pd.DataFrame, subject: TaskUnderTest) -> np.ndarray:
+    """Return the row number in a table of each row of `truth`, shape (rows,)."""
+    rows = pd.Series(range(len(table)), index=similarity.row_keys(table[subject.ids]))
+    return rows.loc[similarity.row_keys(subject.truth[subject.ids])].to_numpy()
 
 
-def values_of(case: TaskUnderTest) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """What each column says as numbers, in train and test: its name, shapes (rows,)."""
-    assert case.train is not None
-    assert case.test is not None
-    for column in case.features:
-        ours, theirs = numbers(case.train[column]), numbers(case.test[column])
-        if ours is not None and theirs is not None:
-            yield f"the column {column!r}", ours, theirs
+def numeric_columns(subject: TaskUnderTest) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Yield each column as numbers: its name, its train and test values of shape (rows,) each."""
+    assert subject.train is not None
+    assert subject.test is not None
+    for column in subject.features:
+        train, test = numbers(subject.train[column]), numbers(subject.test[column])
+        if train is not None and test is not None:
+            yield f"the column {column!r}", train, test
             continue
-        codes, known = pd.factorize(case.train[column])
-        place = pd.Series(range(len(known)), index=known, dtype=float)
-        theirs = case.test[column].map(place).to_numpy(dtype=float)  # a value unknown in train: NaN
-        yield f"the column {column!r}", codes.astype(float), theirs
-        if column in case.texts:
+        codes, known = pd.factorize(subject.train[column])
+        code = pd.Series(range(len(known)), index=known, dtype=float)
+        test = subject.test[column].map(code).to_numpy(dtype=float)  # NaN: a value not in train
+        yield f"the column {column!r}", codes.astype(float), test
+        if column in subject.texts:
             lengths = [
-                table[column].str.len().to_numpy(dtype=float) for table in (case.train, case.test)
+                table[column].str.len().to_numpy(dtype=float)
+                for table in (subject.train, subject.test)
             ]
             yield f"the length of {column!r}", lengths[0], lengths[1]
-    for column, folder in case.files.items():
+    for column, folder in subject.files.items():
         sizes = [
-            np.array([size_of(folder / name) for name in table[column]])
-            for table in (case.train, case.test)
+            np.array([file_size(folder / name) for name in table[column]])
+            for table in (subject.train, subject.test)
         ]
         yield f"the size of the files in {column!r}", sizes[0], sizes[1]
 
 
-def order(case: TaskUnderTest) -> list[Finding]:
-    """The order of rows and the ids say nothing of the answers."""
+def check_order(subject: TaskUnderTest) -> list[Finding]:
+    """Check that neither the row order nor the ids predict the answers."""
     checks = "order of rows", "ids as features"
-    if case.train is None or case.test is None or len(case.truth) < 2:
-        return [not_applicable(check, "there is no train.csv beside test.csv") for check in checks]
-    if sorted_by := ordered_by(case.test, case.features):
-        said = f"test.csv is sorted by {' and '.join(map(repr, sorted_by))}, which agents see"
-        own_order = not ordered_by(case.test, case.ids)
+    if subject.train is None or subject.test is None or len(subject.truth) < 2:
+        return [not_applicable(check, NO_SPLIT) for check in checks]
+    if sorted_by := sort_columns(subject.test, subject.features):
+        why = f"test.csv is sorted by {' and '.join(map(repr, sorted_by))}, which agents see"
+        own_order = not sort_columns(subject.test, subject.ids)
         return [
-            not_applicable(checks[0], said),
-            learned_from_ids(case, place=False) if own_order else not_applicable(checks[1], said),
+            not_applicable(checks[0], why),
+            check_ids_as_features(subject, row_numbers=False)
+            if own_order
+            else not_applicable(checks[1], why),
         ]
-    return [neighbours_in_order(case), learned_from_ids(case)]
+    return [check_row_order(subject), check_ids_as_features(subject)]
 
 
-def ordered_by(table: pd.DataFrame, columns: list[str]) -> list[str]:
-    """The column by which a table is sorted, or two of them, or none."""
-    steps = {column: rises(table[column]) for column in columns}
+def sort_columns(table: pd.DataFrame, columns: list[str]) -> list[str]:
+    """Return the column, or the two columns, by which a table is sorted; empty when unsorted."""
+    steps = {column: rises_and_falls(table[column]) for column in columns}
     for column, (rise, fall) in steps.items():
         if (not fall.any() or not rise.any()) and table[column].nunique() > 2:
             return [column]
     for first, (rise, fall) in steps.items():
         changes = rise | fall
-        if changes.sum() + 1 == table[first].nunique() < len(table) / 2:  # equal ones are together
+        # Equal values of the first column are contiguous.
+        if changes.sum() + 1 == table[first].nunique() < len(table) / 2:
             for second, (up, down) in steps.items():
                 within = down & ~changes
                 if second != first and up.any() and not within.any():
@@ -165,8 +180,8 @@ def ordered_by(table: pd.DataFrame, columns: list[str]) -> list[str]:
     return []
 
 
-def rises(column: "pd.Series[str]") -> tuple[np.ndarray, np.ndarray]:
-    """Where the next cell is greater, and where it is less, shape (rows - 1,) each."""
+def rises_and_falls(column: "pd.Series[str]") -> tuple[np.ndarray, np.ndarray]:
+    """Return where the next value is greater and where it is less, shape (rows - 1,) each."""
     values = numbers(column)
     if values is None:
         values = pd.factorize(column, sort=True)[0].astype(float)
@@ -174,103 +189,111 @@ def rises(column: "pd.Series[str]") -> tuple[np.ndarray, np.ndarray]:
     return values[1:] > values[:-1], values[1:] < values[:-1]
 
 
-def neighbours_in_order(case: TaskUnderTest) -> Finding:
-    """Test rows that follow each other have answers no more alike than any two."""
+def check_row_order(subject: TaskUnderTest) -> Finding:
+    """Check that answers of consecutive test rows are no more similar than random pairs."""
     check = "order of rows"
-    for target in case.targets:
-        answers = encoded(case, target)["truth"]
-        for name, places in orders_of(case):
-            found = permutation_test.likeness_of_neighbours(answers[places])
-            if not found.explains:
+    for target in subject.targets:
+        answers = encode_target(subject, target)["truth"]
+        for name, positions in visible_orders(subject):
+            found = permutation_test.neighbour_similarity(answers[positions])
+            if not found.is_chance:
                 return failed(
                     check,
-                    f"in {name}, rows that follow each other have like answers for {target!r}: none"
-                    f" of {found.orders:,} random orders is as telling (p = {found.p:.4f}); shuffle"
-                    " the rows before they are numbered and written",
+                    f"in {name}, consecutive rows have similar answers for {target!r}: none of"
+                    f" {found.permutations:,} random orders is as similar (p = {found.p:.4f});"
+                    " shuffle the rows before numbering and writing them",
                 )
-    return ok(check, "the answers stand in an order that tells no more than a random one")
+    return ok(check, "consecutive answers are no more similar than in a random order")
 
 
-def orders_of(case: TaskUnderTest) -> Iterator[tuple[str, np.ndarray]]:
-    """The orders that agents see, as places in `truth`; each once."""
-    keys = pd.Series(range(len(case.truth)), index=similarity.keys(case.truth[case.ids]))
+def visible_orders(subject: TaskUnderTest) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield each distinct order that agents see: its name and row numbers of `truth`."""
+    keys = pd.Series(
+        range(len(subject.truth)), index=similarity.row_keys(subject.truth[subject.ids])
+    )
     seen = set()
 
-    def told(name: str, places: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-        if places.tobytes() not in seen:
-            seen.add(places.tobytes())
-            yield name, places
+    def if_new(name: str, positions: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+        if positions.tobytes() not in seen:
+            seen.add(positions.tobytes())
+            yield name, positions
 
-    yield from told("test.csv", np.arange(len(case.truth)))
-    given = keys.reindex(similarity.keys(case.sample[case.ids])).dropna()
-    yield from told("sample_submission.csv", given.to_numpy(dtype=np.int64))
-    id_column = case.truth[case.ids[0]]
+    yield from if_new("test.csv", np.arange(len(subject.truth)))
+    sample_order = keys.reindex(similarity.row_keys(subject.sample[subject.ids])).dropna()
+    yield from if_new("sample_submission.csv", sample_order.to_numpy(dtype=np.int64))
+    id_column = subject.truth[subject.ids[0]]
     values = numbers(id_column)
     by_id = np.argsort(id_column.to_numpy() if values is None else values, kind="stable")
-    yield from told("the order of ids", by_id.astype(np.int64))
-    for column, folder in case.files.items():
-        assert case.test is not None
-        paths = case.test[column].iloc[places_of(case.test, case)]
-        times = np.array([time_of(folder / name) for name in paths])
+    yield from if_new("the order of ids", by_id.astype(np.int64))
+    for column, folder in subject.files.items():
+        assert subject.test is not None
+        paths = subject.test[column].iloc[row_positions(subject.test, subject)]
+        times = np.array([modification_time(folder / name) for name in paths])
         if len(np.unique(times)) > len(times) / 2:
             by_time = np.argsort(times, kind="stable").astype(np.int64)
-            yield from told(f"the times at which the files in {column!r} were written", by_time)
+            yield from if_new(f"the modification times of the files in {column!r}", by_time)
 
 
-def learned_from_ids(case: TaskUnderTest, *, place: bool = True) -> Finding:
-    """Models that know row numbers and ids alone, learned on train, guess no better than chance.
+def check_ids_as_features(subject: TaskUnderTest, *, row_numbers: bool = True) -> Finding:
+    """Check that models trained only on row numbers and ids predict no better than chance.
 
-    Without `place`, ids alone: where a row stands is no secret then.
+    Args:
+        subject: the task.
+        row_numbers: whether row numbers are features. False when the rows are sorted by a column
+            that agents see: their order is public then.
     """
     from sklearn.neighbors import KNeighborsRegressor
     from sklearn.tree import DecisionTreeRegressor
 
     check = "ids as features"
-    assert case.train is not None
-    ours, theirs = nameless(case.train, case.ids, place), nameless(case.truth, case.ids, place)
+    assert subject.train is not None
+    train, test = (
+        id_features(subject.train, subject.ids, row_numbers),
+        id_features(subject.truth, subject.ids, row_numbers),
+    )
     models = {
-        "a tree": DecisionTreeRegressor(min_samples_leaf=LEAF, random_state=0),
-        "the nearest ids": KNeighborsRegressor(min(NEIGHBOURS, len(ours))),
+        "decision tree": DecisionTreeRegressor(min_samples_leaf=MIN_LEAF_ROWS, random_state=0),
+        "nearest neighbours": KNeighborsRegressor(min(NEIGHBOURS, len(train))),
     }
-    for target in case.targets:
-        answers = encoded(case, target)
+    for target in subject.targets:
+        answers = encode_target(subject, target)
         for name, model in models.items():
-            only = slice(0, 1) if name == "the nearest ids" else slice(None)
-            said = model.fit(ours[:, only], answers["train"]).predict(theirs[:, only])
-            found = permutation_test.agreement(said.reshape(len(theirs), -1), answers["truth"])
-            if not found.explains:
+            used = slice(0, 1) if name == "nearest neighbours" else slice(None)
+            predicted = model.fit(train[:, used], answers["train"]).predict(test[:, used])
+            found = permutation_test.agreement(predicted.reshape(len(test), -1), answers["truth"])
+            if not found.is_chance:
                 return failed(
                     check,
-                    f"{name}, learned from row numbers and ids alone, guesses {target!r} better"
-                    f" than chance: none of {found.orders:,} random orders of the answers agrees"
-                    f" with it as well (p = {found.p:.4f}); shuffle the rows, then number them",
+                    f"row numbers and ids alone predict {target!r} better than chance ({name}):"
+                    f" none of {found.permutations:,} random orders of the answers agrees as well"
+                    f" (p = {found.p:.4f}); shuffle the rows before numbering them",
                 )
-    return ok(check, f"{' and '.join(models)} guess from row numbers and ids as chance does")
+    return ok(check, "row numbers and ids alone predict no better than chance")
 
 
-def nameless(table: pd.DataFrame, ids: list[str], place: bool) -> np.ndarray:
-    """What is known of rows without their features; the first id comes first."""
+def id_features(table: pd.DataFrame, ids: list[str], row_numbers: bool) -> np.ndarray:
+    """Return row numbers and ids as features, shape (rows, features); the first id comes first."""
     columns: list[np.ndarray] = []
     for column in ids:
         values = numbers(table[column])
-        if values is None:  # the digits in it, else its first letters
+        if values is None:
             digits = table[column].str.extract(r"(\d+)")[0].astype(float)
-            letters = table[column].map(lambda text: int.from_bytes(text.encode()[:6].ljust(6)))
-            values = digits.fillna(letters).to_numpy(dtype=float)
+            prefix = table[column].map(lambda text: int.from_bytes(text.encode()[:6].ljust(6)))
+            values = digits.fillna(prefix).to_numpy(dtype=float)
         values = np.nan_to_num(values)
         columns += [values, *(values % n for n in PERIODS)]
         columns.append(table[column].str.len().to_numpy(dtype=float))
-    if place:
+    if row_numbers:
         row = np.arange(len(table))
         columns += [row / len(table), *(row % n for n in PERIODS)]
     return np.column_stack(columns).astype(float)
 
 
-def size_of(path: Path) -> float:
-    """A file's size; NaN when it is missing."""
+def file_size(path: Path) -> float:
+    """Return a file's size in bytes; NaN when it is missing."""
     return float(path.stat().st_size) if path.is_file() else float("nan")
 
 
-def time_of(path: Path) -> int:
-    """When a file was written."""
+def modification_time(path: Path) -> int:
+    """Return a file's modification time in nanoseconds; 0 when it is missing."""
     return path.stat().st_mtime_ns if path.is_file() else 0

@@ -1,9 +1,9 @@
-"""How likely chance alone gives what was seen. Pure, and the same each time.
+"""Test whether the order of the answers carries information, with a permutation test.
 
-The null hypothesis is that the answers stand in a random order, as they do where a task's
-rows were shuffled. Under it each order of the answers is as likely as the one that is there,
-so the share of random orders with as high a statistic is an exact p-value, whatever the
-metric, the number of classes or the size of the test set. Nothing is tuned.
+The null hypothesis is that the answers are in random order, as they are in a task with shuffled
+rows. Under it every order is equally likely, so the share of random orders with a statistic at
+least as high is an exact p-value for any metric, number of classes and number of rows. The tests
+are seeded and therefore deterministic.
 """
 
 from collections.abc import Callable
@@ -11,73 +11,80 @@ from dataclasses import dataclass
 
 import numpy as np
 
-ORDERS = 9999
-"""Random orders tried at the most. A sound task fails a test once in ten thousand tests."""
-ENOUGH = 10
-"""Orders as good as the real one, after which it is clear that chance explains it.
+MAX_PERMUTATIONS = 9999
+"""Largest number of random orders. A sound task fails one test in ten thousand."""
+STOP_AFTER = 10
+"""Random orders with a statistic at least as high after which a test stops.
 
-Besag & Clifford (1991), Sequential Monte Carlo p-values, Biometrika 78: the p-value stays exact.
+The p-value stays exact: Besag & Clifford (1991), Sequential Monte Carlo p-values, Biometrika 78.
 """
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chance:
-    """How a statistic stands against the same of random orders."""
+class PermutationResult:
+    """The statistic of the real order, compared with the statistics of random orders."""
 
     value: float
-    """Of the real order."""
-    orders: int
-    """How many random orders were tried."""
-    as_good: int
-    """How many of those had a statistic at least as high."""
+    """The statistic of the real order."""
+    permutations: int
+    """Number of random orders that were compared."""
+    at_least_as_high: int
+    """Number of random orders with a statistic at least as high."""
 
     @property
     def p(self) -> float:
-        """The probability of such a statistic if the order were random."""
-        if self.as_good == ENOUGH:
-            return self.as_good / self.orders
-        return (self.as_good + 1) / (self.orders + 1)
+        """Return the p-value: the probability of such a statistic under a random order."""
+        if self.at_least_as_high == STOP_AFTER:
+            return self.at_least_as_high / self.permutations
+        return (self.at_least_as_high + 1) / (self.permutations + 1)
 
     @property
-    def explains(self) -> bool:
-        """Whether it may well be chance: at least one random order was as good."""
-        return self.as_good > 0
+    def is_chance(self) -> bool:
+        """Return whether chance explains the statistic: a random order had one as high."""
+        return self.at_least_as_high > 0
 
 
-def against_chance(statistic: Callable[[np.ndarray], float], rows: int, *, seed: int = 0) -> Chance:
-    """Compare an order with random ones.
+def run_permutation_test(
+    statistic: Callable[[np.ndarray], float], rows: int, *, seed: int = 0
+) -> PermutationResult:
+    """Compare the statistic of the real order with those of random orders.
 
     Args:
-        statistic: takes a permutation of 0 … rows - 1 and says how telling that order is.
-        rows: how many there are.
+        statistic: a function of a permutation of 0 … rows - 1, shape (rows,).
+        rows: the number of rows.
+        seed: the seed of the random orders.
     """
     random = np.random.RandomState(seed)
     value = statistic(np.arange(rows))
-    least = value - 1e-9 * abs(value)  # sums in another order differ in their last digits
-    as_good = 0
-    for order in range(1, ORDERS + 1):
-        as_good += statistic(random.permutation(rows)) >= least
-        if as_good == ENOUGH:
-            return Chance(value=value, orders=order, as_good=as_good)
-    return Chance(value=value, orders=ORDERS, as_good=as_good)
+    least = value - 1e-9 * abs(value)  # floating-point sums depend on the order of the terms
+    at_least_as_high = 0
+    for order in range(1, MAX_PERMUTATIONS + 1):
+        at_least_as_high += statistic(random.permutation(rows)) >= least
+        if at_least_as_high == STOP_AFTER:
+            return PermutationResult(
+                value=value, permutations=order, at_least_as_high=at_least_as_high
+            )
+    return PermutationResult(
+        value=value, permutations=MAX_PERMUTATIONS, at_least_as_high=at_least_as_high
+    )
 
 
-def agreement(predicted: np.ndarray, answers: np.ndarray) -> Chance:
-    """Whether predictions agree with the answers, both of shape (rows, classes or 1).
+def agreement(predicted: np.ndarray, answers: np.ndarray) -> PermutationResult:
+    """Test whether predictions agree with the answers, both of shape (rows, classes or 1).
 
-    The statistic is the covariance, summed over the classes.
+    The statistic is their covariance, summed over the classes.
     """
     centred = predicted - predicted.mean(axis=0)
-    return against_chance(
+    return run_permutation_test(
         lambda order: float(np.einsum("ij,ij->", centred, answers[order]) / len(answers)),
         len(answers),
     )
 
 
-def likeness_of_neighbours(answers: np.ndarray) -> Chance:
-    """Whether answers that follow each other are alike, shape (rows, classes or 1).
+def neighbour_similarity(answers: np.ndarray) -> PermutationResult:
+    """Test whether consecutive answers are similar, shape (rows, classes or 1).
 
-    The statistic is the covariance of each with the next, summed over the classes.
+    The statistic is the covariance of each answer with the next one, summed over the classes.
     """
     centred = answers - answers.mean(axis=0)
 
@@ -85,65 +92,81 @@ def likeness_of_neighbours(answers: np.ndarray) -> Chance:
         row = centred[order]
         return float(np.einsum("ij,ij->", row[:-1], row[1:]) / len(answers))
 
-    return against_chance(statistic, len(answers))
+    return run_permutation_test(statistic, len(answers))
 
 
-def is_surprising(count: int, expected: float) -> bool:
-    """Whether so many coincidences are more than chance explains, once in ten thousand times.
+def exceeds_chance(count: int, expected: float) -> bool:
+    """Return whether a count of coincidences is significant at p < 1 / (MAX_PERMUTATIONS + 1).
 
-    Chernoff's bound of a Poisson variable: P(N >= k) <= exp(k - m + k log(m / k)) for k > m.
+    The Chernoff bound of a Poisson variable N with mean m: P(N >= k) <= exp(k - m + k log(m / k))
+    for k > m (Mitzenmacher & Upfal, Probability and Computing, theorem 5.4).
+
+    Args:
+        count: the observed coincidences, k.
+        expected: the mean under the null hypothesis, m.
     """
     if count <= expected:
         return False
     if expected == 0:
         return True
     exponent = count - expected + count * (np.log(expected) - np.log(count))
-    return bool(exponent < -np.log(ORDERS + 1))
+    return bool(exponent < -np.log(MAX_PERMUTATIONS + 1))
 
 
-def errors_removed(
+def column_error_reduction(
     train_values: np.ndarray, train: np.ndarray, test_values: np.ndarray, truth: np.ndarray
 ) -> float:
-    """How much of the constant answer's error one column of numbers takes away, on the test set.
+    """Return the share of the best constant's error that one column removes on the test set.
 
-    1 when the column determines the answer, about 0 or less when it says nothing. Values that
-    training rows had are answered as those were; between two of them the way is straight, for
-    an amount, and the nearer one counts, for a class.
+    1 when the column determines the target, about 0 or less without information. The prediction
+    for a test value is the most frequent class of the nearest training value, or, for amounts, the
+    linear interpolation of the means at the training values.
 
     Args:
-        train_values, test_values: the column, shape (rows,); a missing value is NaN.
-        train, truth: the targets: integers for classes, floats for amounts.
+        train_values: the column in train, shape (rows,); a missing value is NaN.
+        train: the targets in train, shape (rows,): integers for classes, floats for amounts.
+        test_values: the column in test, shape (test rows,); a missing value is NaN.
+        truth: the targets in test, shape (test rows,), of the type of `train`.
     """
-    is_classes = np.issubdtype(train.dtype, np.integer)
+    is_classification = np.issubdtype(train.dtype, np.integer)
     known, missing = ~np.isnan(train_values), np.isnan(test_values)
-    constant = typical(train)
-    said = np.full(len(truth), constant, dtype=train.dtype)
+    constant = best_constant(train)
+    predicted = np.full(len(truth), constant, dtype=train.dtype)
     if missing.any() and not known.all():
-        said[missing] = typical(train[~known])
+        predicted[missing] = best_constant(train[~known])
     if known.any() and not missing.all():
-        values, where = np.unique(train_values[known], return_inverse=True)
-        if is_classes:
+        values, groups = np.unique(train_values[known], return_inverse=True)
+        if is_classification:
             counts = np.zeros((len(values), int(train.max()) + 1))
-            np.add.at(counts, (where, train[known]), 1)
+            np.add.at(counts, (groups, train[known]), 1)
             nearest = np.searchsorted((values[:-1] + values[1:]) / 2, test_values[~missing])
-            said[~missing] = counts.argmax(axis=1)[nearest]
+            predicted[~missing] = counts.argmax(axis=1)[nearest]
         else:
-            means = np.bincount(where, train[known]) / np.bincount(where)
-            said[~missing] = np.interp(test_values[~missing], values, means)
-    return share_removed(said, constant, truth)
+            means = np.bincount(groups, train[known]) / np.bincount(groups)
+            predicted[~missing] = np.interp(test_values[~missing], values, means)
+    return error_reduction(predicted, constant, truth)
 
 
-def share_removed(said: np.ndarray, constant: float, truth: np.ndarray) -> float:
-    """1 - error of an answer ÷ error of the constant; wrong classes count, amounts are averaged."""
+def error_reduction(predicted: np.ndarray, constant: float, truth: np.ndarray) -> float:
+    """Return 1 - error of the predictions / error of the constant; 0 when the latter is 0.
+
+    The error is the share of wrong classes, or the mean absolute error of amounts.
+
+    Args:
+        predicted: the predictions, shape (rows,).
+        constant: the constant prediction to compare with.
+        truth: the targets, shape (rows,): integers for classes, floats for amounts.
+    """
     if np.issubdtype(truth.dtype, np.integer):
-        error, usual = float(np.mean(said != truth)), float(np.mean(truth != constant))
+        error, baseline = float(np.mean(predicted != truth)), float(np.mean(truth != constant))
     else:
-        error, usual = float(np.abs(said - truth).mean()), float(np.abs(constant - truth).mean())
-    return 1 - error / usual if usual else 0.0
+        error = float(np.abs(predicted - truth).mean())
+        baseline = float(np.abs(constant - truth).mean())
+    return 1 - error / baseline if baseline else 0.0
 
 
-def typical(answers: np.ndarray) -> float:
-    """The best constant answer: the most frequent class, or the median."""
+def best_constant(answers: np.ndarray) -> float:
+    """Return the constant with the least error: the most frequent class, or the median."""
     if np.issubdtype(answers.dtype, np.integer):
         return int(np.bincount(answers).argmax())
     return float(np.median(answers))

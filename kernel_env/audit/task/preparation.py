@@ -1,4 +1,4 @@
-"""Is the data made the same way each time, and is the cached copy the data that was made?"""
+"""Check that preparing the data is deterministic and that the cached data is unchanged."""
 
 import hashlib
 import json
@@ -13,62 +13,67 @@ from kernel_env.tasks import Task
 from kernel_env.tasks import prepare as preparing
 
 CHECK = "prepare"
-Sums = dict[str, object]
-"""What checksums.json holds: for each file its bytes and sha256."""
+Checksums = dict[str, object]
+"""The content of checksums.json: the size in bytes and the SHA-256 of each file."""
 
 
 def check(task: Task) -> list[Finding]:
-    """Prepare it twice in fresh folders (a new cached copy is one) and compare all bytes."""
+    """Prepare the task twice and compare all bytes, also with the cached data.
+
+    When the cache is empty, the first of the two becomes the cached data.
+    """
     if what := preparing.missing(task):
-        return [not_run(CHECK, f"{what} is not here; {preparing.howto(task)}")]
+        return [not_run(CHECK, f"{what} is not here; {preparing.instructions(task)}")]
     is_old = preparing.is_prepared(task)
     try:
         cached = preparing.prepare(task).public.parent
         with TemporaryDirectory(prefix=f"{temporary.PREFIX}{os.getpid()}-") as fresh:
-            made = [made_afresh(task, Path(fresh) / str(n)) for n in range(2 if is_old else 1)]
+            made = [
+                prepare_fresh_copy(task, Path(fresh) / str(n)) for n in range(2 if is_old else 1)
+            ]
     except (TaskError, OSError) as error:
         return [failed(CHECK, str(error))]
-    written: Sums = json.loads((cached / "checksums.json").read_text())
+    written: Checksums = json.loads((cached / "checksums.json").read_text())
     if not is_old:
         made.append(written)
-    if different := differing(made[0], made[1]):
+    if different := differing_files(made[0], made[1]):
         return [
             failed(
                 CHECK,
-                f"prepared twice, {different} came out different; the same raw files must give the"
-                " same bytes: seed every random number, sort what a set or a folder lists",
+                f"{different} differ between two runs of prepare, expected equal bytes; seed every"
+                " random number generator and sort sets and folder listings",
             )
         ]
-    if different := differing(written, sums_of(cached)):
+    if different := differing_files(written, compute_checksums(cached)):
         return [
             failed(
                 CHECK,
-                f"in the cached copy {different} is not what its checksums say; it was changed"
-                f" since it was prepared: remove {cached}",
+                f"the cached {different} do not match checksums.json: changed after preparing;"
+                f" remove {cached}",
             )
         ]
-    if different := differing(made[0], written):
+    if different := differing_files(made[0], written):
         return [
             failed(
                 CHECK,
-                f"in the cached copy {different} is not what the prepare function makes now"
-                f" (another version of pandas?): remove {cached}",
+                f"the cached {different} differ from what prepare writes now, for example with"
+                f" another version of pandas; remove {cached}",
             )
         ]
-    return [ok(CHECK, f"twice the same {len(written):,} files, and the cached copy has them")]
+    return [ok(CHECK, f"two runs wrote the same {len(written):,} files, equal to the cached ones")]
 
 
-def made_afresh(task: Task, folder: Path) -> Sums:
-    """The checksums of a copy of its own."""
+def prepare_fresh_copy(task: Task, folder: Path) -> Checksums:
+    """Prepare the task in a folder and return its checksums."""
     folder.mkdir(parents=True)
     preparing.check_raw(task)
-    preparing.make(task, folder)
-    found: Sums = json.loads((folder / "checksums.json").read_text())
+    preparing.run_prepare(task, folder)
+    found: Checksums = json.loads((folder / "checksums.json").read_text())
     return found
 
 
-def sums_of(folder: Path) -> Sums:
-    """What checksums.json would say of the files that are there now."""
+def compute_checksums(folder: Path) -> Checksums:
+    """Compute the checksums of the files that a folder holds now."""
     return {
         str(path.relative_to(folder)): {
             "bytes": path.stat().st_size,
@@ -79,8 +84,8 @@ def sums_of(folder: Path) -> Sums:
     }
 
 
-def differing(one: Sums, other: Sums) -> str:
-    """The files that differ, the first by name; empty when none does."""
+def differing_files(one: Checksums, other: Checksums) -> str:
+    """Return which files differ, as text: the first by name and the number of others, or empty."""
     names = sorted(name for name in {*one, *other} if one.get(name) != other.get(name))
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
     return f"{names[0]}{more}" if names else ""

@@ -1,4 +1,4 @@
-"""All checks of a task folder, in order: those that cost little first."""
+"""Run all checks of a task folder, the cheap ones first."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -6,96 +6,108 @@ from pathlib import Path
 
 from kernel_env.audit.task import board, duplicates, exploits, leaks, preparation
 from kernel_env.audit.task.finding import Finding, failed, not_applicable, not_run, ok
-from kernel_env.audit.task.task_under_test import TaskUnderTest, look
+from kernel_env.audit.task.task_under_test import TaskUnderTest, load_tables
 from kernel_env.errors import KernelError, SandboxError, TaskError
 from kernel_env.grading.host import Grader
 from kernel_env.sandbox.selection import choose
 from kernel_env.tasks import spec
 from kernel_env.tasks.prepare import prepare
 
-DATA = (
-    duplicates.rows,
-    duplicates.texts,
-    duplicates.files,
-    leaks.public_files,
-    leaks.columns,
-    leaks.order,
+DATA_CHECKS = (
+    duplicates.check_rows,
+    duplicates.check_texts,
+    duplicates.check_files,
+    leaks.check_public_files,
+    leaks.check_columns,
+    leaks.check_order,
 )
-BOARD = (board.entries, board.sample, board.constant, board.oracle)
+LEADERBOARD_CHECKS = (
+    board.check_entry_count,
+    board.check_sample,
+    board.check_constant_answer,
+    board.check_oracle,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opened:
-    """A folder that was opened, as far as that went."""
+class OpenedFolder:
+    """A task folder after loading and preparing."""
 
     findings: list[Finding]
-    case: TaskUnderTest | None
-    """None when the rest cannot be checked."""
+    """The findings of loading, preparing and comparing the ids."""
+    subject: TaskUnderTest | None
+    """The loaded tables; None when the other checks cannot run."""
 
 
 async def check(
     folder: Path, *, sandbox: str = "auto", fast: bool = False
 ) -> AsyncIterator[Finding]:
-    """What is found in a task folder, check by check.
+    """Run all checks of a task folder and yield their findings.
 
     Args:
-        sandbox: where solution and cheats run; cheats need one that isolates.
-        fast: leave the solution out.
+        folder: the task folder.
+        sandbox: the sandbox in which the solution and the exploits run. Exploits run only in a
+            sandbox that isolates.
+        fast: whether to skip the solution.
     """
     async with Grader() as grader:
         opened = open_folder(folder)
         for finding in opened.findings:
             yield finding
-        if opened.case is None:
+        if opened.subject is None:
             return
-        async for finding in at_rest(opened.case, grader):
+        async for finding in check_data(opened.subject, grader):
             yield finding
-        async for finding in in_a_box(opened.case, sandbox, grader):
+        async for finding in check_in_sandbox(opened.subject, sandbox, grader):
             yield finding
         if fast:
-            yield not_run("solution", "left out, as --fast asks")
+            yield not_run("solution", "skipped because of --fast")
             return
-        for finding in await board.solution(opened.case.task, sandbox, grader):
+        for finding in await board.check_solution(opened.subject.task, sandbox, grader):
             yield finding
 
 
-def open_folder(folder: Path) -> Opened:
-    """Read and prepare it, and see that rows can be told apart by their ids."""
+def open_folder(folder: Path) -> OpenedFolder:
+    """Load and prepare a task folder, and check its ids."""
     try:
         task = spec.load(folder)
     except TaskError as error:
-        return Opened(findings=[failed("schema", str(error))], case=None)
-    findings = [ok("schema", "every file is there and every field is right")]
+        return OpenedFolder(findings=[failed("schema", str(error))], subject=None)
+    findings = [ok("schema", "every file is present and every field is valid")]
     findings += preparation.check(task)
-    if task.scoring.form.is_free:
-        why = "the task's grade.py reads submissions itself, so there are no columns to look at"
-        return Opened(findings=[*findings, not_applicable("tables", why)], case=None)
+    if task.scoring.schema.is_free_form:
+        why = "the task's grade.py reads submissions itself, so no columns are declared to check"
+        return OpenedFolder(findings=[*findings, not_applicable("tables", why)], subject=None)
     try:
-        case = look(task, prepare(task))
+        subject = load_tables(task, prepare(task))
     except (TaskError, OSError, ValueError) as error:
         if findings[-1].verdict == "ok":
-            findings.append(failed("tables", f"what was prepared cannot be read: {error}"))
-        return Opened(findings=findings, case=None)
-    findings += duplicates.ids(case)
-    return Opened(findings=findings, case=None if findings[-1].verdict == "failed" else case)
+            findings.append(failed("tables", f"the prepared tables cannot be read: {error}"))
+        return OpenedFolder(findings=findings, subject=None)
+    findings += duplicates.check_ids(subject)
+    return OpenedFolder(
+        findings=findings, subject=None if findings[-1].verdict == "failed" else subject
+    )
 
 
-async def at_rest(case: TaskUnderTest, grader: Grader) -> AsyncIterator[Finding]:
-    """What can be seen without running anything of the task."""
-    for look_at in DATA:
-        for finding in look_at(case):
+async def check_data(subject: TaskUnderTest, grader: Grader) -> AsyncIterator[Finding]:
+    """Run the checks of the tables and the leaderboard, which run no code of an agent."""
+    for check_tables in DATA_CHECKS:
+        for finding in check_tables(subject):
             yield finding
-    for grade in BOARD:
-        for finding in await grade(case, grader):
+    for check_board in LEADERBOARD_CHECKS:
+        for finding in await check_board(subject, grader):
             yield finding
 
 
-async def in_a_box(case: TaskUnderTest, sandbox: str, grader: Grader) -> AsyncIterator[Finding]:
-    """What an agent can do that does nothing, or that cheats."""
+async def check_in_sandbox(
+    subject: TaskUnderTest, sandbox: str, grader: Grader
+) -> AsyncIterator[Finding]:
+    """Run the checks that play an episode: an agent that submits nothing, and the exploits."""
     chosen, make = choose(sandbox)
     isolated: bool = make.isolated  # type: ignore[attr-defined]
     try:
-        async for finding in exploits.check(case, chosen, grader, isolated=isolated):
+        async for finding in exploits.check(subject, chosen, grader, isolated=isolated):
             yield finding
     except (SandboxError, KernelError) as error:
         yield failed("container", str(error))

@@ -1,4 +1,4 @@
-"""When two rows, texts or pictures are nearly the same. Pure."""
+"""Find nearly equal rows, texts and pictures."""
 
 import io
 import re
@@ -13,102 +13,115 @@ import pandas as pd
 
 from kernel_env.tasks.columns import numbers
 
-DIGITS = range(3, 10)
-"""Digits to which fractions are rounded, the first at the place of the column's spread."""
-PHRASE = 3
+ROUNDING_DIGITS = range(3, 10)
+"""Digits to which fractions are rounded, counted from the digit of the standard deviation."""
+PHRASE_WORDS = 3
 """Words in a phrase."""
-SKETCH = 12
-"""Phrases of a text by which its twin is looked for."""
-ALIKE = 0.8
-"""Share of the phrases of two texts together that both have, from which on they are twins."""
+SKETCH_PHRASES = 12
+"""Phrases of a text in its sketch: texts are compared only when their sketches intersect."""
+MIN_SIMILARITY = 0.8
+"""Least Jaccard similarity of the phrases of two texts that are near-duplicates."""
 WORD = re.compile(
     r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+"
 )
-"""A word; in Chinese and Japanese, which write no blanks, a character."""
-SIDE = 16
-"""Pixels to which each side of a picture is reduced."""
-LEVELS = 16
-"""Levels of brightness that are told apart in it."""
+"""A word; in Chinese and Japanese, which do not separate words, a character."""
+THUMBNAIL_PIXELS = 16
+"""Side of a thumbnail in pixels."""
+BRIGHTNESS_LEVELS = 16
+"""Brightness levels of each channel of a thumbnail."""
 
 
 def words(text: str) -> list[str]:
-    """A text without capitals, marks and blanks; one of marks alone as it is."""
+    """Split a text into words, without case and punctuation; punctuation alone is one word."""
     return WORD.findall(unicodedata.normalize("NFKC", text).casefold()) or [text.strip()]
 
 
-def coarse(
+def round_tables(
     train: pd.DataFrame, test: pd.DataFrame, digits: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Two tables of the same columns, written so that nearly equal rows become equal."""
+    """Round two tables of the same columns, so that nearly equal rows become equal."""
     both = pd.concat([train, test], ignore_index=True)
-    less = pd.DataFrame({column: rounded(both[column], digits) for column in both.columns})
-    return less.iloc[: len(train)], less.iloc[len(train) :]
+    rounded = pd.DataFrame({column: round_column(both[column], digits) for column in both.columns})
+    return rounded.iloc[: len(train)], rounded.iloc[len(train) :]
 
 
-def rounded(column: "pd.Series[str]", digits: int) -> "pd.Series[str]":
-    """Fractions with so many digits; columns of whole numbers as they are; text as its words."""
+def round_column(column: "pd.Series[str]", digits: int) -> "pd.Series[str]":
+    """Round fractions to that many digits, keep whole numbers, and reduce text to its words."""
     values = numbers(column)
     if values is None:
-        different = pd.unique(column)
-        return column.map(dict(zip(different, map(" ".join, map(words, different)), strict=True)))
+        distinct = pd.unique(column)
+        return column.map(dict(zip(distinct, map(" ".join, map(words, distinct)), strict=True)))
     known = values[~np.isnan(values)]
     decimals = 0
     if (known % 1).any():
         decimals = digits - 1 - int(np.floor(np.log10(known.std() or 1.0)))
-    written = {value: f"{round(value, decimals):.12g}" for value in np.unique(known).tolist()}
-    return pd.Series(values, index=column.index).map(written).fillna("")
+    texts = {value: f"{round(value, decimals):.12g}" for value in np.unique(known).tolist()}
+    return pd.Series(values, index=column.index).map(texts).fillna("")
 
 
-def chance_twins(train: pd.DataFrame, test: pd.DataFrame) -> float:
-    """How many pairs of equal rows chance would make if the columns were independent."""
+def expected_duplicates(train: pd.DataFrame, test: pd.DataFrame) -> float:
+    """Return the expected number of equal row pairs if the columns were independent.
+
+    It is rows(train) * rows(test) * the product over the columns of the probability that a train
+    and a test value are equal, sum over the values of p_train(value) * p_test(value).
+    """
     logarithm = np.log(len(train)) + np.log(len(test))
     for column in train:
         shares = train[column].value_counts(normalize=True)
         others = test[column].value_counts(normalize=True)
-        meet = float((shares * others.reindex(shares.index).fillna(0)).sum())
-        if meet == 0:
+        probability = float((shares * others.reindex(shares.index).fillna(0)).sum())
+        if probability == 0:
             return 0.0
-        logarithm += np.log(meet)
+        logarithm += np.log(probability)
     return float(np.exp(logarithm))
 
 
-def keys(table: pd.DataFrame) -> "pd.Series[str]":
-    """Each row as one text."""
+def row_keys(table: pd.DataFrame) -> "pd.Series[str]":
+    """Return each row as one text, shape (rows,)."""
     joined = table.iloc[:, 0].astype(str)
     for column in table.columns[1:]:
         joined = joined + "\x1f" + table[column].astype(str)
     return joined
 
 
-def phrases(text: str) -> np.ndarray:
-    """The checksums of all runs of three words; of a shorter text, of the whole."""
-    said = words(text)
-    runs = [" ".join(said[i : i + PHRASE]) for i in range(max(1, len(said) - PHRASE + 1))]
-    return np.unique(np.fromiter((zlib.crc32(run.encode()) for run in runs), np.uint32))
+def phrase_hashes(text: str) -> np.ndarray:
+    """Return the sorted CRC-32 of each distinct phrase; a shorter text is one phrase."""
+    found = words(text)
+    count = max(1, len(found) - PHRASE_WORDS + 1)
+    phrases = [" ".join(found[i : i + PHRASE_WORDS]) for i in range(count)]
+    return np.unique(np.fromiter((zlib.crc32(phrase.encode()) for phrase in phrases), np.uint32))
 
 
-def twin_texts(train: Sequence[str], test: Sequence[str]) -> list[tuple[int, int]]:
-    """Rows of test and of train whose texts are nearly the same, (test row, train row)."""
-    ours, theirs = [phrases(text) for text in train], [phrases(text) for text in test]
-    holders: dict[int, list[int]] = defaultdict(list)
-    for row, all_of_it in enumerate(ours):
-        for phrase in all_of_it[:SKETCH].tolist():
-            holders[phrase].append(row)
+def find_similar_texts(train: Sequence[str], test: Sequence[str]) -> list[tuple[int, int]]:
+    """Return pairs of rows with nearly equal texts, (test row, train row), one per test row.
+
+    The lowest hashes of a text are its sketch: of two similar texts, the sketches very likely
+    intersect (Broder 1997, On the resemblance and containment of documents).
+    """
+    train_hashes = [phrase_hashes(text) for text in train]
+    test_hashes = [phrase_hashes(text) for text in test]
+    rows_with: dict[int, list[int]] = defaultdict(list)
+    for row, hashes in enumerate(train_hashes):
+        for value in hashes[:SKETCH_PHRASES].tolist():
+            rows_with[value].append(row)
     found = []
-    for row, all_of_it in enumerate(theirs):
+    for row, hashes in enumerate(test_hashes):
         candidates = set(
-            chain.from_iterable(holders.get(p, []) for p in all_of_it[:SKETCH].tolist())
+            chain.from_iterable(rows_with.get(v, []) for v in hashes[:SKETCH_PHRASES].tolist())
         )
         for other in sorted(candidates):
-            shared = len(np.intersect1d(all_of_it, ours[other], assume_unique=True))
-            if shared >= ALIKE * (len(all_of_it) + len(ours[other]) - shared):
+            shared = len(np.intersect1d(hashes, train_hashes[other], assume_unique=True))
+            if shared >= MIN_SIMILARITY * (len(hashes) + len(train_hashes[other]) - shared):
                 found.append((row, other))
                 break
     return found
 
 
-def reduced(picture: bytes) -> bytes | None:
-    """A picture at a few pixels and levels, on white; None when it is none. Needs pillow."""
+def thumbnail(picture: bytes) -> bytes | None:
+    """Reduce a picture to a few pixels and brightness levels, on a white background.
+
+    Returns None for bytes that are no picture. Raises `ImportError` without pillow.
+    """
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -120,6 +133,6 @@ def reduced(picture: bytes) -> bytes | None:
     small = (
         Image.alpha_composite(white, colours)
         .convert("RGB")
-        .resize((SIDE, SIDE), Image.Resampling.BOX)
+        .resize((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS), Image.Resampling.BOX)
     )
-    return bytes((np.asarray(small) // (256 // LEVELS)).astype(np.uint8))
+    return bytes((np.asarray(small) // (256 // BRIGHTNESS_LEVELS)).astype(np.uint8))

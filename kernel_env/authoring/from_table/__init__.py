@@ -1,6 +1,6 @@
-"""Make a task folder out of a table and a target column, for its author to go on with."""
+"""Create a task folder from a table and a target column, as a start for the task's author."""
 
 from kernel_env.authoring.from_table.design import Design, Split, design
-from kernel_env.authoring.from_table.folder import Made, make
+from kernel_env.authoring.from_table.folder import NewTask, make
 
-__all__ = ["Design", "Made", "Split", "design", "make"]
+__all__ = ["Design", "NewTask", "Split", "design", "make"]

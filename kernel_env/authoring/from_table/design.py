@@ -1,4 +1,4 @@
-"""What task a table makes: kind, metric and split, each with the reason it was chosen for."""
+"""Choose a task's kind, metric and split from a table, and give a reason for each choice."""
 
 import lzma
 import re
@@ -13,114 +13,142 @@ import numpy as np
 from kernel_env.errors import UsageError
 from kernel_env.grading import metric as metrics
 from kernel_env.grading.metric import Metric
-from kernel_env.tasks.columns import numbers, wordy
+from kernel_env.tasks.columns import numbers, is_prose
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Kind = Literal["binary classification", "multiclass classification", "regression"]
-How = Literal["random", "group", "time"]
+SplitMethod = Literal["random", "group", "time"]
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
-MOMENT = r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?)?(Z|[+-]\d{2}:?\d{2})?"
-"""A date, or a date and a time, as ISO 8601 writes them."""
-FEWEST_ROWS = 100
-FEWEST_OF_A_CLASS = 10
-MOST_CLASSES = 20
-"""Whole numbers with more different values than this are amounts."""
-REPEATS = 20
-"""… and so are those that do not come this often each, on average."""
-SKEW = 20
-"""An amount whose largest value is this many times its median is compared by its logarithm."""
-YES = ("1", "true", "yes", "y", "t", "positive", "pos", "+")
+TIMESTAMP = r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?)?(Z|[+-]\d{2}:?\d{2})?"
+"""A date, or a date and a time, in ISO 8601."""
+MIN_ROWS = 100
+MIN_FOR_SPLIT = 10
+"""The least number of rows of a class, of groups, or of timestamps that a split needs."""
+MAX_INTEGER_CLASSES = 20
+"""A target of whole numbers with more distinct values is continuous."""
+MIN_ROWS_PER_VALUE = 20
+"""A target of whole numbers with fewer rows per distinct value, on average, is continuous."""
+SKEW_RATIO = 20
+"""A target whose maximum is more than this many times its median gets a logarithmic metric."""
+POSITIVE_VALUES = ("1", "true", "yes", "y", "t", "positive", "pos", "+")
 
-BROKEN = (ValueError, EOFError, lzma.LZMAError, zipfile.BadZipFile, zlib.error)
-"""What reading raises for a file that is no CSV, no UTF-8, or an archive that is cut off."""
+READ_ERRORS = (ValueError, EOFError, lzma.LZMAError, zipfile.BadZipFile, zlib.error)
+"""The exceptions for a file that is not CSV, not UTF-8, or a truncated archive."""
 
-LABELS = ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "matthews")
-FITTING: dict[Kind, tuple[str, ...]] = {
-    "binary classification": ("roc_auc", "average_precision", "log_loss", "brier", "f1", *LABELS),
-    "multiclass classification": (*LABELS, "quadratic_kappa"),
+LABEL_METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "matthews")
+METRICS_BY_KIND: dict[Kind, tuple[str, ...]] = {
+    "binary classification": (
+        "roc_auc",
+        "average_precision",
+        "log_loss",
+        "brier",
+        "f1",
+        *LABEL_METRICS,
+    ),
+    "multiclass classification": (*LABEL_METRICS, "quadratic_kappa"),
     "regression": ("rmse", "rmsle", "mae", "median_ae", "mape", "r2"),
 }
-"""The stock metrics that a target of one column can be scored by, by the kind of task."""
+"""The stock metrics that can score a single target column, by kind of task."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """How test rows are chosen."""
+    """The method that chooses the test rows."""
 
-    how: How
+    method: SplitMethod
+    """At random, by group (no group is in both sets), or by time (test rows are later)."""
     column: str = ""
-    """Whose values stay together, or are the moments."""
+    """The column that contains the groups or the timestamps; empty for a random split."""
     why: str = ""
+    """The reason for the choice, shown to the author."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """A column of the table, for the description."""
+    """A feature column, as the task's description presents it."""
 
     name: str
+    """The column's name in the table."""
     is_number: bool
+    """Whether every cell that is not empty is a number."""
     is_text: bool
-    """Written in sentences."""
-    what: str
-    """Its type and some values, in words."""
+    """Whether the cells contain sentences."""
+    summary: str
+    """The column's type and range or example values, as text."""
     missing: int
+    """The number of empty cells."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Design:
-    """Everything that is decided of a task before its files are written."""
+    """Every choice about a task before its files are written."""
 
     name: str
+    """The task's name and the name of its folder."""
     table: Path
-    """Where it was read from."""
+    """The file that the table was read from."""
     target: str
+    """The name of the target column."""
     id: str
-    """The id column's name in the task."""
-    given_id: bool
-    """Whether the table has it; else rows are numbered."""
+    """The name of the id column in the task."""
+    has_id_column: bool
+    """Whether the table contains the id column; if not, prepare.py numbers the rows."""
     kind: Kind
+    """The kind of task."""
     why_kind: str
+    """The reason for the kind."""
     metric: Metric
+    """The metric that scores submissions."""
     why_metric: str
+    """The reason for the metric."""
     split: Split
+    """How rows are assigned to the training set and the test set."""
     positive: str | None
-    """What the target says where the task says 1; None where it is kept as it is."""
+    """The target value that the task encodes as 1; None: the values are not encoded."""
     classes: tuple[str, ...]
-    """The target's values in the task, sorted; none of an amount."""
+    """The target's values in the task, sorted; empty for a regression."""
     columns: tuple[Column, ...]
-    """Without id and target."""
+    """The feature columns: all columns without the id and the target."""
     rows: int
-    """With a target."""
+    """The number of rows with a target."""
     left_out: int
-    """Rows without one."""
+    """The number of rows without a target, which the task leaves out."""
 
 
 def read(path: Path) -> "pd.DataFrame":
-    """A table as text, missing cells as NaN. Raises `UsageError`."""
+    """Read a table as text, with missing cells as NaN.
+
+    Raises:
+        UsageError: the file has an unknown format, cannot be read, or has a single column.
+    """
     import pandas as pd
 
-    kinds = (".csv", ".csv.gz", ".csv.xz", ".csv.bz2", ".csv.zip", ".parquet")
-    if not path.name.endswith(kinds):
-        raise UsageError(f"{path} is no table that can be read; give one of {', '.join(kinds)}")
+    suffixes = (".csv", ".csv.gz", ".csv.xz", ".csv.bz2", ".csv.zip", ".parquet")
+    if not path.name.endswith(suffixes):
+        raise UsageError(
+            f"{path} has an unknown format; give a table in one of {', '.join(suffixes)}"
+        )
     try:
         if path.suffix == ".parquet":
-            whole = pd.read_parquet(path)
-            table = whole.astype(object).where(whole.notna()).map(str, na_action="ignore")
+            cells = pd.read_parquet(path)
+            table = cells.astype(object).where(cells.notna()).map(str, na_action="ignore")
         else:
             table = pd.read_csv(path, dtype=str)
     except ImportError as error:
         raise UsageError(
-            f"{path}: parquet needs pyarrow (pip install pyarrow), or a CSV"
+            f"{path}: parquet needs pyarrow (pip install pyarrow), or give a CSV"
         ) from error
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
-    except BROKEN as error:
+    except READ_ERRORS as error:
         raise UsageError(f"{path} is no table: {' '.join(str(error).split())}") from error
     if len(table.columns) < 2:
-        raise UsageError(f"{path} has one column, {table.columns[0]!r}; cells want commas between")
+        raise UsageError(
+            f"{path}: only one column found, {table.columns[0]!r}; is the separator a comma?"
+        )
     return table
 
 
@@ -134,265 +162,295 @@ def design(
     metric: str | None = None,
     split: str | None = None,
 ) -> Design:
-    """Decide what is not said, and refuse what does not fit.
+    """Choose everything that the caller does not specify, and validate the rest.
 
     Args:
-        path, table: the table and where it was read from.
-        split: `random`, `group:COLUMN` or `time:COLUMN`; None to choose.
+        name: the task's name.
+        path: the file that the table was read from.
+        table: the table as `read` returns it.
+        target: the name of the target column.
+        id_column: a column with a unique value in each row; None: prepare.py numbers the rows.
+        metric: a metric's name; None: choose one.
+        split: `random`, `group:COLUMN` or `time:COLUMN`; None: choose one.
 
-    Raises `UsageError`.
+    Raises:
+        UsageError: an argument does not fit the table, or no valid task is possible.
     """
     if not NAME.fullmatch(name):
-        raise UsageError(f"the name {name!r} must be of small letters, digits and hyphens")
-    present(table, target, "--target")
+        raise UsageError(f"the name {name!r} must consist of small letters, digits and hyphens")
+    require_column(table, target, "--target")
     if id_column is not None:
         check_ids(table, id_column, target)
     if "Usage" in (target, id_column):
-        raise UsageError("a column called 'Usage' can be no id and no target; rename it")
+        raise UsageError("the column name 'Usage' is reserved; rename the id or target column")
     text = table.fillna("").astype(str)
-    known = text[table[target].notna()]
-    if blank := int((known[target].str.strip() == "").sum()):
-        raise UsageError(f"--target: {blank} cells of {target!r} hold blanks alone; empty them")
-    if len(known) < FEWEST_ROWS:
+    labelled = text[table[target].notna()]
+    if blank := int((labelled[target].str.strip() == "").sum()):
+        raise UsageError(f"--target: {blank} cells of {target!r} contain only blanks; empty them")
+    if len(labelled) < MIN_ROWS:
         raise UsageError(
-            f"{path} has {len(known)} rows with a {target!r}; at least {FEWEST_ROWS} are wanted"
+            f"{path} has {len(labelled)} rows with a {target!r}; a task needs at least {MIN_ROWS}"
         )
-    kind, why_kind = kind_of(known[target])
-    chosen, why_metric = metric_for(known[target], kind, metric)
-    if chosen.name not in FITTING[kind] and chosen.name in metrics.STOCK:
-        kind, why_kind = kind_for(known[target], kind, chosen)
+    kind, why_kind = infer_kind(labelled[target])
+    chosen, why_metric = choose_metric(labelled[target], kind, metric)
+    if chosen.name not in METRICS_BY_KIND[kind] and chosen.name in metrics.BUILT_IN:
+        kind, why_kind = kind_for_metric(labelled[target], kind, chosen)
     if kind != "regression":
-        check_classes(known[target])
-    counted = known[target].value_counts()
+        check_classes(labelled[target])
+    counts = labelled[target].value_counts()
     positive = None
     if kind == "binary classification" and chosen.wants in ("number", "probability", "binary"):
-        positive = positive_of(list(counted.index))
+        positive = choose_positive(list(counts.index))
     classes: tuple[str, ...] = ()
     if kind != "regression":
-        classes = ("0", "1") if positive is not None else tuple(sorted(counted.index))
+        classes = ("0", "1") if positive is not None else tuple(sorted(counts.index))
     return Design(
         name=name,
         table=path,
         target=target,
         id=id_column or ("id" if "id" not in table else "row_id"),
-        given_id=id_column is not None,
+        has_id_column=id_column is not None,
         kind=kind,
         why_kind=why_kind,
         metric=chosen,
         why_metric=why_metric,
-        split=split_of(known, target, id_column, split, kind),
+        split=choose_split(labelled, target, id_column, split, kind),
         positive=positive,
         classes=classes,
         columns=tuple(
-            described(known[column]) for column in known if column not in (target, id_column)
+            describe_column(labelled[column])
+            for column in labelled
+            if column not in (target, id_column)
         ),
-        rows=len(known),
-        left_out=len(text) - len(known),
+        rows=len(labelled),
+        left_out=len(text) - len(labelled),
     )
 
 
-def present(table: "pd.DataFrame", column: str, option: str) -> None:
-    """The table has the column."""
+def require_column(table: "pd.DataFrame", column: str, option: str) -> None:
+    """Raise `UsageError` when the table lacks the column that an option names."""
     if column not in table:
         found = ", ".join(map(str, list(table.columns)[:20]))
         raise UsageError(f"{option}: the table has no column {column!r}; it has {found}")
 
 
 def check_ids(table: "pd.DataFrame", column: str, target: str) -> None:
-    """The column can tell rows apart."""
-    present(table, column, "--id")
+    """Raise `UsageError` unless the column has a unique value in each row."""
+    require_column(table, column, "--id")
     if column == target:
-        raise UsageError(f"--id and --target are both {column!r}; an id is no target")
+        raise UsageError(f"--id and --target are both {column!r}; choose two columns")
     missing, repeated = (
         int(table[column].isna().sum()),
         int(table[column].dropna().duplicated().sum()),
     )
     if missing or repeated:
         raise UsageError(
-            f"--id: {column!r} has {missing} missing and {repeated} repeated values; an id stands"
-            " once for each row. Leave --id out and rows are numbered"
+            f"--id: {column!r} has {missing} missing and {repeated} repeated values; an id must"
+            " be unique in each row. Omit --id to have the rows numbered"
         )
 
 
-def kind_of(target: "pd.Series[str]") -> tuple[Kind, str]:
-    """What the values of a target look like, and why."""
-    different, rows = target.nunique(), len(target)
+def infer_kind(target: "pd.Series[str]") -> tuple[Kind, str]:
+    """Infer the kind of task from the target's values; return it with the reason.
+
+    Raises:
+        UsageError: the target is constant, or has too many distinct texts.
+    """
+    distinct, rows = target.nunique(), len(target)
     values = numbers(target)
-    if different < 2:
+    if distinct < 2:
         raise UsageError(f"{target.name!r} is {target.iloc[0]!r} in every row; there is no task")
-    if different == 2:
+    if distinct == 2:
         return "binary classification", f"{target.name!r} has two values"
     if values is None:
-        if different > rows / FEWEST_OF_A_CLASS:
+        if distinct > rows / MIN_FOR_SPLIT:
             raise UsageError(
-                f"{target.name!r} has {different:,} different texts in {rows:,} rows; as classes"
-                f" each wants at least {FEWEST_OF_A_CLASS} rows, as amounts all must be numbers"
+                f"{target.name!r} has {distinct:,} distinct texts in {rows:,} rows; classes need"
+                f" at least {MIN_FOR_SPLIT} rows each, a regression needs numbers in all rows"
             )
-        return "multiclass classification", f"{target.name!r} has {different} different texts"
+        return "multiclass classification", f"{target.name!r} has {distinct} distinct texts"
     whole = bool((values % 1 == 0).all())
-    if whole and different <= MOST_CLASSES and rows >= REPEATS * different:
+    if whole and distinct <= MAX_INTEGER_CLASSES and rows >= MIN_ROWS_PER_VALUE * distinct:
         return (
             "multiclass classification",
-            f"{target.name!r} has {different} whole numbers, each many times",
+            f"{target.name!r} has {distinct} distinct whole numbers, each many times",
         )
-    return "regression", f"{target.name!r} has {different:,} different numbers"
+    return "regression", f"{target.name!r} has {distinct:,} distinct numbers"
 
 
-def kind_for(target: "pd.Series[str]", kind: Kind, metric: Metric) -> tuple[Kind, str]:
-    """Another kind that the metric asks for and the target allows. Raises `UsageError`."""
+def kind_for_metric(target: "pd.Series[str]", kind: Kind, metric: Metric) -> tuple[Kind, str]:
+    """Return another kind that fits both the metric and the target, with the reason.
+
+    Raises:
+        UsageError: the metric does not fit the target.
+    """
     values = numbers(target)
-    if metric.name in FITTING["regression"] and values is not None:
+    if metric.name in METRICS_BY_KIND["regression"] and values is not None:
         return "regression", f"{metric.name} compares numbers, and {target.name!r} has them"
     if metric.name == "quadratic_kappa" and values is not None and (values % 1 == 0).all():
         return "multiclass classification", f"{metric.name} takes whole numbers as classes"
-    fitting = ", ".join(FITTING[kind])
+    fitting = ", ".join(METRICS_BY_KIND[kind])
     raise UsageError(
         f"--metric {metric.name} does not fit {target.name!r}, a {kind}; these do: {fitting}"
     )
 
 
-def metric_for(target: "pd.Series[str]", kind: Kind, name: str | None) -> tuple[Metric, str]:
-    """The metric that was asked for, or one that fits, and why. Raises `UsageError`."""
+def choose_metric(target: "pd.Series[str]", kind: Kind, name: str | None) -> tuple[Metric, str]:
+    """Return the requested metric, or one that fits the target, with the reason.
+
+    Raises:
+        UsageError: the requested metric cannot score the target's values.
+    """
     values = numbers(target)
     if name is not None:
-        asked = metrics.find(name)
+        requested = metrics.find(name)
         lowest = None if values is None else float(values.min())
-        if asked.wants == "non_negative" and lowest is not None and lowest < 0:
+        if requested.wants == "non_negative" and lowest is not None and lowest < 0:
             raise UsageError(
-                f"--metric {name} wants numbers from 0; {target.name!r} has {lowest:g}"
+                f"--metric {name} requires numbers of at least 0; {target.name!r} has {lowest:g}"
             )
         if name == "mape" and values is not None and (values == 0).any():
             raise UsageError(f"--metric mape divides by {target.name!r}, which is 0 in some rows")
         if name == "quadratic_kappa" and (values is None or (values % 1).any()):
-            raise UsageError(f"--metric {name} wants whole numbers; {target.name!r} has others")
-        if asked.wants in ("list", "anything"):
+            raise UsageError(
+                f"--metric {name} requires whole numbers; {target.name!r} has other values"
+            )
+        if requested.wants in ("list", "anything"):
             raise UsageError(f"--metric {name} scores lists; write such a task's folder by hand")
-        return asked, "as you said"
+        return requested, "as requested"
     largest = float(target.value_counts(normalize=True).iloc[0])
     share = f"the largest class has {100 * largest:.0f} % of the rows"
     match kind:
         case "binary classification":
-            return metrics.find("roc_auc"), "two classes, judged by how well they are ranked"
+            return metrics.find("roc_auc"), "two classes, scored by the ranking of the rows"
         case "multiclass classification" if largest <= 0.5:
-            return metrics.find(
-                "accuracy"
-            ), f"the largest class has {100 * largest:.0f} % of the rows"
+            return metrics.find("accuracy"), share
         case "multiclass classification":
-            return metrics.find("macro_f1"), f"{share}, so all classes count the same"
+            return metrics.find("macro_f1"), f"{share}, so all classes have the same weight"
     assert values is not None
-    middle = float(sorted(values)[len(values) // 2])
-    if values.min() >= 0 and middle > 0 and values.max() > SKEW * middle:
-        times = f"{values.max() / middle:.0f} times its median"
-        return metrics.find("rmsle"), f"the largest value is {times}, so ratios count"
-    return metrics.find("rmse"), "an amount"
+    median = float(sorted(values)[len(values) // 2])
+    if values.min() >= 0 and median > 0 and values.max() > SKEW_RATIO * median:
+        times = f"{values.max() / median:.0f} times the median"
+        return metrics.find("rmsle"), f"the maximum is {times}, so errors are compared as ratios"
+    return metrics.find("rmse"), "a continuous target"
 
 
 def check_classes(target: "pd.Series[str]") -> None:
-    """Each class has enough rows to stand in all parts."""
-    counted = target.value_counts()
-    few, rows = counted.index[-1], int(counted.iloc[-1])
-    if rows < FEWEST_OF_A_CLASS:
+    """Raise `UsageError` when a class has too few rows to be in every part of the split."""
+    counts = target.value_counts()
+    rarest, rows = counts.index[-1], int(counts.iloc[-1])
+    if rows < MIN_FOR_SPLIT:
         raise UsageError(
-            f"the class {few!r} has {rows} rows; each wants at least {FEWEST_OF_A_CLASS}, to stand"
-            " in train and in test: leave such rows out or join classes"
+            f"the class {rarest!r} has {rows} rows; each class needs at least {MIN_FOR_SPLIT}, to"
+            " be in the training set and the test set: remove such rows or merge classes"
         )
 
 
-def positive_of(values: list[str]) -> str | None:
-    """Which of two values is the 1: it says yes, it is the greater number, or it is rarer."""
+def choose_positive(values: list[str]) -> str | None:
+    """Choose which of two values the task encodes as 1; None if they are 0 and 1 already.
+
+    It is the value that means yes, else the greater number, else the rarer one.
+
+    Args:
+        values: the two values, the more frequent first.
+    """
     if set(values) == {"0", "1"}:
         return None
-    sure = [value for value in values if value.strip().lower() in YES]
-    if len(sure) == 1:
-        return sure[0]
+    affirmative = [value for value in values if value.strip().lower() in POSITIVE_VALUES]
+    if len(affirmative) == 1:
+        return affirmative[0]
     try:
         return max(values, key=float)
     except ValueError:
-        return values[-1]  # they came with the most frequent first
+        return values[-1]
 
 
-def split_of(
-    table: "pd.DataFrame", target: str, id_column: str | None, said: str | None, kind: Kind
+def choose_split(
+    table: "pd.DataFrame", target: str, id_column: str | None, requested: str | None, kind: Kind
 ) -> Split:
-    """The split that was asked for, or one that fits. Raises `UsageError`."""
-    others = [str(column) for column in table if column not in (target, id_column)]
-    if said is None:
-        for column in others:
-            if table[column].str.fullmatch(MOMENT).all() and table[column].nunique() >= 10:
-                why = f"{column!r} holds moments, so the last rows are the test"
-                return Split(how="time", column=column, why=why)
+    """Return the requested split, or one that fits the table.
+
+    Raises:
+        UsageError: the requested split does not fit the table.
+    """
+    features = [str(column) for column in table if column not in (target, id_column)]
+    if requested is None:
+        for column in features:
+            if table[column].str.fullmatch(TIMESTAMP).all() and table[column].nunique() >= 10:
+                why = f"{column!r} contains timestamps, so the latest rows are the test set"
+                return Split(method="time", column=column, why=why)
         stratified = "" if kind == "regression" else ", stratified"
-        return Split(how="random", why=f"no column holds moments{stratified}")
-    how, _, column = said.partition(":")
-    if said == "random":
-        return Split(how="random", why="as you said")
-    if how not in ("group", "time") or not column:
-        raise UsageError(f"--split is {said!r}; give random, group:COLUMN or time:COLUMN")
-    present(table, column, "--split")
+        return Split(method="random", why=f"no column contains timestamps{stratified}")
+    method, _, column = requested.partition(":")
+    if requested == "random":
+        return Split(method="random", why="as requested")
+    if method not in ("group", "time") or not column:
+        raise UsageError(f"--split is {requested!r}; give random, group:COLUMN or time:COLUMN")
+    require_column(table, column, "--split")
     if column in (target, id_column):
         raise UsageError(f"--split: {column!r} is the id or the target; give another column")
-    if how == "group":
-        if (groups := table[column].nunique()) < FEWEST_OF_A_CLASS:
+    if method == "group":
+        if (groups := table[column].nunique()) < MIN_FOR_SPLIT:
             raise UsageError(
-                f"--split: {column!r} has {groups} different values; to be dealt out to three"
-                f" parts there must be at least {FEWEST_OF_A_CLASS}"
+                f"--split: {column!r} has {groups} distinct values; a split into three parts needs"
+                f" at least {MIN_FOR_SPLIT} groups"
             )
-        return Split(how="group", column=column, why="as you said")
-    check_moments(table[column])
-    return Split(how="time", column=column, why="as you said")
+        return Split(method="group", column=column, why="as requested")
+    check_timestamps(table[column])
+    return Split(method="time", column=column, why="as requested")
 
 
-def check_moments(column: "pd.Series[str]") -> None:
-    """Every cell is a number or a date."""
+def check_timestamps(column: "pd.Series[str]") -> None:
+    """Raise `UsageError` unless every cell is a number or a date, with enough distinct ones."""
     import pandas as pd
 
     values = numbers(column)
     if values is None:
         try:
-            moments = pd.to_datetime(column.replace("", None), format="ISO8601", utc=True)
+            times = pd.to_datetime(column.replace("", None), format="ISO8601", utc=True)
         except ValueError as error:
             raise UsageError(
-                f"--split: not all of {column.name!r} are moments; write them as numbers, or as"
-                " dates such as 2024-01-31 or 2024-01-31 23:59:59"
+                f"--split: not all values of {column.name!r} are timestamps; write them as numbers,"
+                " or as dates such as 2024-01-31 or 2024-01-31 23:59:59"
             ) from error
-        missing, different = int(moments.isna().sum()), moments.nunique()
+        missing, distinct = int(times.isna().sum()), times.nunique()
     else:
-        missing, different = int(pd.isna(values).sum()), column.nunique()
-    if missing or different < FEWEST_OF_A_CLASS:
+        missing, distinct = int(pd.isna(values).sum()), column.nunique()
+    if missing or distinct < MIN_FOR_SPLIT:
         raise UsageError(
-            f"--split: {column.name!r} has {missing} missing and {different} different moments; a"
-            f" split by time wants none missing and at least {FEWEST_OF_A_CLASS} different"
+            f"--split: {column.name!r} has {missing} missing and {distinct} distinct timestamps; a"
+            f" split by time needs none missing and at least {MIN_FOR_SPLIT} distinct ones"
         )
 
 
-def described(column: "pd.Series[str]") -> Column:
-    """A column's type and some of its values."""
-    present = column[column != ""]
-    values, known = numbers(column), numbers(present)
-    is_text = values is None and wordy(column)
-    if present.empty:
-        what = "always missing"
-    elif known is not None:
-        whole = "whole number" if np.all(known % 1 == 0) else "number"
-        what = f"{whole}, {known.min():.6g} to {known.max():.6g}"
-    elif present.str.fullmatch(MOMENT).all():
-        what = f"moment, {present.min()} to {present.max()}"
+def describe_column(column: "pd.Series[str]") -> Column:
+    """Describe a column by its type and its range or example values."""
+    filled = column[column != ""]
+    values, filled_values = numbers(column), numbers(filled)
+    is_text = values is None and is_prose(column)
+    if filled.empty:
+        summary = "always missing"
+    elif filled_values is not None:
+        number = "whole number" if np.all(filled_values % 1 == 0) else "number"
+        summary = f"{number}, {filled_values.min():.6g} to {filled_values.max():.6g}"
+    elif filled.str.fullmatch(TIMESTAMP).all():
+        summary = f"timestamp, {filled.min()} to {filled.max()}"
     elif is_text:
-        what = f"text of {present.str.len().median():.0f} characters in the median"
+        summary = f"text of {filled.str.len().median():.0f} characters in the median"
     else:
-        counted = present.value_counts()
-        examples = ", ".join(f"`{short(value)}`" for value in counted.index[:3])
-        what = f"one of {len(counted):,} values: {examples}" + (" …" if len(counted) > 3 else "")
+        counts = filled.value_counts()
+        examples = ", ".join(f"`{shorten(value)}`" for value in counts.index[:3])
+        summary = f"one of {len(counts):,} values: {examples}" + (" …" if len(counts) > 3 else "")
     return Column(
         name=str(column.name),
         is_number=values is not None,
         is_text=is_text,
-        what=what,
-        missing=len(column) - len(present),
+        summary=summary,
+        missing=len(column) - len(filled),
     )
 
 
-def short(value: str) -> str:
-    """A cell for a line."""
-    one_line = " ".join(value.split()).replace("|", "/").replace("`", "'")
-    return one_line if len(one_line) <= 30 else one_line[:29] + "…"
+def shorten(value: str) -> str:
+    """Shorten a cell to at most 30 characters on one line, safe in a Markdown table."""
+    line = " ".join(value.split()).replace("|", "/").replace("`", "'")
+    return line if len(line) <= 30 else line[:29] + "…"

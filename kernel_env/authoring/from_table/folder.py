@@ -1,4 +1,4 @@
-"""Write a new task's folder: everything or nothing."""
+"""Create a new task's folder completely, or leave nothing behind."""
 
 import csv
 import hashlib
@@ -23,19 +23,20 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PARTS = ("train", "Public", "Private")
-FEWEST = 10
-"""Rows that each part must have."""
+MIN_PART_ROWS = 10
+"""The least number of rows in each part."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Made:
-    """A folder that was made."""
+class NewTask:
+    """A task folder that `make` has created."""
 
     folder: Path
+    """The path of the task folder."""
     entries: int
-    """Of its leaderboard."""
-    without_pool: str
-    """Why the leaderboard holds the constant answer alone; empty when the pool has run."""
+    """The number of entries of its leaderboard."""
+    why_no_pipelines: str
+    """Why the leaderboard has only the constant answer; empty: the reference pipelines ran."""
 
 
 async def make(
@@ -44,40 +45,49 @@ async def make(
     into: Path,
     *,
     sandbox: str = "auto",
-    with_population: bool = True,
-) -> Made:
-    """Write the folder, prepare it, run the reference population on it, and put it in place.
+    with_pipelines: bool = True,
+) -> NewTask:
+    """Write a draft folder, prepare it, run the reference pipelines, and move it into place.
+
+    After an error nothing is left behind.
+
+    Args:
+        design: the task's design.
+        table: the table as `design.read` returns it.
+        into: the folder that contains the task folders.
+        sandbox: the name of the sandbox that runs the reference pipelines.
+        with_pipelines: whether to run the reference pipelines.
 
     Raises:
-        UsageError: the folder is there already, or cannot be made.
-        TaskError: the table does not make a sound task that way.
-        SandboxError: nothing is left behind.
+        UsageError: the folder exists already, or cannot be written.
+        TaskError: the design does not make a valid task.
+        SandboxError: the sandbox failed.
     """
     folder = (into / design.name).absolute()
     if folder.exists():
-        raise UsageError(f"{folder} is there already; remove it, or choose another name")
+        raise UsageError(f"{folder} exists already; remove it, or choose another name")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        making = Path(tempfile.mkdtemp(prefix=f".{design.name}-", dir=folder.parent))
+        draft_parent = Path(tempfile.mkdtemp(prefix=f".{design.name}-", dir=folder.parent))
     except OSError as error:
         raise UsageError(f"{folder.parent} cannot be written: {error.strerror}") from error
     cached: Path | None = None
     try:
-        draft = making / design.name
+        draft = draft_parent / design.name
         task = write(design, table, draft)
         cached = None if prepared_folder(task).exists() else prepared_folder(task)
         task = describe(design, task, prepare(task))
         if cached is not None:
-            shutil.rmtree(cached)  # of the draft's description
+            shutil.rmtree(cached)  # it was prepared with the preliminary description
             cached = prepared_folder(task)
         prepared = prepare(task)
-        entries = [await constant(task, prepared)]
-        without_pool = "--no-population was given" if not with_population else ""
-        if with_population:
+        entries = [await constant_entry(task, prepared)]
+        why_no_pipelines = "--no-population was given" if not with_pipelines else ""
+        if with_pipelines:
             try:
-                entries = await leaderboard.population(task, sandbox)
+                entries = await leaderboard.run_reference_pipelines(task, sandbox)
             except TaskError as error:
-                without_pool = str(error)
+                why_no_pipelines = str(error)
         leaderboard.write(task, entries)
         spec.load(draft)
         draft.rename(folder)
@@ -88,12 +98,12 @@ async def make(
             raise UsageError(f"{folder} cannot be written: {error.strerror}") from error
         raise
     finally:
-        shutil.rmtree(making, ignore_errors=True)
-    return Made(folder=folder, entries=len(entries), without_pool=without_pool)
+        shutil.rmtree(draft_parent, ignore_errors=True)
+    return NewTask(folder=folder, entries=len(entries), why_no_pipelines=why_no_pipelines)
 
 
 def write(design: Design, table: "pd.DataFrame", folder: Path) -> Task:
-    """All files, the description and the leaderboard for the time being."""
+    """Write all files, with a preliminary description and leaderboard."""
     (folder / "data").mkdir(parents=True)
     given = hashlib.sha256(design.table.read_bytes()).hexdigest()
     if design.table.suffix == ".parquet":
@@ -117,7 +127,11 @@ def write(design: Design, table: "pd.DataFrame", folder: Path) -> Task:
 
 
 def describe(design: Design, task: Task, prepared: Prepared) -> Task:
-    """Write the description, now that the parts are known. Raises `TaskError`."""
+    """Write the description, which contains numbers of rows, after the data is prepared.
+
+    Raises:
+        TaskError: a part of the split has too few rows, or lacks a class.
+    """
     with prepared.answers.open(newline="", encoding="utf-8") as file:
         answers = list(csv.DictReader(file))
     with (prepared.public / "train.csv").open(newline="", encoding="utf-8") as file:
@@ -127,15 +141,15 @@ def describe(design: Design, task: Task, prepared: Prepared) -> Task:
         **{u: [row[design.target] for row in answers if row["Usage"] == u] for u in PARTS[1:]},
     }
     for name, targets in parts.items():
-        if len(targets) < FEWEST:
+        if len(targets) < MIN_PART_ROWS:
             raise TaskError(
-                f"the {design.split.how} split gives the part {name} {len(targets)} rows; at least"
-                f" {FEWEST} are wanted: choose another --split"
+                f"the {design.split.method} split gives the part {name} {len(targets)} rows; it"
+                f" needs at least {MIN_PART_ROWS}: choose another --split"
             )
         missing = sorted(set(design.classes) - set(targets))
         if missing and (name == "train" or design.kind == "binary classification"):
             raise TaskError(
-                f"the {design.split.how} split leaves the part {name} without the class"
+                f"the {design.split.method} split leaves the part {name} without the class"
                 f" {missing[0]!r}; choose another --split"
             )
     sample = (prepared.public / "sample_submission.csv").read_text(encoding="utf-8")
@@ -150,8 +164,8 @@ def describe(design: Design, task: Task, prepared: Prepared) -> Task:
     return spec.load(task.folder)
 
 
-async def constant(task: Task, prepared: Prepared) -> leaderboard.Entry:
-    """The sample submission, which says the same for every row, as an entry of the board."""
+async def constant_entry(task: Task, prepared: Prepared) -> leaderboard.Entry:
+    """Grade the sample submission, which has the same value in every row, as an entry."""
     data = (prepared.public / "sample_submission.csv").read_bytes()
     async with Grader() as grader:
         scores = await grader.grade(data, grading_spec(task, prepared), ("Public", "Private"))

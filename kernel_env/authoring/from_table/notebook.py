@@ -1,4 +1,4 @@
-"""The solution.ipynb of a new task: plain, for an author or a learner to go on from."""
+"""Create the solution.ipynb of a new task: a simple first solution to extend."""
 
 import nbformat
 
@@ -23,27 +23,31 @@ SCORING = {
     "mape": "neg_mean_absolute_percentage_error",
     "r2": "r2",
 }
-"""scikit-learn's names for them, the greater the better."""
+"""scikit-learn's scorer for each metric; for a scorer, greater is always better."""
 
 
 def solution(design: Design) -> nbformat.NotebookNode:
-    """A plain notebook that an author, or a learner, can go on from."""
+    """Return a notebook with a simple first solution."""
     v4 = nbformat.v4
     summary = "describe" if design.kind == "regression" else "value_counts"
     cells = [
-        v4.new_markdown_cell(f"# {title(design)}\n\nA first solution: read, look, fit, submit."),
+        v4.new_markdown_cell(
+            f"# {title(design)}\n\nA first solution: read, explore, fit a model, submit."
+        ),
         v4.new_code_cell(READ.format(id=quoted(design.id), target=quoted(design.target))),
-        v4.new_markdown_cell("What is to be predicted, and what is missing."),
+        v4.new_markdown_cell("The distribution of the target, and the share of missing values."),
         v4.new_code_cell(f"train[TARGET].{summary}()"),
         v4.new_code_cell("train.isna().mean().sort_values(ascending=False).head()"),
         v4.new_markdown_cell(
-            "Texts become categories, the same in train and test; rare ones count as missing."
-            " Gradient boosting takes both as they are."
+            "Text columns become categories, the same ones in the training and test sets; rare"
+            " values become missing. Gradient boosting handles categories and missing values."
         ),
         v4.new_code_cell(features(design)),
-        v4.new_markdown_cell("Five folds say how good it is before the board does."),
+        v4.new_markdown_cell(
+            "Cross-validation with five folds estimates the score before you submit."
+        ),
         v4.new_code_cell(model(design)),
-        v4.new_markdown_cell("Then all rows teach it."),
+        v4.new_markdown_cell("Fit the model on all training rows and write the submission."),
         v4.new_code_cell(submit(design)),
     ]
     for number, cell in enumerate(cells):
@@ -71,18 +75,18 @@ train.head()"""
 
 
 def features(design: Design) -> str:
-    """The cell that makes the tables ready for a model."""
-    when = ""
-    moments = [c.name for c in design.columns if c.what.startswith("moment")]
-    for name in moments:
-        when += f"""\
-moment = pd.to_datetime(both.pop({quoted(name)}), format="ISO8601", utc=True)
+    """Return the cell that converts the tables to features."""
+    time_features = ""
+    time_columns = [c.name for c in design.columns if c.summary.startswith("timestamp")]
+    for name in time_columns:
+        time_features += f"""\
+time = pd.to_datetime(both.pop({quoted(name)}), format="ISO8601", utc=True)
 for unit in ("year", "month", "dayofweek", "hour"):
-    both[{quoted(name + " ")} + unit] = getattr(moment.dt, unit)
+    both[{quoted(name + " ")} + unit] = getattr(time.dt, unit)
 """
     return f"""\
 both = pd.concat([train, test], ignore_index=True).drop(columns=[ID, TARGET])
-{when}for name in both.select_dtypes(exclude="number"):
+{time_features}for name in both.select_dtypes(exclude="number"):
     frequent = both[name].value_counts().index[:200]
     both[name] = both[name].where(both[name].isin(frequent)).astype("category")
 X, X_test = both.iloc[: len(train)], both.iloc[len(train) :]
@@ -90,39 +94,39 @@ y = train[TARGET]"""
 
 
 def model(design: Design) -> str:
-    """The cell that fits and judges."""
+    """Return the cell that defines the model and cross-validates it."""
+    settings = 'categorical_features="from_dtype", random_state=0'
     if design.kind == "regression":
-        made = 'HistGradientBoostingRegressor(categorical_features="from_dtype", random_state=0)'
-        imported = "from sklearn.ensemble import HistGradientBoostingRegressor"
+        estimator = f"HistGradientBoostingRegressor({settings})"
+        imports = "from sklearn.ensemble import HistGradientBoostingRegressor"
         if design.metric.name == "rmsle":
-            imported = "from sklearn.compose import TransformedTargetRegressor\n" + imported
-            made = (
-                "TransformedTargetRegressor(\n    HistGradientBoostingRegressor("
-                'categorical_features="from_dtype", random_state=0),\n'
+            imports = "from sklearn.compose import TransformedTargetRegressor\n" + imports
+            estimator = (
+                f"TransformedTargetRegressor(\n    HistGradientBoostingRegressor({settings}),\n"
                 "    func=np.log1p,\n    inverse_func=lambda y: np.expm1(np.maximum(y, 0)),\n)"
             )
     else:
-        imported = "from sklearn.ensemble import HistGradientBoostingClassifier"
-        made = 'HistGradientBoostingClassifier(categorical_features="from_dtype", random_state=0)'
+        imports = "from sklearn.ensemble import HistGradientBoostingClassifier"
+        estimator = f"HistGradientBoostingClassifier({settings})"
     scoring = SCORING.get(design.metric.name)
-    how = f', scoring="{scoring}"' if scoring else ""
+    argument = f', scoring="{scoring}"' if scoring else ""
     return f"""\
-{imported}
+{imports}
 from sklearn.model_selection import cross_val_score
 
-model = {made}
-scores = cross_val_score(model, X, y, cv=5{how})
+model = {estimator}
+scores = cross_val_score(model, X, y, cv=5{argument})
 scores.mean(), scores.std()"""
 
 
 def submit(design: Design) -> str:
-    """The cell that writes the submission."""
-    chance = design.kind == "binary classification" and design.metric.wants in (
+    """Return the cell that writes the submission."""
+    wants_probability = design.kind == "binary classification" and design.metric.wants in (
         "number",
         "probability",
     )
-    said = "predict_proba(X_test)[:, 1]" if chance else "predict(X_test)"
+    prediction = "predict_proba(X_test)[:, 1]" if wants_probability else "predict(X_test)"
     return f"""\
-submission = test[[ID]].assign(**{{TARGET: model.fit(X, y).{said}}})
+submission = test[[ID]].assign(**{{TARGET: model.fit(X, y).{prediction}}})
 submission.to_csv(os.environ["OUTPUT_PATH"], index=False)
 submission.head()"""

@@ -1,6 +1,6 @@
-"""The text of a new task's files, as its author will find and edit them.
+"""Write the text files of a new task: task.toml, description.md and NOTICE.
 
-`TODO` stands only where a human must say what no program can know.
+`TODO` marks only facts that the author must add because the table does not contain them.
 """
 
 import json
@@ -24,7 +24,7 @@ FORMULA = {
     "mape": r"\mathrm{MAPE} = \frac1n \sum_{i=1}^{n} \frac{|\hat y_i - y_i|}{|y_i|}",
     "r2": r"R^2 = 1 - \frac{\sum_i (\hat y_i - y_i)^2}{\sum_i (y_i - \bar y)^2}",
 }
-WANTED = {
+TARGET_FORMAT = {
     "number": "a number",
     "non_negative": "a number of at least 0",
     "probability": "a probability from 0 to 1",
@@ -32,20 +32,21 @@ WANTED = {
     "binary": "0 or 1",
     "label": "the name of a class",
 }
+"""What a cell of the target column must contain, by what the metric requires."""
 
 
 def title(design: Design) -> str:
-    """The task's name for people."""
+    """Return the task's display name."""
     return design.name.replace("-", " ").capitalize()
 
 
 def quoted(text: str) -> str:
-    """A string in Python and in TOML."""
+    """Return a text as a string literal that Python and TOML read unchanged."""
     return json.dumps(text, ensure_ascii=False)
 
 
 def task_toml(design: Design, data: str, sha256: str) -> str:
-    """What the task is."""
+    """Return the text of task.toml."""
     count = len(design.columns)
     return f"""\
 id = "{design.name}"
@@ -79,43 +80,51 @@ cpus = 2
 
 
 def description_md(design: Design, train: int, test: int, sample: str, public: int) -> str:
-    """What the agent reads. `sample` is the head of the sample submission."""
+    """Return the text of description.md, which the agent reads.
+
+    Args:
+        design: the task's design.
+        train: the number of training rows.
+        test: the number of test rows.
+        sample: the first lines of the sample submission.
+        public: the number of test rows that make the public score.
+    """
     metric = design.metric
     better = "higher is better" if metric.higher_is_better else "lower is better"
     formula = f",\n\n$${FORMULA[metric.name]}$$\n" if metric.name in FORMULA else ".\n"
-    columns = "\n".join(map(line, design.columns))
+    columns = "\n".join(map(column_row, design.columns))
     classes = ""
     if design.classes and design.positive is None and len(design.classes) <= 30:
         classes = f"\nThe classes are {', '.join(f'`{one}`' for one in design.classes)}.\n"
     return f"""\
 # {title(design)}
 
-TODO: where the rows come from, and why somebody wants to know. **Predict `{design.target}` for each row of the test set.**
+TODO: where the rows come from, and what the prediction is used for. **Predict `{design.target}` for each row of the test set.**
 
 ## Data
 
-| file | what it holds |
+| file | content |
 |---|---|
 | `train.csv` | {train:,} rows with their `{design.target}` |
 | `test.csv` | {test:,} rows without it |
-| `sample_submission.csv` | a valid submission that says the same for every row |
+| `sample_submission.csv` | a valid submission with the same value in every row |
 
-| column | what it holds | what it means |
+| column | content | meaning |
 |---|---|---|
-| `{design.id}` | {id_words(design)} | tells rows apart |
+| `{design.id}` | {id_text(design)} | identifies the row |
 {columns}
-| `{design.target}` | {target_words(design)} | **the target**, in `train.csv` only; TODO |
+| `{design.target}` | {target_text(design)} | **the target**, in `train.csv` only; TODO |
 {classes}
-Missing values are empty cells. {SPLIT_WORDS[design.split.how].format(column=design.split.column)}
+Missing values are empty cells. {SPLIT_TEXT[design.split.method].format(column=design.split.column)}
 
 ## Metric
 
 {metric.title}; {better}{formula}
-{100 * public / test:.0f} % of the test rows make the public score, which you see while you work. The others make the private score, which decides. You are not told which row is which.
+{100 * public / test:.0f} % of the test rows make the public score, which you see while you work. The others make the private score, which decides. Which rows are public is not revealed.
 
 ## Submission
 
-A CSV file with a header and one row for each `{design.id}` of `test.csv`, in any order; `{design.target}` is {WANTED[metric.wants]}.
+A CSV file with a header and one row for each `{design.id}` of `test.csv`, in any order; `{design.target}` is {TARGET_FORMAT[metric.wants]}.
 
 ```csv
 {sample}
@@ -123,33 +132,33 @@ A CSV file with a header and one row for each `{design.id}` of `test.csv`, in an
 
 ## Rules
 
-- No outside data and no outside models: the machine has no network, and the answers are not on it.
-- You may look at `test.csv` as much as you like, but it has no answers to learn from.
+- No external data and no external models: the container has no network and does not contain the answers.
+- You can use the features in `test.csv` in any way; it has no targets.
 """
 
 
-SPLIT_WORDS = {
-    "random": "The split is random; rows that agree in every column but the target are on one side.",
-    "group": "The split is by `{column}`: the test set has none that the training set has.",
-    "time": "The split is by `{column}`: every row of the test set is later than all of `train.csv`.",
+SPLIT_TEXT = {
+    "random": "The split is random; rows that are equal in every column except the target are in the same set.",
+    "group": "The split is by `{column}`: no value of it is in both the training set and the test set.",
+    "time": "The split is by `{column}`: every row of the test set is later than all rows of `train.csv`.",
 }
 
 
-def line(column: Column) -> str:
-    """A column's line of the description."""
+def column_row(column: Column) -> str:
+    """Return a column's row in the description's table."""
     missing = f"; {column.missing:,} missing" if column.missing else ""
-    return f"| `{column.name}` | {column.what}{missing} | TODO |"
+    return f"| `{column.name}` | {column.summary}{missing} | TODO |"
 
 
-def id_words(design: Design) -> str:
-    """What an id holds."""
-    if design.given_id:
-        return "a value of its own for each row"
-    return "numbers in the order of time" if design.split.how == "time" else "numbers by lot"
+def id_text(design: Design) -> str:
+    """Describe the values of the id column."""
+    if design.has_id_column:
+        return "a unique value in each row"
+    return "numbers in time order" if design.split.method == "time" else "numbers in random order"
 
 
-def target_words(design: Design) -> str:
-    """What the target holds."""
+def target_text(design: Design) -> str:
+    """Describe the values of the target column."""
     if design.positive is not None:
         return f"1 for `{design.positive}`, else 0"
     if design.classes:
@@ -158,28 +167,34 @@ def target_words(design: Design) -> str:
 
 
 def notice(design: Design, data: str, given: str) -> str:
-    """Where the data came from. `given` is the sha256 of the table that was given."""
-    head = f"{title(design)}: where data/{data} comes from"
+    """Return the text of NOTICE, which records the origin of the data.
+
+    Args:
+        design: the task's design.
+        data: the name of the data file in the task folder.
+        given: the sha256 of the table that the author gave.
+    """
+    head = f"{title(design)}: origin of data/{data}"
     left_out = f"  - leaves out {design.left_out:,} rows without {design.target};\n" * bool(
         design.left_out
     )
-    coded = (
-        f"  - writes {design.target} as 1 ({design.positive}) and 0;\n"
+    encoded = (
+        f"  - encodes {design.target} as 1 ({design.positive}) and 0;\n"
         if design.positive is not None
         else ""
     )
-    order = "sorts" if design.split.how == "time" else "shuffles"
-    numbered = "" if design.given_id else ", numbers"
+    order = "sorts" if design.split.method == "time" else "shuffles"
+    numbered = "" if design.has_id_column else ", numbers"
     return f"""\
 {head}
 {"=" * len(head)}
 
 Data set   TODO: its name, who made it, when
 Citation   TODO
-Licence    TODO: its name and where it can be read
+Licence    TODO: its name and address
 Taken from {design.table.name}
              sha256 of the file  {given}
 
 What prepare.py changes
-{left_out}{coded}  - {order}{numbered} and splits the rows.
+{left_out}{encoded}  - {order}{numbered} and splits the rows.
 """

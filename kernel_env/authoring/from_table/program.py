@@ -1,4 +1,4 @@
-"""The prepare.py of a new task: short, and written to be edited."""
+"""Write the prepare.py of a new task: a short program that the author can edit."""
 
 import hashlib
 
@@ -7,21 +7,26 @@ from kernel_env.authoring.from_table.pages import quoted
 
 
 def prepare_py(design: Design, data: str) -> str:
-    """How the table is split."""
-    how = design.split
+    """Return the text of prepare.py.
+
+    Args:
+        design: the task's design.
+        data: the name of the data file in the task folder.
+    """
+    split = design.split
     seed = int(hashlib.sha256(design.name.encode()).hexdigest()[:6], 16)
     constants = [f"SEED = {seed}", f"ID, TARGET = {quoted(design.id)}, {quoted(design.target)}"]
     if design.positive is not None:
         constants.append(f"POSITIVE = {quoted(design.positive)}")
-    if how.column:
-        constants.append(f"{how.how.upper()} = {quoted(how.column)}")
-    steps = f"cleaned(pd.read_csv(raw / {quoted(data)}, dtype=str))"
-    ordered = "ordered" if how.how == "time" else "shuffled"
-    arguments = "" if how.how == "time" else ", random"
+    if split.column:
+        constants.append(f"{split.method.upper()} = {quoted(split.column)}")
+    by_time = split.method == "time"
+    table = f"labelled(pd.read_csv(raw / {quoted(data)}, dtype=str))"
+    arrange = f"in_time_order({table})" if by_time else f"shuffled({table}, random)"
     return f'''\
-"""{WHY_SPLIT[how.how].format(column=how.column)}
+"""{SPLIT_DOCSTRING[split.method].format(column=split.column)}
 
-Cells are read and written as text, so not a digit of them changes on the way.
+Cells are read and written as text, so that no digit changes.
 """
 
 from pathlib import Path
@@ -31,14 +36,14 @@ import pandas as pd
 
 {chr(10).join(constants)}
 SHARES = {{"train": 0.70, "Public": 0.09, "Private": 0.21}}
-"""Of the rows; a test row's part is its `Usage`."""
+"""Each part's share of the rows; a test row's part is its `Usage` in answers.csv."""
 
 
 def prepare(raw: Path, public: Path, private: Path) -> None:
-    """Write train.csv, test.csv and sample_submission.csv for the agent, answers.csv for us."""
-    random = np.random.RandomState(SEED)  # its stream is the same in every numpy
-    rows = {ordered}({steps}{arguments})
-    part = parts(rows, random)
+    """Write train.csv, test.csv and sample_submission.csv to public, answers.csv to private."""
+    random = np.random.RandomState(SEED)  # its stream is the same in every version of numpy
+    rows = {arrange}
+    part = assign_parts(rows, random)
     train, test = rows[part == "train"], rows[part != "train"]
     sample = test[[ID]].assign(**{{TARGET: {constant(design)}}})
     answers = test[[ID, TARGET]].assign(Usage=part)
@@ -49,30 +54,33 @@ def prepare(raw: Path, public: Path, private: Path) -> None:
     save(answers, private / "answers.csv")
 
 
-{cleaned(design)}
+{labelled_function(design)}
 
 
-{SHUFFLED_IDS[how.how == "time", design.given_id]}
+{ARRANGE_FUNCTIONS[by_time, design.has_id_column]}
 
 
-{parts(design)}
+{parts_function(design)}
 
 
 def save(table: pd.DataFrame, path: Path) -> None:
-    """Write the same bytes on every system."""
+    """Write a CSV file with the same bytes on every system."""
     table.to_csv(path, index=False, lineterminator="\\n")
 '''
 
 
-WHY_SPLIT = {
-    "random": "Split the table into what the agent sees and what only the grader sees.",
-    "group": "Split the table so that no {column} stands on both sides.",
-    "time": "Split the table by {column}: the past is to learn from, the rest is asked for.",
+SPLIT_DOCSTRING = {
+    "random": "Split the table at random into the agent's files and the grader's answers.",
+    "group": "Split the table so that no {column} is in both the training and the test set.",
+    "time": "Split the table by {column}: the earliest rows train, the latest rows test.",
 }
 
 
 def constant(design: Design) -> str:
-    """The sample's answer, as Python: one that knows nothing of the test rows."""
+    """Return the Python expression for the sample submission's value.
+
+    It uses training rows only.
+    """
     if design.kind == "regression":
         whole = ".round()" if design.metric.wants == "integer" else ""
         return f"pd.to_numeric(train[TARGET]).median(){whole}"
@@ -83,93 +91,95 @@ def constant(design: Design) -> str:
     return "train[TARGET].min()"
 
 
-def cleaned(design: Design) -> str:
-    """The function that makes the target what it should be."""
+def labelled_function(design: Design) -> str:
+    """Return the function that removes rows without a target and encodes the target."""
     if design.positive is None:
         return '''\
-def cleaned(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows that have an answer."""
+def labelled(table: pd.DataFrame) -> pd.DataFrame:
+    """Remove the rows without a target."""
     return table[table[TARGET].notna()]'''
     return '''\
-def cleaned(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows that have an answer: 1 for `POSITIVE` and 0 for the other."""
-    known = table[table[TARGET].notna()]
-    return known.assign(**{TARGET: (known[TARGET] == POSITIVE).astype(int)})'''
+def labelled(table: pd.DataFrame) -> pd.DataFrame:
+    """Remove the rows without a target; encode `POSITIVE` as 1 and the other value as 0."""
+    rows = table[table[TARGET].notna()]
+    return rows.assign(**{TARGET: (rows[TARGET] == POSITIVE).astype(int)})'''
 
 
-NUMBERED = """\
+ADD_IDS = """\
     rows.insert(0, ID, rows.index)
     return rows"""
 SHUFFLED = """\
 def shuffled(table: pd.DataFrame, random: np.random.RandomState) -> pd.DataFrame:
-    \"\"\"The rows in a random order{numbered}.\"\"\"
+    \"\"\"Put the rows in random order{numbered}.\"\"\"
     rows = table.iloc[random.permutation(len(table))].reset_index(drop=True)
 """
-ORDERED = """\
-def moments(rows: pd.DataFrame) -> pd.Series:
-    \"\"\"When each row was.\"\"\"
+TIME_ORDER = """\
+def timestamps(rows: pd.DataFrame) -> pd.Series:
+    \"\"\"Return each row's time as a number or a timestamp.\"\"\"
     numbers = pd.to_numeric(rows[TIME], errors="coerce")
     if numbers.notna().all():
         return numbers
     return pd.to_datetime(rows[TIME], format="ISO8601", utc=True)
 
 
-def ordered(table: pd.DataFrame) -> pd.DataFrame:
-    \"\"\"The rows in the order of time{numbered}.\"\"\"
-    rows = table.iloc[moments(table).argsort(kind="stable")].reset_index(drop=True)
+def in_time_order(table: pd.DataFrame) -> pd.DataFrame:
+    \"\"\"Sort the rows by time{numbered}.\"\"\"
+    rows = table.iloc[timestamps(table).argsort(kind="stable")].reset_index(drop=True)
 """
-COLUMNS_FIRST = """\
+ID_FIRST = """\
     return rows[[ID, *(column for column in rows if column != ID)]]"""
-SHUFFLED_IDS = {
-    (False, False): SHUFFLED.format(numbered=", numbered from 0: an id tells nothing about its row")
-    + NUMBERED,
-    (False, True): SHUFFLED.format(numbered="") + COLUMNS_FIRST,
-    (True, False): ORDERED.format(numbered=", numbered from 0") + NUMBERED,
-    (True, True): ORDERED.format(numbered="") + COLUMNS_FIRST,
+ARRANGE_FUNCTIONS = {
+    (False, False): SHUFFLED.format(
+        numbered=" and number them from 0, so that an id reveals nothing about its row"
+    )
+    + ADD_IDS,
+    (False, True): SHUFFLED.format(numbered="") + ID_FIRST,
+    (True, False): TIME_ORDER.format(numbered=" and number them from 0") + ADD_IDS,
+    (True, True): TIME_ORDER.format(numbered="") + ID_FIRST,
 }
-"""By whether rows stand in the order of time, and whether the table has ids."""
+"""The function that orders the rows, by (split by time, the table has an id column)."""
 
 
-def parts(design: Design) -> str:
-    """The function that deals rows out."""
-    match design.split.how:
+def parts_function(design: Design) -> str:
+    """Return the function that assigns each row to a part."""
+    match design.split.method:
         case "group":
             return '''\
-def parts(rows: pd.DataFrame, random: np.random.RandomState) -> pd.Series:
-    """Each row's part, drawn per group, until the parts have their shares of the rows."""
+def assign_parts(rows: pd.DataFrame, random: np.random.RandomState) -> pd.Series:
+    """Assign whole groups in random order, until each part has its share of the rows."""
     size = rows.groupby(GROUP, dropna=False).size().sort_index()
     drawn = size.iloc[random.permutation(len(size))]
     middle = (drawn.cumsum() - drawn / 2) / len(rows)
-    until = np.cumsum(list(SHARES.values()))[:-1]
-    names = np.array(list(SHARES))[np.searchsorted(until, middle)]
+    borders = np.cumsum(list(SHARES.values()))[:-1]
+    names = np.array(list(SHARES))[np.searchsorted(borders, middle)]
     return rows[GROUP].map(dict(zip(drawn.index, names, strict=True)))'''
         case "time":
             return '''\
-def parts(rows: pd.DataFrame, random: np.random.RandomState) -> pd.Series:
-    """The first rows train; the rest are the test, and each is public or private by lot."""
-    moment = moments(rows)
-    first = moment.iloc[round(SHARES["train"] * len(rows))]  # no moment is on both sides
+def assign_parts(rows: pd.DataFrame, random: np.random.RandomState) -> pd.Series:
+    """Assign the earliest rows to train, and each later row to Public or Private at random."""
+    time = timestamps(rows)
+    first_test = time.iloc[round(SHARES["train"] * len(rows))]  # no timestamp is in both sets
     share = SHARES["Public"] / (SHARES["Public"] + SHARES["Private"])
-    lot = np.where(random.random_sample(len(rows)) < share, "Public", "Private")
-    return pd.Series(np.where(moment < first, "train", lot), index=rows.index)'''
+    usage = np.where(random.random_sample(len(rows)) < share, "Public", "Private")
+    return pd.Series(np.where(time < first_test, "train", usage), index=rows.index)'''
     stratum = (
         """
-    label = rows.groupby(family)[TARGET].first()"""
+    label = rows.groupby(duplicates)[TARGET].first()"""
         if design.kind != "regression"
         else """
-    label = pd.Series(0, index=range(family.max() + 1))  # one stratum: an amount has no classes"""
+    label = pd.Series(0, index=range(duplicates.max() + 1))  # a single stratum"""
     )
-    shares = ", with equal shares of every class" if design.kind != "regression" else ""
+    stratified = ", stratified by class" if design.kind != "regression" else ""
     return f'''\
-def parts(rows: pd.DataFrame, random: np.random.RandomState) -> pd.Series:
-    """Each row's part{shares}; rows with equal features stay together."""
+def assign_parts(rows: pd.DataFrame, random: np.random.RandomState) -> pd.Series:
+    """Assign rows at random{stratified}; rows with equal features get the same part."""
     features = [column for column in rows if column not in (ID, TARGET)]
-    family = rows.groupby(features, dropna=False, sort=False).ngroup(){stratum}
+    duplicates = rows.groupby(features, dropna=False, sort=False).ngroup(){stratum}
     part_of = pd.Series("", index=label.index)
-    until = np.cumsum(list(SHARES.values()))[:-1]
-    for _, alike in label.groupby(label):
-        drawn = random.permutation(alike.index.to_numpy())
-        borders = np.round(until * len(drawn)).astype(int)
+    limits = np.cumsum(list(SHARES.values()))[:-1]
+    for _, same_label in label.groupby(label):
+        drawn = random.permutation(same_label.index.to_numpy())
+        borders = np.round(limits * len(drawn)).astype(int)
         for name, chosen in zip(SHARES, np.split(drawn, borders), strict=True):
             part_of[chosen] = name
-    return family.map(part_of)'''
+    return duplicates.map(part_of)'''

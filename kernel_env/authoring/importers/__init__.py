@@ -1,1 +1,1 @@
-"""Where tasks and their data come from, other than the folders that ship with the package."""
+"""Import tasks from checkouts of other benchmarks."""

@@ -1,9 +1,12 @@
-"""DSBench's data modeling tasks: `evaluation/<id>_eval.py`, and `data.zip` once it is unpacked.
+"""Import DSBench's data modeling tasks.
 
-Its data folder holds `data_resplit/<id>/` (train, test and sample submission),
-`answers/<id>/test_answer.csv` and `task/<id>.txt`, the description. Nothing says a metric's
-direction; DSBench reads it from its own results, and so do we: the answers themselves
-(`save_performance/GT`) are better than its baseline.
+A task is a program `evaluation/<id>_eval.py`. The data folder, unpacked from `data.zip`,
+contains `data_resplit/<id>/` (training set, test set and sample submission),
+`answers/<id>/test_answer.csv` and `task/<id>.txt`, the description.
+
+DSBench does not record a metric's direction. It derives the direction from its own results, and
+so does this module: the score of the answers (`save_performance/GT`) is better than the
+baseline's.
 """
 
 import csv
@@ -18,7 +21,7 @@ from typing import Any
 
 from kernel_env.authoring.importers import external_code, task_folder
 from kernel_env.authoring.importers.external_code import SAMPLE
-from kernel_env.authoring.importers.task_folder import Board, Found, Left
+from kernel_env.authoring.importers.task_folder import FoundTask, SkippedTask, SourceLeaderboard
 from kernel_env.errors import TaskError
 
 BENCHMARK = "dsbench"
@@ -28,63 +31,73 @@ RESULTS = "save_performance"
 TRUTH, BASELINE = "GT", "baseline"
 
 
-def find(path: Path, data: Path | None, names: Sequence[str]) -> Iterator[Found | Left]:
-    """Every data modeling task of a checkout. Raises `UsageError`."""
-    home = task_folder.root(
+def find(path: Path, data: Path | None, names: Sequence[str]) -> Iterator[FoundTask | SkippedTask]:
+    """Find the data modeling tasks of a checkout.
+
+    Args:
+        path: the checkout, or its folder `data_modeling`.
+        data: the folder where data.zip was unpacked; None: `data` beside the programs' folder.
+        names: ids of tasks; empty: all.
+
+    Raises:
+        UsageError: `path` is no checkout, or a name is unknown.
+    """
+    home = task_folder.find_tasks_folder(
         path, ("data_modeling",), f"evaluation/*{PROGRAM}", "a checkout of DSBench"
     )
-    results = performance(home)
+    results = read_results(home)
     programs = {
         program.name.removesuffix(PROGRAM): program
         for program in home.glob(f"evaluation/*{PROGRAM}")
     }
-    for id_ in task_folder.chosen(programs, names, home / "evaluation"):
+    for id_ in task_folder.select_ids(programs, names, home / "evaluation"):
         try:
-            yield competition(programs[id_], data or home / "data", results)
+            yield describe_task(programs[id_], data or home / "data", results)
         except TaskError as error:
-            yield Left(id=id_, why=str(error))
+            yield SkippedTask(id=id_, reason=str(error))
 
 
-def competition(program: Path, data: Path, results: dict[str, dict[str, str]]) -> Found:
-    """One task. Raises `TaskError`."""
+def describe_task(program: Path, data: Path, results: dict[str, dict[str, str]]) -> FoundTask:
+    """Describe one task. Raises `TaskError`."""
     id_ = program.name.removesuffix(PROGRAM)
-    said = {who: scores[id_] for who, scores in results.items() if is_score(scores.get(id_))}
-    if TRUTH not in said or BASELINE not in said:
-        raise TaskError(
-            f"nothing says whether more is better: {RESULTS} lacks its {TRUTH} and its {BASELINE}"
-        )
-    higher = float(said[TRUTH]) > float(said[BASELINE])
+    by_model = {
+        model: scores[id_] for model, scores in results.items() if is_score(scores.get(id_))
+    }
+    if TRUTH not in by_model or BASELINE not in by_model:
+        raise TaskError(f"the metric's direction is unknown: {RESULTS} lacks {TRUTH} or {BASELINE}")
+    higher = float(by_model[TRUTH]) > float(by_model[BASELINE])
     entries = sorted(
-        ((who, score) for who, score in said.items() if who != TRUTH),
+        ((model, score) for model, score in by_model.items() if model != TRUTH),
         key=lambda entry: float(entry[1]),
         reverse=higher,
     )
     scores = [score for _, score in entries]
-    unpacked = [place.parents[1] / "task" / f"{id_}.txt" for place in places(data, id_)]
-    told = next(
-        (task_folder.read(text) for text in unpacked if text.is_file()), UNTOLD.format(id=id_)
+    texts = [place.parents[1] / "task" / f"{id_}.txt" for place in data_places(data, id_)]
+    description = next(
+        (task_folder.read_text(text) for text in texts if text.is_file()),
+        MISSING_DESCRIPTION.format(id=id_),
     )
-    return Found(
+    return FoundTask(
         benchmark=BENCHMARK,
         id=id_,
         home=program,
         name=id_,
         summary=f"{id_}: a Kaggle competition, split anew by DSBench.",
-        description=told,
+        description=description,
         metric="DSBench's evaluation program",
         higher_is_better=higher,
         licence="the competition's rules; DSBench: for education and research, not commercial",
-        places=places(data, id_),
+        places=data_places(data, id_),
         todo="unpack DSBench's data.zip in its data_modeling folder, or anywhere else,"
-        " and import again with --data FOLDER; its descriptions are in there too",
-        board=Board(
-            kind="published", public=scores, private=scores, names=[who for who, _ in entries]
+        " and import again with --data FOLDER; it contains the descriptions too",
+        board=SourceLeaderboard(
+            kind="published", public=scores, private=scores, names=[model for model, _ in entries]
         ),
         domain="tabular",
     )
 
 
-UNTOLD = """\
+MISSING_DESCRIPTION = """\
 # {id}
 
 A Kaggle competition, split anew by DSBench. Its description comes with DSBench's data: unpack
@@ -92,89 +105,100 @@ that, and import the task again.
 """
 
 
-def places(data: Path, id_: str) -> list[Path]:
-    """Where a task's data may be: the folder of an unpacked data.zip has its own name inside."""
+def data_places(data: Path, id_: str) -> list[Path]:
+    """Return the paths where a task's data can be.
+
+    An unpacked data.zip contains a folder named `data`, so the data can be one level deeper.
+    """
     return [data / DATA / id_, data / "data" / DATA / id_]
 
 
-def performance(home: Path) -> dict[str, dict[str, str]]:
-    """Each model's results by task: from the folder, or from the archive that is in the clone."""
+def read_results(home: Path) -> dict[str, dict[str, str]]:
+    """Read DSBench's own results from its folder, or from the zip archive in the checkout.
+
+    Returns:
+        A dict from model to a dict from task id to the text of the score.
+    """
     packed = home / f"{RESULTS}.zip"
-    found: dict[str, dict[str, str]] = {}
+    results: dict[str, dict[str, str]] = {}
     for path in home.glob(f"{RESULTS}/*/*/result.txt"):
-        found.setdefault(path.parents[1].name, {})[path.parent.name] = task_folder.read(path)
-    if not found and packed.is_file():
+        results.setdefault(path.parents[1].name, {})[path.parent.name] = task_folder.read_text(path)
+    if not results and packed.is_file():
         with zipfile.ZipFile(packed) as archive:
             for name in archive.namelist():
                 match name.split("/"):
-                    case [first, who, id_, "result.txt"] if first == RESULTS:
-                        found.setdefault(who, {})[id_] = archive.read(name).decode()
-    return found
+                    case [first, model, id_, "result.txt"] if first == RESULTS:
+                        results.setdefault(model, {})[id_] = archive.read(name).decode()
+    return results
 
 
 def is_score(text: str | None) -> bool:
-    """Whether a result is a number: those of failed runs are not."""
+    """Return whether a result is a number; a failed run's result is not."""
     return text is not None and external_code.is_number(text)
 
 
-# ── in the preparing and the grading process ──────────────────────────────────────────────
+# ── in the process that prepares or grades ────────────────────────────────────────────────
 
 
 def prepare(home: Path, raw: Path, public: Path, private: Path) -> None:  # noqa: ARG001
-    """Take the data as DSBench gives it."""
-    take(raw, public, private)
+    """Copy the data as DSBench publishes it."""
+    copy_data(raw, public, private)
     shutil.copyfile(public / SAMPLE, private / SAMPLE)
 
 
-def take(raw: Path, public: Path, private: Path) -> None:
-    """The tables for the agent and the answers; the sample submission made to fit these rows."""
-    external_code.copy(raw, public)
+def copy_data(raw: Path, public: Path, private: Path) -> None:
+    """Copy the agent's tables and the answers, and fit the sample submission to the answers."""
+    external_code.copy_folder(raw, public)
     shutil.copyfile(raw.parents[1] / "answers" / raw.name / ANSWERS, private / ANSWERS)
-    given = sorted(public.glob("*ubmission*.csv")) or sorted(public.glob("sample*.csv"))
-    if not given:
+    samples = sorted(public.glob("*ubmission*.csv")) or sorted(public.glob("sample*.csv"))
+    if not samples:
         raise TaskError(f"{raw} has no sample submission")
-    given[0].rename(public / SAMPLE)
-    fit(public / SAMPLE, private / ANSWERS)
+    samples[0].rename(public / SAMPLE)
+    fit_sample(public / SAMPLE, private / ANSWERS)
 
 
-def fit(sample: Path, answers: Path) -> None:
-    """Give a sample submission the rows of the answers.
+def fit_sample(sample: Path, answers: Path) -> None:
+    """Rewrite a sample submission so that it has the rows of the answers.
 
-    DSBench splits anew, and leaves the competition's own sample as it is. Where both have the
-    same columns, the sample's first row is said for every id of the answers.
+    DSBench splits the data anew but keeps the competition's own sample submission. If both files
+    have the same columns, the values of the sample's first row are repeated for every id.
     """
-    wanted, found = table(answers), table(sample)
-    if wanted[:1] != found[:1] or len(found) < 2 or ids(wanted) == ids(found):
+    expected, current = read_rows(answers), read_rows(sample)
+    if (
+        expected[:1] != current[:1]
+        or len(current) < 2
+        or first_column(expected) == first_column(current)
+    ):
         return
-    rows = [wanted[0], *([line[0], *found[1][1:]] for line in wanted[1:])]
+    rows = [expected[0], *([row[0], *current[1][1:]] for row in expected[1:])]
     with sample.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows(rows)
 
 
-def table(path: Path) -> list[list[str]]:
-    """The lines of a CSV file."""
+def read_rows(path: Path) -> list[list[str]]:
+    """Read the rows of a CSV file, the header first, without blank lines."""
     text = path.read_text(encoding="utf-8", errors="replace")
-    return [line for line in csv.reader(io.StringIO(text, newline="")) if line]
+    return [row for row in csv.reader(io.StringIO(text, newline="")) if row]
 
 
-def ids(lines: list[list[str]]) -> list[str]:
-    """The first column."""
-    return [line[0] for line in lines[1:]]
+def first_column(rows: list[list[str]]) -> list[str]:
+    """Return the first column without its header."""
+    return [row[0] for row in rows[1:]]
 
 
 def grade(home: Path, private: Path, submission: Path) -> float:
-    """Run the evaluation as the program it is, and read the result that it writes."""
+    """Run the evaluation program and read the result file that it writes."""
     results = submission.parent / "results"
     (results / "it").mkdir(parents=True)
 
-    def score(path: Path) -> Any:
+    def score_file(path: Path) -> Any:
         options = {"path": results, "name": "it", "answer_file": private / ANSWERS}
         options |= {"predict_file": path}
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-        external_code.table(path, external_code.read_csv)
+        external_code.read_submission(path, external_code.read_csv)
         sys.argv = [str(home), *words]
-        with external_code.importing(home):
+        with external_code.explain_missing_package(home):
             runpy.run_path(str(home), run_name="__main__")
         return (results / "it" / "result.txt").read_text()
 
-    return external_code.judged(score, submission, private / ANSWERS)
+    return external_code.score_or_reject(score_file, submission, private / ANSWERS)

@@ -1,9 +1,12 @@
-"""Other benchmarks' code, run where it lies: only ever in a process that prepares or grades.
+"""Run the code of other benchmarks from their checkouts.
 
-It is the operator's to trust, as the benchmark itself is. Nothing is written beside it, and
-what it may change is a copy. Blame goes to whom it belongs: a refusal is the agent's, and so is
-a grader that fails at the agent's submission but not at one that is known to be good; anything
-else is the task's.
+It runs only in the process that prepares a task or grades a submission. The operator trusts it
+as much as the benchmark itself. Nothing is written into the checkout; code that changes its
+input gets a copy.
+
+An error is attributed to the agent or to the task. A rejection counts against the submission,
+and so does a grader that fails on the submission but accepts a known good one. Every other
+failure is an error of the task.
 """
 
 import importlib.util
@@ -30,55 +33,58 @@ SAMPLE = "sample_submission.csv"
 
 
 class InvalidSubmissionError(Exception):
-    """A benchmark's own code refuses a submission; known to it under its own package's name."""
+    """The exception with which a benchmark's own code rejects a submission.
+
+    The shims export it under the benchmark's package name.
+    """
 
 
-def ready() -> None:
-    """Let other benchmarks' code be imported: stand-ins in place, nothing written beside it."""
+def add_shims_to_path() -> None:
+    """Put the shims on `sys.path` and stop Python from writing bytecode into the checkout."""
     sys.dont_write_bytecode = True
     if str(SHIMS) not in sys.path:
         sys.path.insert(0, str(SHIMS))
 
 
 @contextmanager
-def importing(what: Path) -> Iterator[None]:
-    """Say which package is missing where an import fails. Raises `TaskError`."""
+def explain_missing_package(source: Path) -> Iterator[None]:
+    """Convert an `ImportError` into a `TaskError` that names the package to install."""
     try:
         yield
     except ImportError as error:
         package = f"pip install {error.name}" if error.name else "see its own requirements"
-        raise TaskError(f"{what} cannot be imported: {error}; {package}") from error
+        raise TaskError(f"{source} cannot be imported: {error}; {package}") from error
 
 
-def load(path: Path) -> ModuleType:
-    """A Python file as a module. Raises `TaskError` for a package that is missing."""
-    ready()
+def load_module(path: Path) -> ModuleType:
+    """Import a Python file as a module. Raises `TaskError` when a package is missing."""
+    add_shims_to_path()
     spec = importlib.util.spec_from_file_location(f"imported_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    with importing(path):
+    with explain_missing_package(path):
         spec.loader.exec_module(module)
     return module
 
 
-def copy(source: Path, into: Path) -> None:
-    """Everything in a folder, as files and folders that may be changed."""
+def copy_folder(source: Path, into: Path) -> None:
+    """Copy a folder's content and make the copied files and folders writable."""
     shutil.copytree(source, into, copy_function=shutil.copyfile, dirs_exist_ok=True)
     for folder in (into, *(path for path in into.rglob("*") if path.is_dir())):
         folder.chmod(0o755)
 
 
 @contextmanager
-def copied(source: Path, beside: Path) -> Iterator[Path]:
-    """A copy of a folder, for code that clears away what it was given."""
-    with TemporaryDirectory(prefix=".raw-", dir=beside.parent, ignore_cleanup_errors=True) as scrap:
-        copy(source, Path(scrap) / "raw")
-        yield Path(scrap) / "raw"
+def temporary_copy(source: Path, beside: Path) -> Iterator[Path]:
+    """Copy a folder for code that deletes its input, and delete the copy at the end."""
+    with TemporaryDirectory(prefix=".raw-", dir=beside.parent, ignore_cleanup_errors=True) as temp:
+        copy_folder(source, Path(temp) / "raw")
+        yield Path(temp) / "raw"
 
 
-def made(folder: Path, name: str) -> Path:
-    """A file that preparing must have left. Raises `TaskError`."""
+def require_file(folder: Path, name: str) -> Path:
+    """Return the path of a file that preparation must create. Raises `TaskError` without it."""
     if not (folder / name).is_file():
         raise TaskError(f"preparing left no {folder.name}/{name}")
     return folder / name
@@ -87,82 +93,90 @@ def made(folder: Path, name: str) -> Path:
 # ── grading ───────────────────────────────────────────────────────────────────────────────
 
 
-def judged(score: Callable[[Path], Any], submission: Path, good: Path) -> float:
-    """The score of a submission.
+def score_or_reject(score_file: Callable[[Path], Any], submission: Path, known_good: Path) -> float:
+    """Score a submission and attribute a failure to the agent or to the task.
 
     Args:
-        score: the benchmark's own grading of a file.
-        submission: what the agent left.
-        good: a submission that the grading must be able to take.
+        score_file: the benchmark's own grading of a file.
+        submission: the agent's file.
+        known_good: a submission that the grader must accept.
 
     Raises:
-        SubmissionError: it is refused, or it is what the grading fails at.
-        TaskError: the grading fails at the good one as well.
+        SubmissionError: the grader rejects the submission, or fails on it alone.
+        TaskError: the grader fails on `known_good` as well.
     """
     try:
-        found = score(submission)
-        if is_number(found):
-            return float(found)
-        failure = f"gave {found!r} for it"
+        score = score_file(submission)
+        if is_number(score):
+            return float(score)
+        failure = f"returned {score!r} for the submission"
     except InvalidSubmissionError as error:
         raise SubmissionError(one_line(error)) from error
     except (SubmissionError, TaskError, MemoryError):
         raise
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whose fault it is comes next
-        failure = f"failed at it: {type(error).__name__}: {one_line(error)}"  # type: ignore[arg-type]
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - attributed below
+        failure = f"failed on the submission: {type(error).__name__}: {one_line(error)}"  # type: ignore[arg-type]
     try:
-        takes_the_good = is_number(score(good))
-    except (Exception, SystemExit):  # noqa: BLE001 - then it is broken, in whatever way
-        takes_the_good = False
-    if takes_the_good:
+        accepts_known_good = is_number(score_file(known_good))
+    except (Exception, SystemExit):  # noqa: BLE001 - any failure means that the grader is broken
+        accepts_known_good = False
+    if accepts_known_good:
         raise SubmissionError(
-            f"the grader {failure}. It takes {SAMPLE}: give its columns, its rows and its types"
+            f"the grader {failure}. It accepts {SAMPLE}: use the same columns, rows and types"
         )
-    raise TaskError(f"the benchmark's own grader {failure}; it does not take {good.name} either")
+    raise TaskError(
+        f"the benchmark's own grader {failure}; it does not accept {known_good.name} either"
+    )
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a score."""
+    """Return whether a value is a finite number, and so a score."""
     try:
         return math.isfinite(float(value))
     except (TypeError, ValueError):
         return False
 
 
-def table(path: Path, read: Callable[[Path], "pd.DataFrame"]) -> "pd.DataFrame":
-    """A submission as its benchmark reads it. Raises `SubmissionError` where it is no table."""
+def read_submission(path: Path, read: Callable[[Path], "pd.DataFrame"]) -> "pd.DataFrame":
+    """Read a submission with the benchmark's reader. Raises `SubmissionError` if it fails."""
     try:
         return read(path)
     except (ValueError, OSError) as error:  # pandas' own parser errors are ValueErrors
         raise SubmissionError(f"the submission is not a CSV table: {one_line(error)}") from error
 
 
-# ── what the stand-ins offer ──────────────────────────────────────────────────────────────
+# ── functions that the shims export ───────────────────────────────────────────────────────
 
 
 def read_csv(*args: Any, **options: Any) -> "pd.DataFrame":
-    """A table, its floats exactly as they are written; an empty file is an empty table."""
+    """Read a CSV file with exact floats; return an empty table for an empty file."""
     import pandas as pd
 
     try:
-        found: pd.DataFrame = pd.read_csv(*args, **{"float_precision": "round_trip", **options})
-        return found
+        table: pd.DataFrame = pd.read_csv(*args, **{"float_precision": "round_trip", **options})
+        return table
     except pd.errors.EmptyDataError:
         return pd.DataFrame()
 
 
 def get_logger(name: str, *_: Any, **__: Any) -> logging.Logger:
-    """A logger."""
+    """Return the standard logger of a name; accept and ignore other arguments."""
     return logging.getLogger(name)
 
 
 def is_archive(path: Path) -> bool:
-    """Whether `extract` takes a file."""
+    """Return whether `extract` can unpack a file."""
     return path.suffix in (".zip", ".7z")
 
 
 def extract(compressed: Path, dst: Path, recursive: bool = False) -> None:
-    """Unpack an archive into a folder, and the archives that come out of it if asked."""
+    """Unpack an archive into a folder.
+
+    Args:
+        compressed: a .zip or .7z file.
+        dst: the folder to unpack into.
+        recursive: also unpack the archives that the archive contains.
+    """
     before = set(dst.iterdir()) if dst.is_dir() else set()
     if compressed.suffix == ".7z":
         import py7zr  # type: ignore[import-not-found]
@@ -179,7 +193,7 @@ def extract(compressed: Path, dst: Path, recursive: bool = False) -> None:
 
 
 def compress(src: Path, compressed: Path, exist_ok: bool = False) -> None:
-    """Pack a folder's files into a zip archive, named as they are in the folder."""
+    """Pack a folder's files into a zip archive, with names relative to the folder."""
     files = sorted(path for path in src.rglob("*") if path.is_file())
     with zipfile.ZipFile(compressed, "w" if exist_ok else "x", zipfile.ZIP_DEFLATED) as archive:
         for path in files:
@@ -189,7 +203,7 @@ def compress(src: Path, compressed: Path, exist_ok: bool = False) -> None:
 def df_to_one_hot(
     df: "pd.DataFrame", id_column: str, target_column: str, classes: list[str]
 ) -> "pd.DataFrame":
-    """Ids, and a column for each class that is 1 in the rows of that class and 0 elsewhere."""
+    """Encode a label column as one 0/1 column for each class, beside the ids."""
     import pandas as pd
 
     columns = {name: (df[target_column] == name).astype(int) for name in classes}

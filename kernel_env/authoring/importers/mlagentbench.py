@@ -1,9 +1,10 @@
-"""MLAgentBench's benchmark folders: `env/` for the agent, `scripts/` with `eval.py` for us.
+"""Import MLAgentBench's benchmarks.
 
-`get_score(folder)` reads the `submission.csv` in a folder; a task that is judged by a model it
-saves, or by nothing at all, is left out. Nothing in a task says its metric's direction;
-`plot.py`, which draws MLAgentBench's figures, lists those of which less is better. There is no
-leaderboard. A `prepare.py` that asks for consent at a terminal is never run here.
+A benchmark is a folder with `env/`, the agent's files, and `scripts/`, which contains `eval.py`.
+Its `get_score(folder)` reads `submission.csv` in a folder. A benchmark that judges a saved model,
+or that has no score, is skipped. The metric's direction comes from `plot.py`, which draws
+MLAgentBench's figures and lists the benchmarks where lower is better. There is no leaderboard.
+A `prepare.py` that asks for consent at a terminal is never run here.
 """
 
 import ast
@@ -15,52 +16,61 @@ from pathlib import Path
 from typing import Any
 
 from kernel_env.authoring.importers import external_code, task_folder
-from kernel_env.authoring.importers.task_folder import Found, Left
+from kernel_env.authoring.importers.task_folder import FoundTask, SkippedTask
 from kernel_env.errors import TaskError
 
 BENCHMARK = "mlagentbench"
 LOWER = "lower_the_better_tasks"
 SUBMISSION = "submission.csv"
 PREPARED = "prepared"
-"""The file that MLAgentBench leaves in `scripts` where `prepare.py` has run."""
+"""The file that MLAgentBench writes into `scripts` after `prepare.py` has run."""
 PREPARE_S = 1800
 
 
-def find(path: Path, data: Path | None, names: Sequence[str]) -> Iterator[Found | Left]:
-    """Every task of a checkout; `data` is another folder of benchmarks. Raises `UsageError`."""
-    home = task_folder.root(
+def find(path: Path, data: Path | None, names: Sequence[str]) -> Iterator[FoundTask | SkippedTask]:
+    """Find the benchmarks of a checkout.
+
+    Args:
+        path: the checkout, or its folder of benchmarks.
+        data: another folder of benchmarks that contains the data; None: the checkout's own.
+        names: names of benchmarks; empty: all.
+
+    Raises:
+        UsageError: `path` is no checkout, or a name is unknown.
+    """
+    home = task_folder.find_tasks_folder(
         path,
         ("MLAgentBench/benchmarks", "benchmarks"),
         "*/scripts/research_problem.txt",
         "a checkout of MLAgentBench",
     )
     ids = [path.parents[1].name for path in home.glob("*/scripts/research_problem.txt")]
-    for id_ in task_folder.chosen(ids, names, home):
+    for id_ in task_folder.select_ids(ids, names, home):
         try:
-            yield benchmark(home / id_, (data or home) / id_, home.parent / "plot.py")
+            yield describe_benchmark(home / id_, (data or home) / id_, home.parent / "plot.py")
         except TaskError as error:
-            yield Left(id=id_, why=str(error))
+            yield SkippedTask(id=id_, reason=str(error))
 
 
-def benchmark(home: Path, data: Path, plot: Path) -> Found:
-    """One task. Raises `TaskError`."""
+def describe_benchmark(home: Path, data: Path, plot: Path) -> FoundTask:
+    """Describe one benchmark. Raises `TaskError`."""
     code = home / "scripts" / "eval.py"
     if not code.is_file():
         raise TaskError("it has no eval.py, and so no score")
-    if SUBMISSION not in constants(code):
+    if SUBMISSION not in string_constants(code):
         raise TaskError(
             f"its eval.py reads no {SUBMISSION}: it judges a model that the agent saves"
         )
-    lower = [name.lower() for name in less_is_better(plot)]
+    lower = [name.lower() for name in lower_is_better(plot)]
     places, todo = [data], "import again with --data FOLDER"
-    preparing = home / "scripts" / "prepare.py"
-    if preparing.is_file() and "input" in calls(preparing):
+    prepare_py = home / "scripts" / "prepare.py"
+    if prepare_py.is_file() and "input" in called_functions(prepare_py):
         places = [data / "scripts" / PREPARED]
         todo = (
             f"run `python -u -m MLAgentBench.prepare_task {home.name}` in the checkout: its"
             " prepare.py asks you to consent to a competition's rules"
         )
-    return Found(
+    return FoundTask(
         benchmark=BENCHMARK,
         id=home.name,
         home=home,
@@ -73,70 +83,67 @@ def benchmark(home: Path, data: Path, plot: Path) -> Found:
         places=places,
         todo=todo,
         board=None,
-        made_from=preparing.read_bytes() if preparing.is_file() else b"",
+        preparing_code=prepare_py.read_bytes() if prepare_py.is_file() else b"",
     )
 
 
 def description(home: Path) -> str:
-    """The research problem, and where its files are here."""
-    fixed = home / "scripts" / "read_only_files.txt"
-    names = task_folder.read(fixed).split() if fixed.is_file() else []
-    data = (
-        f" MLAgentBench calls these data, not to be changed: {', '.join(names)}." if names else ""
-    )
-    problem = task_folder.read(home / "scripts" / "research_problem.txt").strip()
-    return HERE.format(id=home.name, problem=problem, data=data)
+    """Return the research problem with a note about where its files are."""
+    read_only = home / "scripts" / "read_only_files.txt"
+    names = task_folder.read_text(read_only).split() if read_only.is_file() else []
+    data = f" MLAgentBench declares these files read-only: {', '.join(names)}." if names else ""
+    problem = task_folder.read_text(home / "scripts" / "research_problem.txt").strip()
+    return DESCRIPTION.format(id=home.name, problem=problem, data=data)
 
 
-HERE = """\
+DESCRIPTION = """\
 # {id}
 
 {problem}
 
-## Here
+## Files
 
-The files that this speaks of are in the data folder, which cannot be written to: copy what you
-want to change or run into your own folder.{data} Leave `submission.csv` at the output path.
+The files of this problem are in the data folder, which is read-only: copy what you want to
+change or run into your own folder.{data} Write `submission.csv` to the output path.
 """
 
 
-def tree(path: Path) -> ast.Module:
-    """A Python file as a tree. Raises `TaskError`."""
-    try:
-        return ast.parse(task_folder.read(path))
-    except SyntaxError as error:
-        raise TaskError(f"{path} is not Python: {error}") from error
-
-
-def constants(path: Path) -> set[Any]:
-    """The texts that stand in a program."""
-    nodes = (node for node in ast.walk(tree(path)) if isinstance(node, ast.Constant))
+def string_constants(path: Path) -> set[Any]:
+    """Return the string constants of a program."""
+    nodes = (
+        node for node in ast.walk(task_folder.parse_python(path)) if isinstance(node, ast.Constant)
+    )
     return {node.value for node in nodes if isinstance(node.value, str)}
 
 
-def calls(path: Path) -> set[str]:
-    """The names of functions that a program calls."""
-    nodes = (node for node in ast.walk(tree(path)) if isinstance(node, ast.Call))
+def called_functions(path: Path) -> set[str]:
+    """Return the names of the functions that a program calls."""
+    nodes = (
+        node for node in ast.walk(task_folder.parse_python(path)) if isinstance(node, ast.Call)
+    )
     return {ast.unparse(node.func) for node in nodes}
 
 
-def less_is_better(plot: Path) -> list[str]:
-    """The tasks whose scores are losses, as plot.py lists them. Raises `TaskError`."""
-    for node in tree(plot).body:
+def lower_is_better(plot: Path) -> list[str]:
+    """Return the benchmarks that plot.py lists as lower-is-better. Raises `TaskError`."""
+    for node in task_folder.parse_python(plot).body:
         if isinstance(node, ast.Assign) and LOWER in map(ast.unparse, node.targets):
             return [str(name) for name in ast.literal_eval(node.value)]
-    raise TaskError(f"{plot} has no list {LOWER}: nothing says whether more is better")
+    raise TaskError(f"{plot} has no list {LOWER}: the metrics' directions are unknown")
 
 
-# ── in the preparing and the grading process ──────────────────────────────────────────────
+# ── in the process that prepares or grades ────────────────────────────────────────────────
 
 
 def prepare(home: Path, raw: Path, public: Path, private: Path) -> None:
-    """The agent gets `env`; `eval.py` stays in a copy of the whole, which it looks around in."""
+    """Copy the benchmark to `private`, run its `prepare.py`, and copy `env` to `public`.
+
+    `private` gets the whole benchmark because `eval.py` reads other files of its folder.
+    """
     source = raw.parents[1] if raw.name == PREPARED else raw
-    external_code.copy(source, private)
+    external_code.copy_folder(source, private)
     if source != home:
-        external_code.copy(home / "scripts", private / "scripts")
+        external_code.copy_folder(home / "scripts", private / "scripts")
     scripts = private / "scripts"
     if (scripts / "prepare.py").is_file() and not (scripts / PREPARED).is_file():
         done = subprocess.run(
@@ -148,21 +155,21 @@ def prepare(home: Path, raw: Path, public: Path, private: Path) -> None:
             check=False,
         )
         if done.returncode:
-            said = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-            raise TaskError(f"{home / 'scripts' / 'prepare.py'} failed: {said}")
-    external_code.copy(private / "env", public)
+            last_line = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+            raise TaskError(f"{home / 'scripts' / 'prepare.py'} failed: {last_line}")
+    external_code.copy_folder(private / "env", public)
 
 
 def grade(home: Path, private: Path, submission: Path) -> float:  # noqa: ARG001
-    """Call `get_score`, from the folder that MLAgentBench calls it from."""
+    """Call `get_score` from the working directory that MLAgentBench uses."""
     scripts = private / "scripts"
     os.chdir(scripts)
-    score = external_code.load(scripts / "eval.py").get_score
+    get_score = external_code.load_module(scripts / "eval.py").get_score
 
-    def of(path: Path) -> Any:
+    def score_file(path: Path) -> Any:
         work_dir = submission.parent / path.stem
         work_dir.mkdir(exist_ok=True)
         (work_dir / SUBMISSION).write_bytes(path.read_bytes())
-        return score(str(work_dir))
+        return get_score(str(work_dir))
 
-    return external_code.judged(of, submission, scripts / "answer.csv")
+    return external_code.score_or_reject(score_file, submission, scripts / "answer.csv")

@@ -1,8 +1,11 @@
-"""MLE-bench's competition folders: `config.yaml`, `description.md`, `prepare.py`, `grade.py`.
+"""Import MLE-bench's competitions.
 
-The direction of a metric is read from the leaderboard, best first. That is kept with Git LFS:
-in a clone without it there is a pointer in its place, and no direction. Data is what `mlebench
-prepare` made (`<data>/<id>/prepared/{public,private}`) or what it downloaded (`<data>/<id>/raw`).
+A competition is a folder with `config.yaml`, `description.md`, `prepare.py` and `grade.py`. The
+metric's direction comes from the leaderboard, which lists the best score first. MLE-bench keeps
+leaderboards in Git LFS: a checkout without it has a pointer file and no direction.
+
+The data is what `mlebench prepare` wrote (`<data>/<id>/prepared/{public,private}`) or what it
+downloaded (`<data>/<id>/raw`).
 """
 
 import ast
@@ -17,17 +20,26 @@ import platformdirs
 
 from kernel_env.authoring.importers import external_code, task_folder
 from kernel_env.authoring.importers.external_code import SAMPLE
-from kernel_env.authoring.importers.task_folder import Board, Found, Left
+from kernel_env.authoring.importers.task_folder import FoundTask, SkippedTask, SourceLeaderboard
 from kernel_env.errors import TaskError
 
 BENCHMARK = "mle-bench"
 DECIMALS = 5
-"""MLE-bench rounds scores to so many."""
+"""MLE-bench rounds scores to this number of decimals."""
 
 
-def find(path: Path, data: Path | None, names: Sequence[str]) -> Iterator[Found | Left]:
-    """Every competition of a checkout. Raises `UsageError`."""
-    home = task_folder.root(
+def find(path: Path, data: Path | None, names: Sequence[str]) -> Iterator[FoundTask | SkippedTask]:
+    """Find the competitions of a checkout.
+
+    Args:
+        path: the checkout, or its folder of competitions.
+        data: the folder with prepared or downloaded data; None: MLE-bench's own cache.
+        names: ids of competitions; empty: all.
+
+    Raises:
+        UsageError: `path` is no checkout, or a name is unknown.
+    """
+    home = task_folder.find_tasks_folder(
         path,
         ("mlebench/competitions", "competitions"),
         "*/config.yaml",
@@ -35,37 +47,38 @@ def find(path: Path, data: Path | None, names: Sequence[str]) -> Iterator[Found 
     )
     place = data or platformdirs.user_cache_path() / "mle-bench" / "data"
     ids = [path.parent.name for path in home.glob("*/config.yaml")]
-    for id_ in task_folder.chosen(ids, names, home):
+    for id_ in task_folder.select_ids(ids, names, home):
         try:
-            yield competition(home / id_, place)
+            yield describe_competition(home / id_, place)
         except TaskError as error:
-            yield Left(id=id_, why=str(error))
+            yield SkippedTask(id=id_, reason=str(error))
 
 
-def competition(home: Path, data: Path) -> Found:
-    """One competition. Raises `TaskError`."""
+def describe_competition(home: Path, data: Path) -> FoundTask:
+    """Describe one competition. Raises `TaskError`."""
     config = read_config(home / "config.yaml")
-    scores = task_folder.scores(home / "leaderboard.csv", "score")
-    module, _ = function(config, "preparer")
-    preparing = home.parents[2].joinpath(*module.split(".")).with_suffix(".py")
-    return Found(
+    scores = task_folder.read_scores(home / "leaderboard.csv", "score")
+    module, _ = function_reference(config, "preparer")
+    preparing_code = home.parents[2].joinpath(*module.split(".")).with_suffix(".py")
+    answers = prepared_path(config, "answers", "private")
+    return FoundTask(
         benchmark=BENCHMARK,
         id=config["id"],
         home=home,
         name=config["name"],
         summary=f"{config['name']}: a Kaggle competition, prepared by MLE-bench.",
-        description=task_folder.read(home.parents[2] / config["description"]),
+        description=task_folder.read_text(home.parents[2] / config["description"]),
         metric=config["grader.name"],
         higher_is_better=not float(scores[0]) < float(scores[-1]),
         licence=f"the competition's rules: https://www.kaggle.com/c/{config['id']}/rules",
         places=[
-            data / config["id"] / "prepared" / "private" / inside(config, "answers", "private"),
+            data / config["id"] / "prepared" / "private" / answers,
             data / config["id"] / "raw",
         ],
         todo=f"run `mlebench prepare -c {config['id']}`, or import again with --data FOLDER",
-        board=Board(kind="human", public=scores, private=scores),
-        competition=task_folder.on_kaggle(config["id"]),
-        made_from=task_folder.read(preparing).encode(),
+        board=SourceLeaderboard(kind="human", public=scores, private=scores),
+        competition=task_folder.kaggle_competition(config["id"]),
+        preparing_code=task_folder.read_text(preparing_code).encode(),
     )
 
 
@@ -74,30 +87,33 @@ KEYS += ["dataset.answers", "dataset.sample_submission", "grader.name", "grader.
 
 
 def read_config(path: Path) -> dict[str, str]:
-    """The keys of a config.yaml that we need, one inside another joined by a point.
+    """Read the required keys of a config.yaml; a nested key is `outer.inner`.
 
-    They are plain `key: value` lines, at most one level deep, so no YAML package is needed.
-    Raises `TaskError` naming the key that is missing.
+    The keys are plain `key: value` lines, nested at most one level deep, so no YAML package is
+    needed.
+
+    Raises:
+        TaskError: a required key is missing.
     """
-    found: dict[str, str] = {}
-    above = ""
-    for line in task_folder.read(path).splitlines():
+    config: dict[str, str] = {}
+    prefix = ""
+    for line in task_folder.read_text(path).splitlines():
         key, colon, value = line.partition(":")
         if not colon or line.lstrip().startswith(("#", "-")):
             continue
         if not line.startswith(" "):
-            above = "" if value.strip() else f"{key.strip()}."
-            found[key.strip()] = unquoted(value)
-        elif above:
-            found[above + key.strip()] = unquoted(value)
+            prefix = "" if value.strip() else f"{key.strip()}."
+            config[key.strip()] = parse_scalar(value)
+        elif prefix:
+            config[prefix + key.strip()] = parse_scalar(value)
     for key in KEYS:
-        if not found.get(key):
+        if not config.get(key):
             raise TaskError(f"{path}: the key {key} is missing")
-    return found
+    return config
 
 
-def unquoted(value: str) -> str:
-    """A YAML scalar on one line."""
+def parse_scalar(value: str) -> str:
+    """Parse a YAML scalar on one line: remove its quotes or its comment."""
     text = value.strip()
     if text[:1] in ("'", '"'):
         try:
@@ -107,69 +123,75 @@ def unquoted(value: str) -> str:
     return text.partition(" #")[0].strip()
 
 
-def function(config: Mapping[str, str], key: str) -> tuple[str, str]:
-    """The module and the name that `package.module:function` says. Raises `TaskError`."""
+def function_reference(config: Mapping[str, str], key: str) -> tuple[str, str]:
+    """Split `package.module:function` into module and function name. Raises `TaskError`."""
     module, colon, name = config[key].partition(":")
     if not (module and colon and name):
-        raise TaskError(f"config.yaml: {key} is {config[key]!r}; wanted module:function")
+        raise TaskError(f"config.yaml: {key} is {config[key]!r}; expected module:function")
     return module, name
 
 
-def inside(config: Mapping[str, str], key: str, part: str) -> str:
-    """A data file's path below `<id>/prepared/<part>`. Raises `TaskError`."""
-    said = PurePosixPath(config[f"dataset.{key}"])
-    if said.parts[1:3] != ("prepared", part):
-        raise TaskError(f"config.yaml: dataset.{key} is {said}; wanted …/prepared/{part}/…")
-    return str(PurePosixPath(*said.parts[3:]))
+def prepared_path(config: Mapping[str, str], key: str, part: str) -> str:
+    """Return a data file's path relative to `<id>/prepared/<part>`. Raises `TaskError`."""
+    path = PurePosixPath(config[f"dataset.{key}"])
+    if path.parts[1:3] != ("prepared", part):
+        raise TaskError(f"config.yaml: dataset.{key} is {path}; expected ID/prepared/{part}/FILE")
+    return str(PurePosixPath(*path.parts[3:]))
 
 
-# ── in the preparing and the grading process ──────────────────────────────────────────────
+# ── in the process that prepares or grades ────────────────────────────────────────────────
 
 
-def called(home: Path, module: str, name: str) -> Any:
-    """A function of the checkout, its own package's helpers replaced by stand-ins."""
-    external_code.ready()
+def load_function(home: Path, module: str, name: str) -> Any:
+    """Import a function of the checkout, with shims in place of its own package's helpers."""
+    external_code.add_shims_to_path()
     package = importlib.import_module("mlebench")
     package.__path__.append(str(home.parents[1]))
-    with external_code.importing(home):
+    with external_code.explain_missing_package(home):
         return getattr(importlib.import_module(module), name)
 
 
 def prepare(home: Path, raw: Path, public: Path, private: Path) -> None:
-    """What MLE-bench prepared, or what its prepare function makes of a copy of the raw files."""
+    """Prepare a competition's data.
+
+    Prepared data of MLE-bench is copied. Raw files are copied and passed to the competition's
+    prepare function.
+    """
     config = read_config(home / "config.yaml")
-    answers = inside(config, "answers", "private")
+    answers = prepared_path(config, "answers", "private")
     if raw.name == "raw":
-        with external_code.copied(raw, public) as scrap:
-            run = called(home, *function(config, "preparer"))
-            run(raw=scrap, public=public, private=private)
+        with external_code.temporary_copy(raw, public) as raw_copy:
+            run = load_function(home, *function_reference(config, "preparer"))
+            run(raw=raw_copy, public=public, private=private)
     else:
         prepared = raw.parents[len(PurePosixPath(answers).parts)]
-        external_code.copy(prepared / "public", public)
-        external_code.copy(prepared / "private", private)
-    external_code.made(private, answers)
+        external_code.copy_folder(prepared / "public", public)
+        external_code.copy_folder(prepared / "private", private)
+    external_code.require_file(private, answers)
     sample = PurePosixPath(config["dataset.sample_submission"])
-    given = {"public": public, "private": private}[sample.parts[2]]  # some are not for the agent
-    found = external_code.made(given, str(PurePosixPath(*sample.parts[3:])))
-    for where in {given, private}:
-        if found != where / SAMPLE:
-            shutil.copyfile(found, where / SAMPLE)
+    # Some competitions keep the sample submission private.
+    folder = {"public": public, "private": private}[sample.parts[2]]
+    sample_file = external_code.require_file(folder, str(PurePosixPath(*sample.parts[3:])))
+    for target in {folder, private}:
+        if sample_file != target / SAMPLE:
+            shutil.copyfile(sample_file, target / SAMPLE)
 
 
 def grade(home: Path, private: Path, submission: Path) -> float:
-    """Call the grader, as MLE-bench does, and round."""
+    """Score a submission with the competition's grader and round as MLE-bench does."""
     config = read_config(home / "config.yaml")
-    run = called(home, *function(config, "grader.grade_fn"))
-    answers = private / inside(config, "answers", "private")
+    run = load_function(home, *function_reference(config, "grader.grade_fn"))
+    answers = private / prepared_path(config, "answers", "private")
 
-    def score(path: Path) -> Any:
-        return run(external_code.table(path, external_code.read_csv), read_answers(answers))
+    def score_file(path: Path) -> Any:
+        submitted = external_code.read_submission(path, external_code.read_csv)
+        return run(submitted, read_answers(answers))
 
-    return round(external_code.judged(score, submission, private / SAMPLE), DECIMALS)
+    return round(external_code.score_or_reject(score_file, submission, private / SAMPLE), DECIMALS)
 
 
 def read_answers(path: Path) -> Any:
-    """A table, or the objects of a .jsonl file."""
+    """Read the answers: a CSV table, or the objects of a .jsonl file."""
     if path.suffix == ".jsonl":
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
     return external_code.read_csv(path)

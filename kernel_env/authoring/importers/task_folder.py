@@ -1,10 +1,11 @@
-"""A task of another benchmark as a task folder of ours: what stands in it, and where it comes from.
+"""Write a task of another benchmark as a task folder.
 
-The folder holds what lists, episodes and grading read before anything of the benchmark has to
-run: the description, the leaderboard, the direction of the metric. Its `prepare.py` and
-`grade.py` call the benchmark's own code where it lies.
+The folder contains everything that task lists, episodes and grading read before code of the
+benchmark runs: the description, the leaderboard and the metric's direction. Its `prepare.py`
+and `grade.py` call the benchmark's own code in the checkout.
 """
 
+import ast
 import csv
 import json
 import re
@@ -21,118 +22,142 @@ from kernel_env.grading.leaderboard import BoardKind
 from kernel_env.tasks import kaggle, spec
 from kernel_env.tasks.spec import Task
 
-UNKNOWN = "not said"
-LFS = b"version https://git-lfs"
+UNKNOWN = "unknown"
+LFS_HEADER = b"version https://git-lfs"
+"""The first bytes of a Git LFS pointer file."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Board:
-    """Who a score is compared with."""
+class SourceLeaderboard:
+    """The scores of a benchmark's own leaderboard."""
 
     kind: BoardKind
+    """Who made the entries: human teams, or models with published results."""
     public: Sequence[str]
-    """Scores, best first, as they are written there; the private ones may be fewer or more."""
+    """Public scores, best first, in the benchmark's notation."""
     private: Sequence[str]
+    """Private scores, best first; their number can differ from the public ones."""
     names: Sequence[str] = ()
-    """Of the entries, where they have any."""
+    """The entries' names; empty: entries are named by rank."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """One task of another benchmark."""
+class FoundTask:
+    """A task found in the checkout of another benchmark."""
 
     benchmark: str
+    """The benchmark's name on the command line."""
     id: str
+    """The task's name in the benchmark."""
     home: Path
-    """Its own folder or file, which `prepare.py` and `grade.py` hand to the benchmark's module."""
+    """The task's folder or file in the checkout, passed to the importer's prepare and grade."""
     name: str
+    """The title shown in task lists."""
     summary: str
+    """One line for task lists."""
     description: str
+    """The Markdown text that the agent reads."""
     metric: str
+    """The metric's name in the benchmark."""
     higher_is_better: bool
+    """The metric's direction."""
     licence: str
+    """The licence of the data."""
     places: Sequence[Path]
-    """Where its data may be; see `spec.OriginSection`."""
+    """Paths where the data can be; see `spec.OriginSection`."""
     todo: str
-    board: Board | None
+    """What the user must do when the data is at none of the places."""
+    board: SourceLeaderboard | None
+    """The benchmark's leaderboard; None if it has none."""
     competition: str | None = None
-    """On Kaggle, whose files its own preparing code begins with."""
+    """The Kaggle competition whose files are the input of the benchmark's prepare code."""
     domain: str = UNKNOWN
+    """The kind of data, for example `tabular`."""
     kind: str = UNKNOWN
-    made_from: bytes = b""
-    """Its own preparing code: data is prepared anew when that changes."""
+    """The kind of problem, for example `regression`."""
+    preparing_code: bytes = b""
+    """The benchmark's prepare code; the data is prepared again when it changes."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Left:
-    """One task of another benchmark that cannot be taken over."""
+class SkippedTask:
+    """A task of another benchmark that cannot be imported."""
 
     id: str
-    why: str
+    """The task's name in the benchmark."""
+    reason: str
+    """Why it cannot be imported."""
 
 
-def on_kaggle(id_: str) -> str | None:
-    """The competition that a task is named after, if that can be one's name."""
+def kaggle_competition(id_: str) -> str | None:
+    """Return a task's id if it is a valid name of a Kaggle competition, else None."""
     return id_ if kaggle.NAME.fullmatch(id_) else None
 
 
-def name_here(benchmark: str, id_: str) -> str:
-    """The task's name among ours: no two benchmarks' tasks share one."""
+def task_name(benchmark: str, id_: str) -> str:
+    """Return a task name that is unique across benchmarks."""
     return f"{benchmark}-{re.sub('[^a-z0-9]+', '-', id_.lower()).strip('-')}"
 
 
-def write(into: Path, found: Found) -> Task:
-    """The task folder, replaced whole if it was imported before.
+def write(into: Path, found: FoundTask) -> Task:
+    """Write the task folder, and replace it if it was imported before.
 
-    Raises `TaskError` when it is not sound, `UsageError` when its place is taken or not writable.
+    Args:
+        into: the folder that contains the task folders.
+        found: the task to write.
+
+    Raises:
+        TaskError: the folder is not a valid task.
+        UsageError: the path holds a folder that was not imported, or cannot be written.
     """
-    target = into / name_here(found.benchmark, found.id)
-    if target.exists() and f"\nbenchmark = {text(found.benchmark)}\n" not in old(target):
-        raise UsageError(f"{target} is there and was not imported; choose another --into")
+    target = into / task_name(found.benchmark, found.id)
+    origin = f"\nbenchmark = {one_line_string(found.benchmark)}\n"
+    if target.exists() and origin not in read_task_toml(target):
+        raise UsageError(f"{target} exists and was not imported; choose another --into")
     try:
         into.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".import-", dir=into) as scrap:
-            made = Path(scrap) / target.name
-            fill(made, found)
-            task = spec.load(made)
+        with tempfile.TemporaryDirectory(prefix=".import-", dir=into) as temp:
+            draft = Path(temp) / target.name
+            write_files(draft, found)
+            task = spec.load(draft)
             shutil.rmtree(target, ignore_errors=True)
-            made.rename(target)
+            draft.rename(target)
     except OSError as error:
         raise UsageError(f"{target} cannot be written: {error.strerror or error}") from error
     return replace(task, folder=target)
 
 
-def old(folder: Path) -> str:
-    """What a folder's task.toml says, if there is one."""
+def read_task_toml(folder: Path) -> str:
+    """Read a folder's task.toml; return an empty text if it has none."""
     try:
         return (folder / "task.toml").read_text(encoding="utf-8")
     except OSError:
         return ""
 
 
-def fill(folder: Path, found: Found) -> None:
+def write_files(folder: Path, found: FoundTask) -> None:
     """Write the files of a task folder."""
     folder.mkdir()
     module = found.benchmark.replace("-", "_")
-    (folder / "task.toml").write_text(toml(found), encoding="utf-8")
+    (folder / "task.toml").write_text(task_toml(found), encoding="utf-8")
     (folder / "description.md").write_text(found.description.strip() + "\n", encoding="utf-8")
     (folder / "NOTICE").write_text(notice(found), encoding="utf-8")
     prepare = PREPARE.format(
         benchmark=found.benchmark,
         module=module,
         home=quoted(str(found.home)),
-        sha256=sha256(found.made_from).hexdigest(),
+        sha256=sha256(found.preparing_code).hexdigest(),
     )
     (folder / "prepare.py").write_text(prepare, encoding="utf-8")
     grade = GRADE.format(benchmark=found.benchmark, module=module, home=quoted(str(found.home)))
     (folder / "grade.py").write_text(grade, encoding="utf-8")
     if found.board is not None:
         with (folder / "leaderboard.csv").open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows(rows(found.board))
+            csv.writer(file, lineterminator="\n").writerows(leaderboard_rows(found.board))
 
 
-def rows(board: Board) -> Iterator[list[str]]:
-    """The lines of leaderboard.csv."""
+def leaderboard_rows(board: SourceLeaderboard) -> Iterator[list[str]]:
+    """Yield the rows of leaderboard.csv, the header first."""
     yield ["entry", "kind", "public_score", "private_score", "seed", "runtime_s"]
     scores = zip_longest(board.public, board.private, fillvalue="")
     for number, (public, private) in enumerate(scores, 1):
@@ -140,76 +165,95 @@ def rows(board: Board) -> Iterator[list[str]]:
         yield [name, board.kind, public, private, "", ""]
 
 
-def toml(found: Found) -> str:
-    """task.toml."""
+def task_toml(found: FoundTask) -> str:
+    """Return the text of task.toml."""
     places = "".join(f"    {quoted(str(place))},\n" for place in found.places)
+    competition = found.competition
     return TOML.format(
-        id=text(name_here(found.benchmark, found.id)),
-        name=text(found.name),
-        summary=text(found.summary),
-        domain=text(found.domain),
-        kind=text(found.kind),
-        licence=text(found.licence),
-        source=text(f"{found.benchmark}: {found.id}"),
-        metric=text(found.metric),
+        id=one_line_string(task_name(found.benchmark, found.id)),
+        name=one_line_string(found.name),
+        summary=one_line_string(found.summary),
+        domain=one_line_string(found.domain),
+        kind=one_line_string(found.kind),
+        licence=one_line_string(found.licence),
+        source=one_line_string(f"{found.benchmark}: {found.id}"),
+        metric=one_line_string(found.metric),
         higher=str(found.higher_is_better).lower(),
-        benchmark=text(found.benchmark),
-        original=text(found.id),
+        benchmark=one_line_string(found.benchmark),
+        original=one_line_string(found.id),
         places=places,
-        kaggle=f"kaggle = {text(found.competition)}\n" if found.competition else "",
-        todo=text(todo(found)),
+        kaggle=f"kaggle = {one_line_string(competition)}\n" if competition else "",
+        todo=one_line_string(instructions(found)),
     )
 
 
-def todo(found: Found) -> str:
-    """What to do where its data is not here."""
+def instructions(found: FoundTask) -> str:
+    """Return what the user must do when the data is missing."""
     if not found.competition:
         return found.todo
-    here = name_here(found.benchmark, found.id)
-    return f"run: kernel-env tasks prepare {here} (which downloads it from Kaggle); or {found.todo}"
+    name = task_name(found.benchmark, found.id)
+    return f"run: kernel-env tasks prepare {name} (which downloads it from Kaggle); or {found.todo}"
 
 
-def text(value: str) -> str:
-    """The same as one line."""
+def one_line_string(value: str) -> str:
+    """Return a text as a quoted string on one line; `UNKNOWN` stands for an empty text."""
     return quoted(" ".join(value.split()) or UNKNOWN)
 
 
 def quoted(value: str) -> str:
-    """A text exactly, as TOML and Python write it."""
+    """Return a text as a string literal that TOML and Python read unchanged."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def notice(found: Found) -> str:
-    """NOTICE."""
+def notice(found: FoundTask) -> str:
+    """Return the text of NOTICE."""
     return NOTICE.format(
         benchmark=found.benchmark, id=found.id, home=found.home, licence=found.licence
     )
 
 
-def chosen(ids: Iterable[str], names: Sequence[str], where: Path) -> list[str]:
-    """Those of a benchmark's tasks that were asked for, or all. Raises `UsageError`."""
+def select_ids(ids: Iterable[str], names: Sequence[str], where: Path) -> list[str]:
+    """Return the requested ids of a benchmark's tasks, or all of them if none is requested.
+
+    Raises:
+        UsageError: a requested name is not among the ids.
+    """
     known = sorted(ids)
     if unknown := sorted(set(names) - set(known)):
         raise UsageError(f"{where} has no {', '.join(unknown)}; it has {', '.join(known)}")
     return [id_ for id_ in known if not names or id_ in names]
 
 
-def root(path: Path, below: Sequence[str], pattern: str, wanted: str) -> Path:
-    """The folder that holds a benchmark's tasks: this one, or one below it. Raises `UsageError`."""
+def find_tasks_folder(path: Path, below: Sequence[str], pattern: str, expected: str) -> Path:
+    """Find the folder that contains a benchmark's tasks.
+
+    Args:
+        path: the folder that the user named.
+        below: paths below `path` to try first.
+        pattern: a glob pattern that the folder must match.
+        expected: what the user should name, for the error.
+
+    Raises:
+        UsageError: neither `path` nor a folder below it matches.
+    """
     for candidate in (path.joinpath(*Path(each).parts) for each in (*below, ".")):
         if next(candidate.glob(pattern), None) is not None:
             return candidate
     found = "no folder" if not path.is_dir() else f"no {pattern}"
-    raise UsageError(f"{path}: found {found}; wanted {wanted}")
+    raise UsageError(f"{path}: found {found}; expected {expected}")
 
 
-def read(path: Path) -> str:
-    """A text of the benchmark. Raises `TaskError` when it is missing, or not fetched yet."""
+def read_text(path: Path) -> str:
+    """Read a text file of the benchmark.
+
+    Raises:
+        TaskError: the file is missing, or is a Git LFS pointer.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
         raise TaskError(f"{path} cannot be read: {error.strerror}") from error
-    if data.startswith(LFS):
+    if data.startswith(LFS_HEADER):
         raise TaskError(
             f"{path.name} is a Git LFS pointer, not the file itself;"
             " run `git lfs install` and `git lfs pull` in the checkout, then import again"
@@ -217,18 +261,34 @@ def read(path: Path) -> str:
     return data.decode(errors="replace")
 
 
-def scores(path: Path, column: int | str) -> list[str]:
-    """A column of numbers of a leaderboard. Raises `TaskError`."""
-    lines = list(csv.reader(read(path).splitlines()))
+def parse_python(path: Path) -> ast.Module:
+    """Parse a Python file. Raises `TaskError` when its syntax is invalid."""
+    try:
+        return ast.parse(read_text(path))
+    except SyntaxError as error:
+        raise TaskError(f"{path} is not Python: {error}") from error
+
+
+def read_scores(path: Path, column: int | str) -> list[str]:
+    """Read a numeric column of a leaderboard file.
+
+    Args:
+        path: a CSV file with a header.
+        column: the column's name or index.
+
+    Raises:
+        TaskError: the column is missing, empty or not numeric.
+    """
+    lines = list(csv.reader(read_text(path).splitlines()))
     header = lines[0] if lines else []
     if isinstance(column, str) and column not in header:
         raise TaskError(f"{path.name} has the columns {header}; one must be {column!r}")
-    at = header.index(column) if isinstance(column, str) else column
+    index = header.index(column) if isinstance(column, str) else column
     try:
-        values = [line[at] for line in lines[1:] if line]
+        values = [line[index] for line in lines[1:] if line]
         list(map(float, values))
     except (IndexError, ValueError) as error:
-        raise TaskError(f"{path.name} holds something else than scores: {error}") from error
+        raise TaskError(f"{path.name} contains a value that is not a score: {error}") from error
     if not values:
         raise TaskError(f"{path.name} has no entries")
     return values
@@ -269,14 +329,14 @@ places = [
 """
 
 PREPARE = '''\
-"""Made by `kernel-env tasks import {benchmark}`: prepare with the benchmark's own code."""
+"""Prepare the data with the code of {benchmark}; written by `kernel-env tasks import`."""
 
 from pathlib import Path
 
 from kernel_env.authoring.importers import {module} as source
 
 HOME = Path({home})
-# The sha256 of its preparing code: {sha256}
+# sha256 of the benchmark's prepare code: {sha256}
 
 
 def prepare(raw: Path, public: Path, private: Path) -> None:
@@ -284,7 +344,7 @@ def prepare(raw: Path, public: Path, private: Path) -> None:
 '''
 
 GRADE = '''\
-"""Made by `kernel-env tasks import {benchmark}`: grade with the benchmark's own code."""
+"""Grade submissions with the code of {benchmark}; written by `kernel-env tasks import`."""
 
 from pathlib import Path
 
@@ -299,7 +359,7 @@ def grade(private: Path, submission: Path) -> float:
 
 NOTICE = """\
 Imported from {benchmark}: {id}
-Its code and its data stay where they are: {home}
-The description and the leaderboard were copied from there, for use on this machine.
+The code and the data stay in the checkout: {home}
+The description and the leaderboard were copied from it, for use on this machine.
 Licence of the data: {licence}
 """

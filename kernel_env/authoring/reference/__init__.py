@@ -1,1 +1,1 @@
-"""Make a leaderboard: run reference pipelines in a container and grade what they predict."""
+"""Create reference leaderboards from reference pipelines that run in a container."""

@@ -1,7 +1,7 @@
-"""Make a task's reference leaderboard: a fixed pool of pipelines, run where agents run.
+"""Create a task's reference leaderboard from a fixed set of reference pipelines.
 
-The pool (`guest`) sees exactly what an agent sees, in the same image,
-and writes predictions; they are scored here as an agent's submission would be.
+The pipelines (`guest`) run in the agent's image and read the agent's files. They write
+predictions, which the host grades like an agent's submissions.
 """
 
 import csv
@@ -20,57 +20,78 @@ from kernel_env.tasks import Task
 from kernel_env.tasks.prepare import grading_spec, prepare
 
 PROGRAM = PurePosixPath("/opt/kernel_env/reference/guest")
-SECONDS = 3600
+TIMEOUT_S = 3600
 LIMIT_BYTES = 100_000_000
 FIELDS = ("entry", "kind", "public_score", "private_score", "seed", "runtime_s")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One pipeline of the pool and how it did."""
+    """The result of one reference pipeline."""
 
     entry: str
+    """The pipeline's name."""
     public_score: float
+    """The score on the public test rows, rounded to the leaderboard's precision."""
     private_score: float
+    """The score on the private test rows, rounded to the leaderboard's precision."""
     seed: int
+    """The random seed that the pipeline used."""
     runtime_s: float
+    """The time to fit and predict, in seconds."""
 
 
-async def population(
-    task: Task, sandbox: str = "auto", *, only: tuple[str, ...] = ()
+async def run_reference_pipelines(
+    task: Task, sandbox_name: str = "auto", *, only: tuple[str, ...] = ()
 ) -> list[Entry]:
-    """Run the pool on a task, best public score first. `only` picks entries by name.
+    """Run the reference pipelines on a task; return the entries, best public score first.
 
-    Raises `TaskError` when the pool fails, `SandboxError`.
+    Args:
+        task: the task; its domain and kind select the pipelines.
+        sandbox_name: the name of a sandbox back end, or `auto`.
+        only: the names of the pipelines to run; empty: all.
+
+    Raises:
+        TaskError: the pipelines fail.
+        SandboxError: the sandbox fails.
     """
     prepared = prepare(task)
-    _, make = choose(sandbox)
+    _, make = choose(sandbox_name)
     folder = Path(guest.__file__).parent
     spec = Spec(image=task.file.image, folders={DATA: prepared.public, PROGRAM: folder}, cpus=1)
-    form = task.scoring.form
-    async with make(spec) as box, Grader() as grader:
+    schema = task.scoring.schema
+    async with make(spec) as sandbox, Grader() as grader:
         job = {
-            "data": str(box.where(DATA)),
-            "out": str(box.where(WORKSPACE / "predictions")),
+            "data": str(sandbox.guest_path(DATA)),
+            "out": str(sandbox.guest_path(WORKSPACE / "predictions")),
             "kind": task.file.kind,
             "metric": task.file.metric.name,
-            "id": form.id_columns[0],
-            "target": form.target_columns[0],
+            "id": schema.id_columns[0],
+            "target": schema.target_columns[0],
             "seed": 0,
             "only": list(only),
         }
-        program = box.where(PROGRAM)
+        program = sandbox.guest_path(PROGRAM)
         module = f"{program.name}.{task.file.domain.replace(' ', '_')}"
-        argv = ["env", f"PYTHONPATH={program.parent}", box.python, "-m", module, json.dumps(job)]
-        done = await box.run(argv, timeout_s=SECONDS)
+        argv = [
+            "env",
+            f"PYTHONPATH={program.parent}",
+            sandbox.python,
+            "-m",
+            module,
+            json.dumps(job),
+        ]
+        done = await sandbox.run(argv, timeout_s=TIMEOUT_S)
         if done.exit_code:
-            said = done.output.decode(errors="replace").strip().rpartition("\n")[2]
-            raise TaskError(f"the population of {task.id} failed: {said}")
-        ran = await box.read(WORKSPACE / "predictions" / "entries.json", limit_bytes=LIMIT_BYTES)
+            last_line = done.output.decode(errors="replace").strip().rpartition("\n")[2]
+            raise TaskError(f"the reference pipelines of {task.id} failed: {last_line}")
+        finished = await sandbox.read(
+            WORKSPACE / "predictions" / "entries.json", limit_bytes=LIMIT_BYTES
+        )
         entries = []
-        for each in json.loads(ran):
+        for each in json.loads(finished):
             path = WORKSPACE / "predictions" / f"{each['entry']}.csv"
-            data = await box.read(path, limit_bytes=LIMIT_BYTES)
+            data = await sandbox.read(path, limit_bytes=LIMIT_BYTES)
             scores = await grader.grade(data, grading_spec(task, prepared), ("Public", "Private"))
             assert scores.public is not None
             assert scores.private is not None
@@ -83,12 +104,14 @@ async def population(
                     runtime_s=round(each["runtime_s"], 1),
                 )
             )
-    best_first = task.scoring.higher_is_better
-    return sorted(entries, key=lambda e: (e.public_score, e.private_score), reverse=best_first)
+    higher_is_better = task.scoring.higher_is_better
+    return sorted(
+        entries, key=lambda e: (e.public_score, e.private_score), reverse=higher_is_better
+    )
 
 
 def write(task: Task, entries: list[Entry]) -> Path:
-    """Replace the task's leaderboard.csv."""
+    """Write the entries to the task's leaderboard.csv; return its path."""
     path = task.folder / "leaderboard.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         rows = csv.DictWriter(file, FIELDS, lineterminator="\n")

@@ -1,8 +1,8 @@
 """The host end of the control channel of a forked kernel; the guest end has the same name.
 
-The host makes both ends and hands one in beside a request, so nothing in the box can
-find, replace or fill it, and when a process ends the host hears it. What comes
-back is the agent's word once its code has run in that process: short, parsed, and no more.
+The host creates both ends and passes one in beside a request, so nothing inside the container
+can find, replace or fill it, and its end tells the host that the process has ended. Once the
+agent's code has run in that process, what arrives is untrusted: short lines, parsed, no more.
 """
 
 import asyncio
@@ -15,22 +15,22 @@ from typing import Any
 
 from kernel_env.errors import KernelError
 
-ANSWER_BYTES = 1 << 16
+RESPONSE_BYTES = 1 << 16
 
 
 class ControlChannel:
-    """Requests to one process, and its answers."""
+    """Sends requests to one forked process and receives its responses."""
 
     def __init__(self, connection: socket.socket) -> None:
         connection.setblocking(False)
         self._socket = connection
         self._buffer = b""
-        self._asking = asyncio.Lock()
+        self._requesting = asyncio.Lock()
         self._numbers = count(1)
 
     @property
-    def gone(self) -> bool:
-        """Whether the process has ended, or let go."""
+    def closed(self) -> bool:
+        """Return whether the process has ended or has closed its end."""
         try:
             return not self._socket.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
@@ -38,61 +38,61 @@ class ControlChannel:
         except OSError:
             return True
 
-    async def ask(
-        self, do: str, *, given: Sequence[int] = (), timeout_s: float, **details: Any
+    async def request(
+        self, do: str, *, descriptors: Sequence[int] = (), timeout_s: float, **details: Any
     ) -> dict[str, Any]:
-        """Send a request with descriptors, take the answer.
+        """Send a request with file descriptors and return the response.
 
-        Raises `KernelError` when the process is gone, is silent, or says that it cannot.
+        Raises `KernelError` if the process has ended, does not respond, or reports an error.
         """
-        async with self._asking:
-            number = await self.tell(do, given=given, **details)
+        async with self._requesting:
+            number = await self.send(do, descriptors=descriptors, **details)
             deadline = time.monotonic() + timeout_s
-            answer: dict[str, Any] = {}
-            while answer.get("id") != number:  # others answer what nobody waits for any more
-                answer = await self.hear(timeout_s=max(0.0, deadline - time.monotonic()))
-            if "error" in answer:
-                raise KernelError(f"the kernel could not be copied: {answer['error']!s:.200}")
-            return answer
+            response: dict[str, Any] = {}
+            while response.get("id") != number:  # others are late responses to earlier requests
+                response = await self.receive(timeout_s=max(0.0, deadline - time.monotonic()))
+            if "error" in response:
+                raise KernelError(f"the kernel could not be forked: {response['error']!s:.200}")
+            return response
 
-    async def tell(self, do: str, *, given: Sequence[int] = (), **details: Any) -> int:
-        """Send a request whose answer need not be waited for; its number.
+    async def send(self, do: str, *, descriptors: Sequence[int] = (), **details: Any) -> int:
+        """Send a request without waiting for the response. Returns the request's number.
 
-        Raises `KernelError` when the process is gone.
+        Raises `KernelError` if the process has ended.
         """
         number = next(self._numbers)
         request = json.dumps({"id": number, "do": do, **details}).encode() + b"\n"
         try:
-            sent = socket.send_fds(self._socket, [request], list(given))
+            sent = socket.send_fds(self._socket, [request], list(descriptors))
             if sent < len(request):
                 await asyncio.get_running_loop().sock_sendall(self._socket, request[sent:])
         except OSError as error:
-            raise KernelError(f"a copy of the kernel is gone ({error.strerror})") from error
+            raise KernelError(f"a forked kernel has ended ({error.strerror})") from error
         return number
 
-    async def hear(self, *, timeout_s: float) -> dict[str, Any]:
-        """The next answer. Raises `KernelError`."""
+    async def receive(self, *, timeout_s: float) -> dict[str, Any]:
+        """Return the next response. Raises `KernelError`."""
         try:
             async with asyncio.timeout(timeout_s):
                 while b"\n" not in self._buffer:
-                    data = await asyncio.get_running_loop().sock_recv(self._socket, ANSWER_BYTES)
+                    data = await asyncio.get_running_loop().sock_recv(self._socket, RESPONSE_BYTES)
                     if not data:
-                        raise KernelError("a copy of the kernel is gone")
+                        raise KernelError("a forked kernel has ended")
                     self._buffer += data
-                    if len(self._buffer) > ANSWER_BYTES:
-                        raise KernelError("a copy of the kernel babbles")
+                    if len(self._buffer) > RESPONSE_BYTES:
+                        raise KernelError("invalid response from a forked kernel: too long")
             line, self._buffer = self._buffer.split(b"\n", 1)
-            answer = json.loads(line)
+            response = json.loads(line)
         except TimeoutError as error:
-            raise KernelError(f"a copy of the kernel did not answer in {timeout_s:g} s") from error
+            raise KernelError(f"a forked kernel did not respond in {timeout_s:g} s") from error
         except OSError as error:
-            raise KernelError(f"a copy of the kernel is gone ({error.strerror})") from error
+            raise KernelError(f"a forked kernel has ended ({error.strerror})") from error
         except ValueError as error:
-            raise KernelError("a copy of the kernel babbles") from error
-        if not isinstance(answer, dict):
-            raise KernelError("a copy of the kernel babbles")
-        return answer
+            raise KernelError("invalid response from a forked kernel: not JSON") from error
+        if not isinstance(response, dict):
+            raise KernelError("invalid response from a forked kernel: not a JSON object")
+        return response
 
     def close(self) -> None:
-        """Let go: a copy that waits ends. May be called again."""
+        """Close the channel: a standby at the other end exits. Idempotent."""
         self._socket.close()

@@ -1,7 +1,7 @@
-"""How a kernel comes to be: the host binds its sockets and hands them to a program in a box.
+"""Launch a kernel: the host binds its sockets and passes them to a program in a sandbox.
 
-What comes out is a `Launched`: where to connect, and a process that may end. How
-the kernel is then talked to (`session`) does not depend on how it was started.
+The result is a `Launched`: where to connect, and a process that can end. How the kernel is then
+used (`client`) does not depend on how it was launched.
 """
 
 import json
@@ -21,38 +21,38 @@ from kernel_env.kernel.guest import __path__ as guest_path
 from kernel_env.sandbox.protocol import Process, Sandbox
 
 PROGRAM = PurePosixPath("/opt/kernel_env/guest")
-"""Where a box must show the kernel's program; see `PROGRAM_FOLDER`."""
+"""Where a sandbox must provide the guest package of kernels; see `PROGRAM_FOLDER`."""
 PROGRAM_FOLDER = Path(guest_path[0])
-"""The folder of the host to show there."""
+"""The folder of the host to provide there."""
 
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Launched:
-    """A kernel that was started. It may not be ready yet, and it may end at any time."""
+    """A kernel that was started. It need not be ready yet, and can end at any time."""
 
     connection_info: Mapping[str, Any]
-    """What `jupyter_client` needs to connect to it from the host."""
+    """What `jupyter_client` needs to connect from the host."""
     process: Process
-    line: ControlChannel | None = None
-    """By which the kernel can be copied; None for a plain one."""
+    channel: ControlChannel | None = None
+    """The control channel by which it is forked; None for a plain kernel."""
     folder: Path
-    """On the host, with the sockets' names; the caller removes it with `forget`."""
+    """On the host, with the names of the sockets; `release` removes it."""
 
-    def forget(self) -> None:
-        """Remove the sockets' names and close the line. Connections that exist go on."""
+    def release(self) -> None:
+        """Remove the names of the sockets and close the control channel. Connections persist."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        if self.line is not None:
-            self.line.close()
+        if self.channel is not None:
+            self.channel.close()
 
 
 async def launch(sandbox: Sandbox, *, env: Mapping[str, str] | None = None) -> Launched:
-    """Start a plain kernel in a box. Raises `SandboxError`, and `OSError` for a full disk."""
+    """Start a plain kernel in a sandbox. Raises `SandboxError`, and `OSError` for a full disk."""
     folder = temporary.folder()
     key = secrets.token_hex(16)
-    program = sandbox.where(PROGRAM)
-    given = {
+    program = sandbox.guest_path(PROGRAM)
+    arguments = {
         "key": key,
         "sockets": list(range(3, 3 + len(CHANNELS))),
         "path": str(program.parent),
@@ -60,7 +60,7 @@ async def launch(sandbox: Sandbox, *, env: Mapping[str, str] | None = None) -> L
     try:
         with listening(folder) as descriptors:
             process = await sandbox.spawn(
-                [sandbox.python, "-P", "-m", f"{program.name}.plain", json.dumps(given)],
+                [sandbox.python, "-P", "-m", f"{program.name}.plain", json.dumps(arguments)],
                 env={"PYTHONPATH": str(program.parent), **KERNEL_ENVIRONMENT, **(env or {})},
                 descriptors=descriptors,
             )
@@ -72,7 +72,7 @@ async def launch(sandbox: Sandbox, *, env: Mapping[str, str] | None = None) -> L
 
 @contextmanager
 def listening(folder: Path) -> Iterator[list[int]]:
-    """A kernel's sockets, bound by us in a folder of ours, as descriptors to give away."""
+    """Bind a kernel's sockets in a folder of the host; yields their file descriptors."""
     with ExitStack() as stack:
         listeners = []
         for number, _ in enumerate(CHANNELS, 1):
@@ -84,7 +84,7 @@ def listening(folder: Path) -> Iterator[list[int]]:
 
 
 def connection_info(folder: Path, key: str) -> dict[str, Any]:
-    """What a client on the host needs to connect to the sockets in a folder."""
+    """Return what a client on the host needs to connect to the sockets in a folder."""
     return {
         "transport": "ipc",
         "ip": os.fspath(folder / "s"),

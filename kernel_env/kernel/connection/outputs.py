@@ -1,12 +1,12 @@
-r"""Fold a cell's messages into its outputs, the way a Jupyter front end does, within a limit.
+r"""Collect the messages of a cell into its outputs as a Jupyter front end does, within limits.
 
-Text of one stream that follows text of the same stream joins it; `\r` starts a
-line over and `\b` takes a character back; `clear_output` clears; an update of a
-display replaces what it showed. An update of a display that an earlier cell made
-is shown where it happens: finished cells do not change.
+Text of a stream that follows text of the same stream is appended to it; `\r` starts a line over
+and `\b` removes a character; `clear_output` clears; an update of a display replaces what it
+showed. An update of a display of an earlier cell becomes an output of this one: finished cells
+do not change.
 
-Everything that arrives is the agent's word, in whatever shape. `OutputCollector` accepts any
-JSON and yields only valid nbformat outputs.
+Everything that arrives is untrusted, in any form. `OutputCollector` accepts any JSON and returns
+only valid nbformat outputs.
 """
 
 import math
@@ -19,47 +19,47 @@ from kernel_env.sandbox.tail_buffer import TailBuffer
 
 HEAD_BYTES = 97 * 1024
 TAIL_BYTES = 16 * 1024
-"""Kept of each stream of a cell: its beginning and its end.
+"""Kept of each stream of a cell: its head and its tail.
 
 A kernel with its own caps (`guest.output_caps`) never sends so much.
 """
 DISPLAY_BYTES = 4 * 1024 * 1024
-"""Kept of a cell's displays and results together."""
+"""Kept of all displays and results of a cell."""
 ERROR_BYTES = 64 * 1024
 """Kept of each string of an error."""
-MOST_OUTPUTS = 200
-MOST_DEPTH = 50
-"""Of JSON inside JSON."""
+MAX_OUTPUTS = 200
+MAX_DEPTH = 50
+"""Maximum nesting of JSON values."""
 JSON_KIND = re.compile(r"[a-zA-Z0-9]+/[a-zA-Z0-9\-+.]+\+json")
-"""The MIME types whose data nbformat allows to be other than text."""
+"""MIME types whose data nbformat allows to be JSON values other than text."""
 
 PIECES = re.compile(rb"[^\r\n\x08]+|.", re.DOTALL)
 
 
 @dataclass
 class Text:
-    """One stream of a cell: how much may still be kept at its head, and what is at its end."""
+    """One stream of a cell: the space left in its head, and its tail."""
 
-    room: int = HEAD_BYTES
+    space: int = HEAD_BYTES
     tail: TailBuffer = field(default_factory=lambda: TailBuffer(TAIL_BYTES))
-    """What came after the head was full."""
+    """What arrived after the head was full."""
 
 
 class OutputCollector:
-    """The outputs of one cell while its messages come in."""
+    """Collects the outputs of one cell."""
 
     def __init__(self) -> None:
         self._outputs: list[Output] = []
         self._raw: list[bytearray | None] = []
-        """For each output that is a stream, its text so far."""
+        """For each output that is a stream, its text until now."""
         self._displays: dict[str, list[int]] = {}
         self._streams: dict[str, Text] = {}
-        self._display_room = DISPLAY_BYTES
+        self._display_space = DISPLAY_BYTES
         self._clear_next = False
         self.dropped_bytes = 0
 
-    def take(self, kind: str, content: Any) -> None:
-        """One message of the iopub channel. Kinds that show nothing are ignored."""
+    def add(self, kind: str, content: Any) -> None:
+        """Add a message of the iopub channel. Kinds without output are ignored."""
         if not isinstance(content, dict):
             return
         match kind:
@@ -78,7 +78,7 @@ class OutputCollector:
                     self._clear()
 
     def outputs(self) -> tuple[Output, ...]:
-        """The outputs as they stand, with what was left out of a stream said in its place."""
+        """Return the outputs until now, with a note where a part of a stream was left out."""
         shown = [dict(output) for output in self._outputs]
         last: dict[str, int] = {}
         for place, (output, raw) in enumerate(zip(shown, self._raw, strict=True)):
@@ -96,7 +96,7 @@ class OutputCollector:
 
     @property
     def left_out_bytes(self) -> int:
-        """Bytes that came and were not kept."""
+        """Return how many bytes arrived and were not kept."""
         return self.dropped_bytes + sum(s.tail.left_out_bytes for s in self._streams.values())
 
     def _clear(self) -> None:
@@ -104,16 +104,16 @@ class OutputCollector:
         self._raw.clear()
         self._displays.clear()
         self._streams.clear()
-        self._display_room = DISPLAY_BYTES
+        self._display_space = DISPLAY_BYTES
         self._clear_next = False
 
     def _add(self, output: Output, raw: bytearray | None = None) -> bool:
         if self._clear_next:
             self._clear()
-        if len(self._outputs) >= MOST_OUTPUTS:
+        if len(self._outputs) >= MAX_OUTPUTS:
             if output["output_type"] != "error":
                 return False
-            self._outputs.pop()  # how a cell ended is always shown
+            self._outputs.pop()  # an error is always kept
             self._raw.pop()
         self._outputs.append(output)
         self._raw.append(raw)
@@ -141,20 +141,20 @@ class OutputCollector:
             raw[line:] = overwritten(bytes(raw[line:]) + data)
         else:
             raw += data
-        stream.room -= len(raw) - kept
-        if stream.room < 0:
-            stream.tail.add(bytes(raw[stream.room :]))
-            del raw[stream.room :]
-            stream.room = 0
+        stream.space -= len(raw) - kept
+        if stream.space < 0:
+            stream.tail.add(bytes(raw[stream.space :]))
+            del raw[stream.space :]
+            stream.space = 0
 
     def _error(self, content: dict[str, Any]) -> None:
         output = error_output(content)
         size = size_of(output)
-        if size > self._display_room:
+        if size > self._display_space:
             self.dropped_bytes += size
             output = {**output, "evalue": output["evalue"][:1000], "traceback": []}
         else:
-            self._display_room -= size
+            self._display_space -= size
         self._add(output)
 
     def _display(self, kind: str, content: dict[str, Any]) -> None:
@@ -176,30 +176,30 @@ class OutputCollector:
             self._display("display_data", content)
             return
         for place in places:
-            self._display_room += size_of(self._outputs[place]["data"])
-            self._display_room += size_of(self._outputs[place]["metadata"])
+            self._display_space += size_of(self._outputs[place]["data"])
+            self._display_space += size_of(self._outputs[place]["metadata"])
         for place in places:
             self._outputs[place]["data"] = self._bundle(content.get("data"))
             self._outputs[place]["metadata"] = self._metadata(content.get("metadata"))
 
     def _metadata(self, metadata: Any) -> dict[str, Any]:
-        """What a display says of its data, if there is room for it."""
+        """Return the metadata of a display, or {} if there is no space for it."""
         metadata = metadata if isinstance(metadata, dict) else {}
         size = size_of(metadata)
-        if size > self._display_room:
+        if size > self._display_space:
             self.dropped_bytes += size
             return {}
-        self._display_room -= size
+        self._display_space -= size
         clean: dict[str, Any] = json_of(metadata)
         return clean
 
     def _bundle(self, data: Any) -> dict[str, Any]:
-        """A display's representations, or a note in their place when there is no room for them."""
+        """Return the representations of a display, or a note if there is no space for them."""
         data = data if isinstance(data, dict) else {}
         bundle = {text_of(kind): representation(kind, value) for kind, value in data.items()}
         size = size_of(bundle)
-        if size <= self._display_room:
-            self._display_room -= size
+        if size <= self._display_space:
+            self._display_space -= size
             return bundle
         self.dropped_bytes += size
         short = str(bundle.get("text/plain", ""))[:2000]
@@ -209,9 +209,9 @@ class OutputCollector:
 
 
 def overwritten(text: bytes) -> bytes:
-    r"""The text as a reader would see it: `\r` starts its line over, `\b` takes a character back.
+    r"""Apply control characters: `\r` starts the line over, `\b` removes a character.
 
-    A `\r` at the end waits for what follows, so a text may be treated piece by piece.
+    A `\r` at the end is kept for what follows, so that a text can be processed in pieces.
     """
     if b"\r" not in text and b"\b" not in text:
         return text
@@ -220,12 +220,12 @@ def overwritten(text: bytes) -> bytes:
         piece = match[0]
         if returned and piece != b"\r":
             if piece == b"\n":
-                seen += b"\r"  # the line break of another system
+                seen += b"\r"  # a line break of Windows
             else:
                 del seen[line:]
         returned = piece == b"\r"
         if piece == b"\b":
-            take_back(seen, line)
+            backspace(seen, line)
         elif not returned:
             seen += piece
         if piece == b"\n":
@@ -233,21 +233,21 @@ def overwritten(text: bytes) -> bytes:
     return bytes(seen + b"\r" if returned else seen)
 
 
-def take_back(seen: bytearray, line: int) -> None:
-    """Remove the last character of the line, all bytes of it."""
+def backspace(seen: bytearray, line: int) -> None:
+    """Remove the last character of the line, with all its bytes."""
     while len(seen) > line and seen.pop() & 0xC0 == 0x80:
         pass
 
 
 def error_output(content: dict[str, Any]) -> Output:
-    """An nbformat error output, its strings cut; of a long traceback the end is kept."""
+    """Return an nbformat error output with shortened strings and the tail of the traceback."""
     traceback = content.get("traceback")
     lines: list[str] = []
-    room = ERROR_BYTES
+    space = ERROR_BYTES
     for line in reversed(traceback if isinstance(traceback, list) else []):
         lines.insert(0, shortened(line))
-        room -= len(lines[0])
-        if room < 0 or len(lines) >= MOST_OUTPUTS:
+        space -= len(lines[0])
+        if space < 0 or len(lines) >= MAX_OUTPUTS:
             break
     return {
         "output_type": "error",
@@ -258,7 +258,7 @@ def error_output(content: dict[str, Any]) -> Output:
 
 
 def shortened(value: Any) -> str:
-    """The beginning and the end of a text that is too long."""
+    """Return head and tail of a text that is too long."""
     text = value if isinstance(value, str) else text_of(value)
     half = ERROR_BYTES // 2
     if len(text) <= ERROR_BYTES:
@@ -268,25 +268,25 @@ def shortened(value: Any) -> str:
 
 
 def display_id(content: dict[str, Any]) -> str | None:
-    """The name by which a display can be updated."""
+    """Return the ID by which a display can be updated."""
     transient = content.get("transient")
     name = transient.get("display_id") if isinstance(transient, dict) else None
     return name if isinstance(name, str) else None
 
 
 def count_of(value: Any) -> int | None:
-    """An execution count, if it is one."""
+    """Return the value if it is a valid execution count."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def text_of(value: Any) -> str:
-    """A string that UTF-8 can write."""
+    """Return the value as a string that UTF-8 can encode."""
     text = value if isinstance(value, str) else "" if value is None else str(value)
     return text.encode(errors="replace").decode()
 
 
-def json_of(value: Any, depth: int = MOST_DEPTH) -> Any:
-    """JSON that every reader accepts: no NaN, no lone surrogates, no endless nesting."""
+def json_of(value: Any, depth: int = MAX_DEPTH) -> Any:
+    """Return valid JSON: no NaN, no lone surrogates, limited nesting."""
     if depth == 0 and isinstance(value, dict | list | tuple):
         return "…"
     match value:
@@ -304,7 +304,7 @@ def json_of(value: Any, depth: int = MOST_DEPTH) -> Any:
 
 
 def representation(kind: Any, value: Any) -> Any:
-    """One entry of a MIME bundle in nbformat's shape."""
+    """Return one entry of a MIME bundle in nbformat's form."""
     if isinstance(kind, str) and (kind == "application/json" or JSON_KIND.fullmatch(kind)):
         return json_of(value)
     if isinstance(value, list):
@@ -313,7 +313,7 @@ def representation(kind: Any, value: Any) -> Any:
 
 
 def size_of(value: Any) -> int:
-    """About how many bytes a JSON value takes."""
+    """Estimate the size of a JSON value in bytes."""
     match value:
         case str():
             return len(value) if value.isascii() else len(value.encode())

@@ -1,93 +1,166 @@
-"""What an episode's kernel can be put back to, and what was run on the way there.
+"""The checkpoints of a kernel instance: taken while the agent thinks, evicted to save memory.
 
-A checkpoint is a standby and a snapshot of the files, both taken between two cells.
-Moments count what was done: moment 3 is after the third deed. From a checkpoint of
-moment 2 the third is reached by doing the third again.
+A checkpoint is a standby and a snapshot of the files, both taken between two cells. The
+standby's process belongs to the fork server; the store only says what it stands for.
 """
 
-from collections.abc import Iterable, Sequence
+import asyncio
+import errno
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-from kernel_env.kernel.cell import Cell
+from kernel_env.errors import KernelEnvError, KernelError, SandboxError
+from kernel_env.kernel.forking.instance import KernelInstance
+from kernel_env.kernel.forking.log import LogEntry, last_reset
 from kernel_env.kernel.forking.standby import Standby
-
-RESEED_S = 60.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class LogEntry:
-    """Something that changed the kernel, and would change it again."""
-
-    step: int
-    """The step of the episode that did it."""
-    code: str | None
-    """The cell; None for a reset."""
-    timeout_s: float = 0.0
-    cell: Cell | None = None
-    """What came of it, without its outputs: its variables and files tell whether doing it again
-    gave the same. None for what is no cell of the agent."""
+from kernel_env.sandbox.protocol import GIB
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A kernel and its files as they were at a moment."""
+    """A kernel and its files as they were at a position of the log."""
 
-    moment: int
+    position: int
     standby: Standby
     files: str | None
-    """The snapshot's name; None when the files could not be kept."""
+    """Name of the snapshot; None if the files could not be stored."""
 
 
-def reseeding(step: int, seed: int) -> LogEntry:
-    """A deed by which the global random states start from `seed`."""
-    code = f'__import__("importlib").import_module("guest.random_state").reseed({seed})'
-    return LogEntry(step=step, code=code, timeout_s=RESEED_S)
+@dataclass(frozen=True, kw_only=True)
+class CheckpointLimits:
+    """How many checkpoints are kept; the latest one always is."""
+
+    count: int = 4
+    memory_gb: float = 2.0
+    """Memory of all their standbys together, GiB (proportional set size)."""
 
 
-def cells(deeds: Iterable[LogEntry]) -> int:
-    """How many cells of the agent there are among some deeds."""
-    return sum(deed.cell is not None for deed in deeds)
+class CheckpointStore:
+    """The checkpoints of one kernel instance, oldest first."""
 
+    def __init__(self, instance: KernelInstance, limits: CheckpointLimits) -> None:
+        self.failure = ""
+        """Why the latest position has no complete checkpoint."""
+        self._instance, self._limits = instance, limits
+        self._checkpoints: list[Checkpoint] = []
+        self._taking: asyncio.Task[None] | None = None
 
-def moment_after(deeds: Sequence[LogEntry], step: int) -> int:
-    """The moment at which an episode stood after a step."""
-    return sum(deed.step <= step for deed in deeds)
+    @property
+    def standbys(self) -> list[Standby]:
+        """Return the standbys of all checkpoints."""
+        return [checkpoint.standby for checkpoint in self._checkpoints]
 
+    def has(self, position: int) -> bool:
+        """Return whether there is a checkpoint of this position, with its files."""
+        latest = self._checkpoints[-1] if self._checkpoints else None
+        return latest is not None and latest.position == position and latest.files is not None
 
-def since_reset(deeds: Sequence[LogEntry], moment: int) -> int:
-    """The moment of the last reset up to `moment`; 0 when there was none."""
-    resets = [n for n, deed in enumerate(deeds[:moment], 1) if deed.code is None]
-    return resets[-1] if resets else 0
+    def nearest(
+        self, log: Sequence[LogEntry], position: int, *, with_files: bool = False
+    ) -> Checkpoint | None:
+        """Return the latest checkpoint from which `position` can be reached by a replay."""
+        earliest = last_reset(log, position)
+        usable = [
+            checkpoint
+            for checkpoint in self._checkpoints
+            if earliest <= checkpoint.position <= position
+            and (checkpoint.files is not None or not with_files)
+        ]
+        return max(usable, key=lambda checkpoint: checkpoint.position, default=None)
 
+    # ── take ──────────────────────────────────────────────────────────────────────────────
 
-def nearest(
-    checkpoints: Iterable[Checkpoint], deeds: Sequence[LogEntry], moment: int
-) -> Checkpoint | None:
-    """The latest checkpoint from which `moment` can be reached."""
-    earliest = since_reset(deeds, moment)
-    fit = [c for c in checkpoints if earliest <= c.moment <= moment]
-    return max(fit, key=lambda c: c.moment, default=None)
+    def take_in_background(self, position: int) -> None:
+        """Take a checkpoint of the kernel as it is, while the agent thinks."""
+        self._taking = asyncio.create_task(self._take(position))
 
+    async def taken(self) -> None:
+        """Wait for the checkpoint that is being taken."""
+        if (taking := self._taking) is not None:
+            await asyncio.wait({taking})
+            self._taking = None
+            taking.result()
 
-def differences(wanted: Iterable[Cell], found: Iterable[Cell]) -> list[str]:
-    """What is not the same after cells were run again, as far as they tell of it.
+    async def current(self, position: int) -> tuple[Standby, str]:
+        """Return standby and snapshot of the current position, taken now if there are none.
 
-    Variables are compared by type and shape, files by size.
-    """
-    was, now = outlines(wanted), outlines(found)
-    names = sorted(name for name in was | now if was.get(name) != now.get(name))
-    return [f"{name} was {was.get(name, 'absent')}, is {now.get(name, 'absent')}" for name in names]
+        Raises `KernelError` if they cannot be taken.
+        """
+        await self.remove_dead()
+        for _ in range(2):
+            if self._checkpoints and (latest := self._checkpoints[-1]).position == position:
+                if latest.files is not None:
+                    return latest.standby, latest.files
+                await self.delete(latest)
+            await self._take(position)
+        raise KernelError(f"the kernel could not be forked: {self.failure}")
 
+    async def _take(self, position: int) -> None:
+        standby, files = await asyncio.gather(
+            self._instance.fork(), self._snapshot(), return_exceptions=True
+        )
+        for failure in (standby, files):
+            if isinstance(failure, BaseException) and not isinstance(
+                failure, KernelEnvError | OSError
+            ):
+                raise failure
+        self.failure = "; ".join(str(f) for f in (standby, files) if isinstance(f, BaseException))
+        name = files if isinstance(files, str) else None
+        if isinstance(standby, BaseException):
+            await self._delete_files(name)
+            return
+        self._checkpoints.append(Checkpoint(position=position, standby=standby, files=name))
+        await self._evict()
 
-def outlines(cells: Iterable[Cell]) -> dict[str, str]:
-    """What there is after some cells: a word for each variable and each file."""
-    seen: dict[str, str] = {}
-    for cell in cells:
-        told = [(v.name, f"{v.type} {v.shape}".strip(), v.change) for v in cell.variables]
-        told += [(f"/{f.path}", f"{f.bytes} bytes", f.change) for f in cell.files]
-        for name, outline, change in told:
-            if change == "deleted":
-                seen.pop(name, None)
-            else:
-                seen[name] = outline
-    return seen
+    async def _snapshot(self) -> str:
+        """Take a snapshot; if there is no space, delete the oldest checkpoints for it."""
+        while True:
+            try:
+                return await self._instance.snapshot()
+            except OSError as error:
+                if error.errno != errno.ENOSPC or len(self._checkpoints) < 2:
+                    raise
+                await self.delete(self._checkpoints[0])
+
+    # ── delete ────────────────────────────────────────────────────────────────────────────
+
+    async def _evict(self) -> None:
+        """Delete the oldest checkpoints beyond the limits; the latest one stays."""
+        support, most = self._instance.server.support, int(self._limits.memory_gb * GIB)
+        with suppress(SandboxError):  # a sandbox that has ended is noticed when it is needed
+            while len(self._checkpoints) > self._limits.count:
+                await self.delete(self._checkpoints[0])
+            while len(self._checkpoints) > 1:
+                pids = [standby.pid for standby in self.standbys]
+                if await support.memory_used(pids, enough_bytes=most) <= most:
+                    return
+                await self.delete(self._checkpoints[0])
+
+    async def delete(self, checkpoint: Checkpoint) -> None:
+        """End a checkpoint's standby and delete its snapshot."""
+        self._checkpoints.remove(checkpoint)
+        self._instance.server.delete_standby(self._instance, checkpoint.standby)
+        await self._delete_files(checkpoint.files)
+
+    async def use_up(self, checkpoint: Checkpoint) -> None:
+        """Remove a checkpoint whose standby has become the kernel."""
+        self._checkpoints.remove(checkpoint)
+        await self._delete_files(checkpoint.files)
+
+    async def remove_dead(self) -> None:
+        """Delete the checkpoints whose standby has died: code in the sandbox can kill it."""
+        for checkpoint in [c for c in self._checkpoints if c.standby.channel.closed]:
+            await self.delete(checkpoint)
+
+    async def pop_latest(self) -> Checkpoint:
+        """Delete all checkpoints but the latest one, which is removed and returned."""
+        *older, latest = self._checkpoints
+        for checkpoint in older:
+            await self.delete(checkpoint)
+        self._checkpoints.clear()
+        return latest
+
+    async def _delete_files(self, name: str | None) -> None:
+        with suppress(SandboxError, OSError):
+            await self._instance.delete_snapshot(name)

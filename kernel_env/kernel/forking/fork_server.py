@@ -1,104 +1,191 @@
-"""A box with a template in it: where the kernels of an episode and of its branches come from.
+"""The fork server: one sandbox with a template, from which the kernels of an episode are forked.
 
-A home belongs to one episode and those forked from it, and to nobody after them: one
-box is one trust domain.
+It is the only owner of standbys: it knows every process that was forked in its sandbox, and to
+which kernel instance each belongs. A server belongs to one episode and the episodes forked
+from it, and is never used again after them: one sandbox is one trust domain.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import PurePosixPath
-from typing import Any
 
 from kernel_env.errors import SandboxError
-from kernel_env.kernel.forking.standby import ForkingUnavailable, Standby, boot
+from kernel_env.kernel.forking.standby import ForkingUnavailable, Standby, boot_template
+from kernel_env.sandbox.fork_support import ForkSupport, fork_support_of
 from kernel_env.sandbox.protocol import Sandbox
 
 PRISTINE = "pristine"
-"""The snapshot of the agent's folders before anything was done."""
+"""The snapshot of the agent's folders before anything has run."""
 
 
 class LimitedKernelWarning(UserWarning):
-    """The machine cannot do for kernels all that was asked for."""
+    """This machine does not support everything that was requested for kernels."""
+
+
+@dataclass
+class Processes:
+    """The forked processes of one kernel instance."""
+
+    kernel: int | None = None
+    """Process ID of the running kernel; None while there is none."""
+    standbys: dict[int, Standby] = field(default_factory=dict)
+    """By process ID, oldest first."""
+
+    @property
+    def pids(self) -> list[int]:
+        """Return all process IDs."""
+        return [*([] if self.kernel is None else [self.kernel]), *self.standbys]
 
 
 class ForkServer:
-    """A box, its template, and who lives in it. Open it with `ForkServer.open`."""
+    """A sandbox, its template, and every process that was forked from it. Open it with `open`."""
 
-    def __init__(self, box: Sandbox, env: Mapping[str, str]) -> None:
-        self.box, self.env = box, env
+    def __init__(self, sandbox: Sandbox, env: Mapping[str, str]) -> None:
+        self.sandbox, self.env = sandbox, env
         self.template: Standby | None = None
-        self.plain = ""
-        """Why kernels here cannot be copied; empty when they can."""
-        self.one_view = ""
-        """Why copies cannot have files of their own; empty when they can."""
-        self.branching = True
-        """Whether files of their own were asked for."""
-        self.living: dict[object, set[int]] = {}
-        """For each kernel that lives here: its process and its standbys."""
-        self.end_aside: Callable[[Coroutine[Any, Any, None]], Awaitable[None]] | None = None
-        """Who sees to it that the box ends when nobody waits for that; None when somebody does."""
+        """None for plain kernels."""
+        self.fork_unavailable_reason: str | None = None
+        """Why kernels cannot be forked here; None if they can."""
+        self.overlay_unavailable_reason: str | None = None
+        """Why forks cannot have files of their own; None if they can."""
         self.moving = asyncio.Lock()
-        """Held while a copy has no view of its own yet, and while a view's programs are ended."""
+        """Held while a fork has no mount namespace of its own yet, and while processes of a mount
+        namespace are killed."""
+        self._processes: dict[object, Processes] = {}
         self._stack = AsyncExitStack()
-        self._names = count(1)
+        self._numbers = count(1)
 
     @classmethod
     async def open(
         cls, make_sandbox: Callable[[], Sandbox], paths: Mapping[str, PurePosixPath]
     ) -> "ForkServer":
-        """A new box with a template. `paths` become environment variables, as the box has them.
+        """Start a sandbox and its template.
+
+        Args:
+            make_sandbox: returns a sandbox that has not been started.
+            paths: environment variables of the kernels; their values become guest paths.
 
         Raises `SandboxError`, `KernelError`.
         """
         async with AsyncExitStack() as stack:
-            box = await stack.enter_async_context(make_sandbox())
-            home = cls(box, {name: str(box.where(path)) for name, path in paths.items()})
-            home.branching = box.branching
+            sandbox = await stack.enter_async_context(make_sandbox())
+            server = cls(
+                sandbox, {name: str(sandbox.guest_path(path)) for name, path in paths.items()}
+            )
             try:
-                home.template = await boot(box, libraries=box.libraries, env=home.env)
-                stack.callback(home.template.close)
-                await box.snapshot(PRISTINE)
-                home.one_view = await home.template.why_one_view(box)
+                support = fork_support_of(sandbox)
+                if support is None:
+                    raise ForkingUnavailable("the sandbox has no fork support")
+                server.template = await boot_template(
+                    sandbox, libraries=sandbox.libraries, env=server.env
+                )
+                stack.callback(server.template.close)
+                await support.snapshot(PRISTINE)
+                reason = await server.template.overlay_unavailable_reason(sandbox)
+                server.overlay_unavailable_reason = reason
             except ForkingUnavailable as error:
-                home.plain = str(error)
+                server.fork_unavailable_reason = str(error)
             except OSError as error:
-                raise SandboxError(f"the box cannot keep files: {error.strerror}") from error
-            home._stack = stack.pop_all()
-        return home
+                raise SandboxError(f"the sandbox cannot store files: {error.strerror}") from error
+            server._stack = stack.pop_all()
+        return server
 
     @property
-    def missing(self) -> str:
-        """What this home cannot do and why; empty when it can do everything that was asked for."""
-        if self.plain:
+    def support(self) -> ForkSupport:
+        """Return the sandbox's fork support. Only to be used where kernels can be forked."""
+        support = fork_support_of(self.sandbox)
+        assert support is not None, "plain kernels need no fork support"
+        return support
+
+    @property
+    def limitations(self) -> str:
+        """Describe what this server does not support and why; empty if nothing is missing."""
+        if self.fork_unavailable_reason is not None:
             return (
-                f"{self.plain}; so kernels are plain ones: a broken kernel's cells are run again,"
-                " validate_code does not see variables, and a fork runs the cells again in a box"
-                " of its own"
+                f"forking is unavailable ({self.fork_unavailable_reason}): after a crash, cells are"
+                " replayed; validate_code does not see variables; a fork starts a new container"
             )
-        if self.one_view and self.branching:
+        if self.overlay_unavailable_reason is not None and self.support.mount_namespaces:
             return (
-                f"copies of the kernel cannot have files of their own ({self.one_view}); so"
-                " validate_code holds everything else still, and a fork runs the cells again in a"
-                " box of its own"
+                "forked kernels cannot have files of their own"
+                f" ({self.overlay_unavailable_reason}): validate_code pauses everything else, and"
+                " a fork starts a new container"
             )
         return ""
 
-    def name(self) -> str:
-        """A new name for a snapshot."""
-        return f"files-{next(self._names)}"
+    def new_snapshot_name(self) -> str:
+        """Return a name that no other snapshot has."""
+        return f"files-{next(self._numbers)}"
 
-    def others(self, than: object) -> Iterator[int]:
-        """Processes of all that live here but one."""
-        for who, pids in self.living.items():
-            if who is not than:
-                yield from pids
+    # ── who owns which process ────────────────────────────────────────────────────────────
 
-    async def leave(self, who: object) -> None:
-        """One less lives here; with the last one the box ends."""
-        self.living.pop(who, None)
-        if self.living:
-            return
-        ending = self._stack.aclose()
-        await (ending if self.end_aside is None else self.end_aside(ending))
+    def register(self, instance: object) -> None:
+        """Add a kernel instance that has no process yet."""
+        self._processes[instance] = Processes()
+
+    def unregister(self, instance: object) -> None:
+        """Remove a kernel instance, and end the standbys that it still has. Idempotent."""
+        processes = self._processes.pop(instance, Processes())
+        for standby in processes.standbys.values():
+            standby.close()
+
+    @property
+    def unused(self) -> bool:
+        """Return whether no kernel instance is left."""
+        return not self._processes
+
+    @property
+    def instance_count(self) -> int:
+        """Return the number of kernel instances."""
+        return len(self._processes)
+
+    def standbys(self, instance: object) -> dict[int, Standby]:
+        """Return the standbys of a kernel instance by process ID, oldest first."""
+        return self._processes[instance].standbys
+
+    def add_standby(self, instance: object, standby: Standby) -> None:
+        """Record a standby that was forked for a kernel instance."""
+        self._processes[instance].standbys[standby.pid] = standby
+
+    def delete_standby(self, instance: object, standby: Standby) -> None:
+        """End a standby. Idempotent."""
+        standby.close()
+        self._processes[instance].standbys.pop(standby.pid, None)
+
+    def disown_standby(self, instance: object, standby: Standby) -> None:
+        """Remove a standby from the record without ending it: it is killed with the programs."""
+        self._processes[instance].standbys.pop(standby.pid, None)
+
+    def set_kernel(self, instance: object, standby: Standby) -> None:
+        """Record that a standby becomes the running kernel of an instance."""
+        processes = self._processes[instance]
+        processes.standbys.pop(standby.pid, None)
+        processes.kernel = standby.pid
+
+    def clear_kernel(self, instance: object) -> None:
+        """Record that an instance has no running kernel."""
+        self._processes[instance].kernel = None
+
+    def waiting_pids(self, instance: object) -> list[int]:
+        """Return the processes that survive when the programs of an instance are killed."""
+        template = [self.template.pid] if self.template else []
+        return [*self._processes[instance].standbys, *template]
+
+    def other_pids(self, instance: object) -> list[int]:
+        """Return the processes of all other kernel instances."""
+        others = (p.pids for who, p in self._processes.items() if who is not instance)
+        return [pid for pids in others for pid in pids]
+
+    def all_pids(self) -> list[int]:
+        """Return every forked process, the template included."""
+        template = [self.template.pid] if self.template else []
+        return [*template, *(pid for p in self._processes.values() for pid in p.pids)]
+
+    # ── end ───────────────────────────────────────────────────────────────────────────────
+
+    async def close(self) -> None:
+        """End the template and the sandbox, and with it every process."""
+        await self._stack.aclose()

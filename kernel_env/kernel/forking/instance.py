@@ -1,263 +1,256 @@
-"""One kernel's place in a home: the kernel, its standbys, and its view of the agent's files.
+"""One kernel of a fork server: the running kernel and its mount namespace.
 
-This is the mechanism: copy, snapshot, go back, move into a view of one's own. When to
-do which is decided in `live`.
+This is the mechanism: fork, take a snapshot, restore, move into an overlay. When to do which is
+decided in `checkpoints` and `replayable`. Its processes are recorded by the fork server.
 """
 
 import asyncio
-import secrets
-from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
-from pathlib import PurePosixPath
 
 from kernel_env.errors import KernelError, SandboxError
 from kernel_env.kernel.cell import Cell
 from kernel_env.kernel.connection.client import KernelClient, connected, open_kernel
 from kernel_env.kernel.forking.fork_server import PRISTINE, ForkServer
-from kernel_env.kernel.forking.standby import Standby, copy
-from kernel_env.sandbox.protocol import Sandbox
+from kernel_env.kernel.forking.standby import Standby, fork
+from kernel_env.sandbox.fork_support import Layers
 
 
 class KernelInstance:
-    """Where one kernel lives. The first in a home has the box's own view of the files."""
+    """A kernel in a fork server's sandbox. The first one uses the sandbox's own files."""
 
-    def __init__(self, home: ForkServer) -> None:
-        self.home, self.box = home, home.box
+    def __init__(self, server: ForkServer) -> None:
+        self.server = server
         self.kernel: KernelClient | None = None
         self.seed: int | None = None
-        """What the random states of the pristine kernel started from, until a cell has run."""
-        self._stack = AsyncExitStack()
-        self._standbys: dict[int, Standby] = {}
-        self._layers: Sequence[Mapping[str, str]] = ()
-        """What the view of its own is made of; empty for the box's own view."""
-        self.latest: str | None = None
+        """What the random states of a pristine kernel start from, until a cell has run."""
+        self.latest_snapshot: str | None = None
         """The snapshot that the next one is compared with."""
-        self._outlived: list[str] = []
-        """Snapshots that are forgotten as soon as they are not the latest any more."""
-        home.living[self] = set()
+        self._stack = AsyncExitStack()
+        self._layers: Layers = ()
+        """The overlay of its mount namespace; empty in the sandbox's own."""
+        self._obsolete: list[str] = []
+        """Snapshots to delete as soon as they are not the latest any more."""
+        server.register(self)
 
     @property
-    def branched(self) -> bool:
-        """Whether it has a view of its own."""
+    def has_overlay(self) -> bool:
+        """Return whether it has a mount namespace of its own."""
         return bool(self._layers)
 
     @property
-    def within(self) -> int | None:
-        """A process that sees the files as the kernel does; None for the box's own view."""
+    def mount_namespace_of(self) -> int | None:
+        """Return a process with the kernel's files; None for the sandbox's own files."""
         if not self._layers:
             return None
-        if self.kernel is not None and self.kernel.dead is None:
+        if self.kernel is not None and self.kernel.death_reason is None:
             return self.kernel.process.pid
-        return next(reversed(self._standbys), None)
+        return next(reversed(self.standbys), None)
 
-    # ── forwards ──────────────────────────────────────────────────────────────────────────
+    @property
+    def standbys(self) -> dict[int, Standby]:
+        """Return its standbys by process ID, oldest first."""
+        return self.server.standbys(self)
 
-    async def begin(self, *, seed: int) -> None:
-        """A pristine kernel in empty folders. Raises `SandboxError`, `KernelError`."""
+    # ── start, fork, snapshot ─────────────────────────────────────────────────────────────
+
+    async def start(self, *, seed: int) -> None:
+        """Start a pristine kernel in empty folders. Raises `SandboxError`, `KernelError`."""
         self.seed = seed
-        if self.home.plain:
+        if self.server.template is None:
             await self._end_kernel()
-            await self.box.sweep(empty=True)
-            await self._open(open_kernel(self.box, env=self.home.env))
+            await self.server.sandbox.clean_up(workspace=True)
+            await self._connect(open_kernel(self.server.sandbox, env=self.server.env))
             return
-        assert self.home.template is not None
-        assert not self._layers, "the template has the box's own view"
-        await self.go_back(self.home.template, PRISTINE, seed=seed)
+        assert not self._layers, "the template has the sandbox's own files"
+        await self.restore(self.server.template, PRISTINE, seed=seed)
 
-    async def move_in(self, standby: Standby, files: str, *, seed: int | None = None) -> Standby:
-        """A copy of `standby` in a view of its own, which holds what `files` holds.
+    async def fork_into_overlay(
+        self, standby: Standby, files: str, *, seed: int | None = None
+    ) -> Standby:
+        """Fork `standby` into a new mount namespace with the files of the snapshot `files`.
 
-        The view's first standby; it is not served yet. Raises `SandboxError`, `KernelError`.
+        Returns the first standby of this instance; it does not serve yet.
+        Raises `SandboxError`, `KernelError`.
         """
-        layers, first = [], None
-        async with self.home.moving:
+        support = self.server.support
+        layers: Layers = ()
+        first = None
+        async with self.server.moving:
             try:
-                layers = await self.box.layers(files)
-                await self.box.go_on([standby.pid])
-                first = await standby.copy()
-                await first.enter(layers, seed=seed)
-                latest = self.home.name()
-                await self.box.snapshot(latest, like=files, within=first.pid)
+                layers = await support.create_overlay(files)
+                await support.resume([standby.pid])
+                first = await standby.fork()
+                await first.enter_mount_namespace(layers, seed=seed)
+                latest = self.server.new_snapshot_name()
+                await support.snapshot(latest, same_as=files, mount_namespace_of=first.pid)
             except BaseException as error:
                 if first is not None:
                     first.close()
                 with suppress(SandboxError, OSError):
-                    await self.box.discard(layers)
+                    await support.remove_overlay(layers)
                 if isinstance(error, OSError):
-                    raise KernelError(f"no files for a copy: {error.strerror}") from error
+                    raise KernelError(f"no files for a forked kernel: {error.strerror}") from error
                 raise
-            self._layers, self.latest = layers, latest
-            self._know(first)
+            self._layers, self.latest_snapshot = layers, latest
+            self.server.add_standby(self, first)
         return first
 
     async def serve(self, standby: Standby, *, seed: int | None = None) -> KernelClient:
-        """Make a standby the kernel of this place. Raises `SandboxError`, `KernelError`."""
-        self._standbys.pop(standby.pid, None)
-        self.home.living[self].add(standby.pid)
+        """Make a standby the kernel of this instance. Raises `SandboxError`, `KernelError`."""
+        self.server.set_kernel(self, standby)
         try:
-            launched = await standby.serve(self.box, seed=seed)
+            launched = await standby.serve(self.server.support, seed=seed)
         except BaseException:
-            self.drop(standby)
+            standby.close()
+            self.server.clear_kernel(self)
             raise
-        return await self._open(connected(launched))
+        return await self._connect(connected(launched))
 
-    async def copy(self) -> Standby:
-        """A standby of the kernel as it is, between two cells. Raises `KernelError`."""
+    async def fork(self) -> Standby:
+        """Fork the kernel, between two cells, into a standby. Raises `KernelError`."""
         assert self.kernel is not None
-        assert self.kernel.line is not None, "a plain kernel cannot be copied"
-        standby = await copy(self.kernel.line)
-        self._know(standby)
+        assert self.kernel.channel is not None, "a plain kernel cannot be forked"
+        standby = await fork(self.kernel.channel)
+        self.server.add_standby(self, standby)
         return standby
 
     async def snapshot(self) -> str:
-        """Remember the files as they are; the snapshot's name. Raises `SandboxError`, `OSError`."""
-        name = self.home.name()
-        pid = self.kernel.process.pid if self.kernel else None
-        await self.box.snapshot(name, prior=self.latest, within=self.within, mapped_by=pid)
-        self.latest = name
-        while self._outlived:
+        """Take a snapshot of the files and return its name. Raises `SandboxError`, `OSError`."""
+        support, name = self.server.support, self.server.new_snapshot_name()
+        await support.snapshot(
+            name,
+            prior=self.latest_snapshot,
+            mount_namespace_of=self.mount_namespace_of,
+            mapped_by=self.kernel.process.pid if self.kernel else None,
+        )
+        self.latest_snapshot = name
+        while self._obsolete:
             with suppress(SandboxError, OSError):
-                await self.box.forget(self._outlived.pop())
+                await support.delete_snapshot(self._obsolete.pop())
         return name
 
-    # ── backwards ─────────────────────────────────────────────────────────────────────────
+    # ── restore ───────────────────────────────────────────────────────────────────────────
 
-    async def go_back(
+    async def restore(
         self, standby: Standby, files: str | None, *, seed: int | None = None
     ) -> None:
-        """End the kernel and all it started, put the files back, go on as `standby`.
+        """End the kernel and all it started, restore the files, and resume as `standby`.
 
-        It is a standby no more; of the template a copy goes on. Raises `SandboxError`,
-        `KernelError`.
+        The standby becomes the kernel; the template is forked first. `files` is a snapshot, or
+        None to leave the files as they are. Raises `SandboxError`, `KernelError`.
         """
         await self._end_kernel()
-        within = standby.pid if self._layers else None
-        await self._end_programs(within)
-        restoring = asyncio.create_task(self._restore(files, within))
+        mount_namespace_of = standby.pid if self._layers else None
+        await self._kill_programs(mount_namespace_of)
+        restoring = asyncio.create_task(self._restore_files(files, mount_namespace_of))
         try:
-            going_on = await standby.copy() if standby is self.home.template else standby
+            successor = await standby.fork() if standby is self.server.template else standby
         except BaseException:
             await asyncio.gather(restoring, return_exceptions=True)
             raise
         try:
             await restoring
         except BaseException:
-            going_on.close()
+            successor.close()
             raise
-        await self.serve(going_on, seed=seed)
+        await self.serve(successor, seed=seed)
 
-    async def _restore(self, files: str | None, within: int | None) -> None:
+    async def _restore_files(self, files: str | None, mount_namespace_of: int | None) -> None:
         if files is not None:
+            support = self.server.support
             try:
-                await self.box.restore(files, within=within)
+                await support.restore(files, mount_namespace_of=mount_namespace_of)
             except OSError as error:
-                raise SandboxError(f"files cannot be put back: {error.strerror}") from error
-            self.latest = files
+                raise SandboxError(f"files cannot be restored: {error.strerror}") from error
+            self.latest_snapshot = files
 
-    async def _end_programs(self, within: int | None) -> None:
-        keep = [*self._standbys, *([self.home.template.pid] if self.home.template else [])]
-        async with self.home.moving:
-            await self.box.end(keep=keep, within=within, others=list(self.home.others(self)))
-        await self.box.go_on(keep)  # the agent's code may have stopped them
+    async def _kill_programs(self, mount_namespace_of: int | None) -> None:
+        keep = self.server.waiting_pids(self)
+        async with self.server.moving:
+            await self.server.support.kill_processes(
+                keep=keep,
+                mount_namespace_of=mount_namespace_of,
+                others=self.server.other_pids(self),
+            )
+        await self.server.support.resume(keep)  # the agent's code may have stopped them
 
-    # ── aside ─────────────────────────────────────────────────────────────────────────────
+    # ── trials ────────────────────────────────────────────────────────────────────────────
 
-    async def try_out(self, standby: Standby, files: str, code: str, *, timeout_s: float) -> Cell:
-        """Run a cell on a copy of a standby and undo all it did. The kernel must be at rest.
+    async def run_trial(self, standby: Standby, files: str, code: str, *, timeout_s: float) -> Cell:
+        """Run a cell on a fork of a standby and undo all it did, while the kernel is idle.
 
         Raises `SandboxError`, `KernelError`.
         """
-        if self.home.one_view:
-            return await self._try_in_place(standby, files, code, timeout_s)
-        aside = KernelInstance(self.home)
+        if self.server.overlay_unavailable_reason is not None:
+            return await self._run_trial_in_place(standby, files, code, timeout_s)
+        trial = KernelInstance(self.server)
         try:
-            kernel = await aside.serve(await aside.move_in(standby, files))
+            kernel = await trial.serve(await trial.fork_into_overlay(standby, files))
             return await kernel.run(code, timeout_s=timeout_s)
         finally:
-            await aside.close()
+            await trial.close()
 
-    async def _try_in_place(
+    async def _run_trial_in_place(
         self, standby: Standby, files: str, code: str, timeout_s: float
     ) -> Cell:
-        """Where all copies see the same files: everything else is held still meanwhile."""
-        assert self.home.template is not None
-        waiting = [*self._standbys, self.home.template.pid]
-        aside = KernelInstance(self.home)
-        stopped = await self.box.stop(keep=waiting)
+        """Run a trial where all forks share the same files: pause everything else meanwhile."""
+        support, waiting = self.server.support, self.server.waiting_pids(self)
+        trial = KernelInstance(self.server)
+        paused = await support.pause(keep=waiting)
         try:
-            kernel = await aside.serve(await standby.copy())
+            kernel = await trial.serve(await standby.fork())
             return await kernel.run(code, timeout_s=timeout_s)
         finally:
-            await aside._end_kernel()
-            self.home.living.pop(aside)
-            await self.box.end(keep=[*stopped, *waiting])
-            await self._restore(files, None)
+            await trial._end_kernel()
+            self.server.unregister(trial)
+            await support.kill_processes(keep=[*paused, *waiting])
+            await self._restore_files(files, None)
             await standby.rewind()
-            await self.box.go_on(stopped)
+            await support.resume(paused)
 
-    # ── ends ──────────────────────────────────────────────────────────────────────────────
+    # ── end ───────────────────────────────────────────────────────────────────────────────
 
-    def drop(self, standby: Standby) -> None:
-        """A standby that is not needed any more."""
-        standby.close()
-        self._standbys.pop(standby.pid, None)
-        self.home.living[self].discard(standby.pid)
-
-    async def forget(self, files: str | None) -> None:
-        """A snapshot that is not needed any more, but perhaps for the next to be compared with."""
-        if files is None or files == PRISTINE:
+    async def delete_snapshot(self, name: str | None) -> None:
+        """Delete a snapshot, at once or when the next one need not be compared with it."""
+        if name is None or name == PRISTINE:
             return
-        if files == self.latest:
-            self._outlived.append(files)
+        if name == self.latest_snapshot:
+            self._obsolete.append(name)
         else:
-            await self.box.forget(files)
+            await self.server.support.delete_snapshot(name)
 
     async def close(self) -> None:
-        """End the kernel and its standbys; with the last kernel of a home its box ends."""
-        within, used = self.within, self.kernel is not None or bool(self._standbys)
+        """End the kernel, its standbys and its programs. The sandbox stays."""
+        mount_namespace_of = self.mount_namespace_of
+        used = self.kernel is not None or bool(self.standbys)
+        forkable = self.server.template is not None
         await self._end_kernel()
         try:
-            if used and len(self.home.living) > 1:  # unused, it has no view: not even the box's own
-                with suppress(SandboxError, OSError):  # the box is gone: so is all that was in it
-                    await self._clear(within)
+            # An unused instance has no files, and the last one leaves them to nobody.
+            if used and forkable and self.server.instance_count > 1:
+                with suppress(SandboxError, OSError):  # the sandbox has ended, with all in it
+                    await self._remove_traces(mount_namespace_of)
         finally:
-            for standby in list(self._standbys.values()):
-                self.drop(standby)
-            await self.home.leave(self)
+            self.server.unregister(self)
 
-    async def _clear(self, within: int | None) -> None:
-        """Leave nothing to the others that live here."""
-        self._standbys, standbys = {}, self._standbys
-        if within is not None or not self._layers:
-            await self._end_programs(within)
-        for standby in standbys.values():
-            standby.close()
-        await self.box.discard(self._layers)
+    async def _remove_traces(self, mount_namespace_of: int | None) -> None:
+        standbys = list(self.standbys.values())
+        for standby in standbys:
+            self.server.disown_standby(self, standby)
+        try:
+            if mount_namespace_of is not None or not self._layers:
+                await self._kill_programs(mount_namespace_of)
+        finally:
+            for standby in standbys:
+                standby.close()
+        await self.server.support.remove_overlay(self._layers)
 
     async def _end_kernel(self) -> None:
         if self.kernel is not None:
-            self.home.living[self].discard(self.kernel.process.pid)
+            self.server.clear_kernel(self)
             self.kernel = None
         await self._stack.aclose()
 
-    async def _open(self, opening: AbstractAsyncContextManager[KernelClient]) -> KernelClient:
+    async def _connect(self, opening: AbstractAsyncContextManager[KernelClient]) -> KernelClient:
         self.kernel = await self._stack.enter_async_context(opening)
         return self.kernel
-
-    def _know(self, standby: Standby) -> None:
-        self._standbys[standby.pid] = standby
-        self.home.living[self].add(standby.pid)
-
-
-async def open_seat(
-    make_sandbox: Callable[[], Sandbox], paths: Mapping[str, PurePosixPath]
-) -> KernelInstance:
-    """A new home with a pristine kernel in it; see `ForkServer.open`."""
-    home = await ForkServer.open(make_sandbox, paths)
-    seat = KernelInstance(home)
-    try:
-        await seat.begin(seed=secrets.randbits(32))
-    except BaseException:
-        await seat.close()
-        raise
-    return seat

@@ -1,10 +1,10 @@
-"""Standbys, seen from the host: copies of a kernel that wait, each at the end of a line.
+"""Standbys as the host sees them: forked processes that wait, each on a control channel.
 
-    template = await boot(sandbox, libraries=…)
-    standby = await copy(template.line)       # or of a live kernel's line, between two cells
-    launched = await standby.serve(sandbox)   # now it is a kernel; connect to it with `session`
+    template = await boot_template(sandbox, support, libraries=…)
+    standby = await fork(template.channel)     # or of a running kernel, between two cells
+    launched = await standby.serve(support)    # now it is a kernel; connect to it
 
-A standby may be copied any number of times and is not used up by it.
+A standby can be forked any number of times; that does not use it up.
 """
 
 import asyncio
@@ -27,59 +27,68 @@ from kernel_env.kernel.connection.launch import (
     connection_info,
     listening,
 )
-from kernel_env.sandbox.protocol import SNAPSHOTS, Process, Sandbox
+from kernel_env.sandbox.fork_support import ForkSupport, Layers
+from kernel_env.sandbox.protocol import SNAPSHOTS, Sandbox
 
 BOOT_S = 120.0
-"""A template that has not booted by then is not going to: some libraries take long to import."""
-COPY_S = 10.0
-"""A copy takes some milliseconds; of many gigabytes of small objects, a second."""
+"""Time limit for a template to start; some libraries take long to import."""
+FORK_S = 10.0
+"""Time limit for a fork. It takes milliseconds, or a second for gigabytes of small objects."""
 
 
 class ForkingUnavailable(KernelError):
-    """Kernels of this box cannot be copied; plain ones have to do."""
+    """Kernels of this sandbox cannot be forked; plain ones must be used."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Standby:
-    """A process that waits."""
+    """A forked process that waits until it is forked, or needed as a kernel."""
 
-    line: ControlChannel
+    channel: ControlChannel
     pid: int
-    """Its number inside the box."""
+    """Process ID inside the sandbox."""
 
-    async def copy(self) -> "Standby":
-        """Another one like it. Raises `KernelError`."""
-        return await copy(self.line)
+    async def fork(self) -> "Standby":
+        """Fork it. Raises `KernelError`."""
+        return await fork(self.channel)
 
-    async def enter(self, layers: Sequence[Mapping[str, str]], *, seed: int | None = None) -> None:
-        """Give it a view of its own of the files, copied on write; see `guest/overlay.py`.
+    async def enter_mount_namespace(self, layers: Layers, *, seed: int | None = None) -> None:
+        """Move it into a mount namespace with an overlay; see `guest/overlay.py`.
 
-        With a `seed` its global random states start anew. Raises `KernelError`.
+        With a `seed` its global random states start from there. Raises `KernelError`.
         """
-        await self.line.ask("enter", layers=list(layers), seed=seed, timeout_s=COPY_S)
+        await self.channel.request("enter", layers=list(layers), seed=seed, timeout_s=FORK_S)
 
-    async def why_one_view(self, sandbox: Sandbox) -> str:
-        """Why a copy cannot have files of its own here; empty when it can. Raises `KernelError`."""
-        folder = str(sandbox.where(SNAPSHOTS))
-        answer = await self.line.ask("probe", folder=folder, timeout_s=COPY_S)
-        return f"{answer.get('why') or ''!s:.200}"
+    async def overlay_unavailable_reason(self, sandbox: Sandbox) -> str | None:
+        """Return why a fork cannot have files of its own here; None if it can.
+
+        Raises `KernelError`.
+        """
+        folder = str(sandbox.guest_path(SNAPSHOTS))
+        response = await self.channel.request("probe", folder=folder, timeout_s=FORK_S)
+        return f"{response['why']!s:.200}" if response.get("why") else None
 
     async def rewind(self) -> None:
-        """Put back the positions in open files that it shares with its original."""
-        await self.line.ask("rewind", timeout_s=COPY_S)
+        """Restore the positions in open files, which it shares with the process it came from."""
+        await self.channel.request("rewind", timeout_s=FORK_S)
 
-    async def serve(self, sandbox: Sandbox, *, seed: int | None = None) -> Launched:
-        """Make it a live kernel: it is a standby no more. Raises `KernelError`, `OSError`.
+    async def serve(self, support: ForkSupport, *, seed: int | None = None) -> Launched:
+        """Turn it into a running kernel. Raises `KernelError`, `OSError`.
 
-        Its sockets can be connected to while it is still busy with them.
+        The host can connect to its sockets before the kernel is ready to serve them.
         """
-        process = await adopt(sandbox, self.pid)
+        try:
+            process = await support.adopt(self.pid)
+        except ProcessLookupError as error:
+            raise KernelError("a forked kernel has ended") from error
         folder = temporary.folder()
         try:
             key = secrets.token_hex(16)
             with listening(folder) as descriptors:
                 names = os.fspath(folder)
-                await self.line.tell("serve", given=descriptors, key=key, names=names, seed=seed)
+                await self.channel.send(
+                    "serve", descriptors=descriptors, key=key, names=names, seed=seed
+                )
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -87,71 +96,63 @@ class Standby:
             connection_info=connection_info(folder, key),
             process=process,
             folder=folder,
-            line=self.line,
+            channel=self.channel,
         )
 
     def close(self) -> None:
-        """Let go of it; it ends. May be called again."""
-        self.line.close()
+        """Close its channel, so that it exits. Idempotent."""
+        self.channel.close()
 
 
-async def copy(original: ControlChannel) -> Standby:
-    """Copy the process at the other end. Raises `KernelError` when that cannot be done now."""
+async def fork(original: ControlChannel) -> Standby:
+    """Fork the process at the other end of a channel. Raises `KernelError`."""
     ours, theirs = socket.socketpair()
-    line = ControlChannel(ours)
+    channel = ControlChannel(ours)
     try:
         with theirs:
-            await original.ask("copy", given=[theirs.fileno()], timeout_s=COPY_S)
-        return Standby(line=line, pid=pid_of(await line.hear(timeout_s=COPY_S)))
+            await original.request("copy", descriptors=[theirs.fileno()], timeout_s=FORK_S)
+        return Standby(channel=channel, pid=pid_of(await channel.receive(timeout_s=FORK_S)))
     except BaseException:
-        line.close()
+        channel.close()
         raise
 
 
-async def boot(
+async def boot_template(
     sandbox: Sandbox, *, libraries: Sequence[str] = (), env: Mapping[str, str] | None = None
 ) -> Standby:
-    """The template of a box, with these libraries imported where they are there.
+    """Start the template of a sandbox: a pristine kernel with these libraries imported.
 
     Raises `ForkingUnavailable`, `KernelError`, `SandboxError`.
     """
     ours, theirs = socket.socketpair()
-    line = ControlChannel(ours)
-    program = sandbox.where(PROGRAM)
-    given = {"path": str(program.parent), "libraries": list(libraries)}
+    channel = ControlChannel(ours)
+    program = sandbox.guest_path(PROGRAM)
+    arguments = {"path": str(program.parent), "libraries": list(libraries)}
     try:
         with theirs:
             process = await sandbox.spawn(
-                [sandbox.python, "-P", "-m", f"{program.name}.template", json.dumps(given)],
+                [sandbox.python, "-P", "-m", f"{program.name}.template", json.dumps(arguments)],
                 env={"PYTHONPATH": str(program.parent), **KERNEL_ENVIRONMENT, **(env or {})},
                 descriptors=[theirs.fileno()],
             )
         try:
-            answer = await line.hear(timeout_s=BOOT_S)
+            response = await channel.receive(timeout_s=BOOT_S)
         except KernelError as error:
             await asyncio.sleep(0)
-            said = process.tail().strip().rpartition("\n")[2]
-            why = f" ({said})" if said else ""
-            raise KernelError(f"the kernel did not start: {error}{why}") from error
-        if "cannot" in answer:
-            raise ForkingUnavailable(f"{answer['cannot']!s:.200}")
-        return Standby(line=line, pid=pid_of(answer))
+            last_line = process.tail().strip().rpartition("\n")[2]
+            detail = f" ({last_line})" if last_line else ""
+            raise KernelError(f"the kernel did not start: {error}{detail}") from error
+        if "cannot" in response:
+            raise ForkingUnavailable(f"{response['cannot']!s:.200}")
+        return Standby(channel=channel, pid=pid_of(response))
     except BaseException:
-        line.close()
+        channel.close()
         raise
 
 
-def pid_of(answer: Mapping[str, Any]) -> int:
-    """The number that a process says it has. Raises `KernelError` for anything else."""
-    pid = answer.get("pid")
+def pid_of(response: Mapping[str, Any]) -> int:
+    """Return the process ID in a response. Raises `KernelError` for anything else."""
+    pid = response.get("pid")
     if not isinstance(pid, int) or isinstance(pid, bool) or pid < 2:
-        raise KernelError("a copy of the kernel babbles")
+        raise KernelError("invalid response from a forked kernel: no process ID")
     return pid
-
-
-async def adopt(sandbox: Sandbox, pid: int) -> Process:
-    """The process of that number as the box knows it. Raises `KernelError` when it is gone."""
-    try:
-        return await sandbox.adopt(pid)
-    except ProcessLookupError as error:
-        raise KernelError("a copy of the kernel is gone") from error

@@ -1,51 +1,48 @@
-"""Try code where nothing it does lasts: a second box with a copy of the files, thrown away after.
+"""Run a trial where kernels cannot be forked: in a second sandbox with a copy of the workspace.
 
-Variables of the live kernel are not there; the caller is told so (`NOTE`).
+The variables of the running kernel are not defined there; `NOTE` tells the caller so.
 """
 
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable
 
 from kernel_env.kernel.cell import Cell
 from kernel_env.kernel.connection.outputs import text_of
-from kernel_env.kernel.forking.instance import KernelInstance
+from kernel_env.kernel.source import KernelSource, close_instance
 from kernel_env.sandbox.protocol import WORKSPACE, Sandbox
 
-NOTE = "It ran in a scratch kernel with the same files; variables of the live kernel are absent."
+NOTE = "It ran in a new kernel with the same files; variables of the running kernel are undefined."
 
 
-async def try_out(
-    code: str,
-    live: Sandbox,
-    open_seat: Callable[[], Awaitable[KernelInstance]],
-    *,
-    timeout_s: float,
+async def run_trial(
+    code: str, original: Sandbox, source: KernelSource, *, timeout_s: float
 ) -> Cell:
-    """Run a cell in a scratch kernel. Raises `SandboxError`, `KernelError`."""
-    seat = await open_seat()
+    """Run a cell in a new kernel that is ended afterwards. Raises `SandboxError`, `KernelError`."""
+    instance = await source.open()
     try:
-        assert seat.kernel is not None
-        if complaint := await copy_files(live, seat.box, timeout_s):
-            return not_tried(f"the workspace could not be copied: {complaint}")
-        return await seat.kernel.run(code, timeout_s=timeout_s)
+        assert instance.kernel is not None
+        if failure := await copy_workspace(original, instance.server.sandbox, timeout_s):
+            return trial_not_run(f"the workspace could not be copied: {failure}")
+        return await instance.kernel.run(code, timeout_s=timeout_s)
     finally:
-        await seat.close()
+        await close_instance(instance, source)
 
 
-async def copy_files(live: Sandbox, scratch: Sandbox, timeout_s: float) -> str:
-    """The workspace from one box to another, through a pipe between two `tar`s.
+async def copy_workspace(original: Sandbox, target: Sandbox, timeout_s: float) -> str:
+    """Copy the workspace to another sandbox, through a pipe between two `tar` processes.
 
-    What stands in the way is returned in words: files that may not be read are the agent's doing.
+    Returns the reason if that fails, and "" if not: unreadable files are the agent's doing, not
+    an error of the machine.
     """
     outside, inside = os.pipe()
     try:
-        pack = await live.spawn(
-            ["tar", "-C", str(live.where(WORKSPACE)), "-S", "-cf", "-", "."], stdout=inside
+        pack = await original.spawn(
+            ["tar", "-C", str(original.guest_path(WORKSPACE)), "-S", "-cf", "-", "."],
+            stdout=inside,
         )
-        unpack = await scratch.spawn(
-            ["tar", "-C", str(scratch.where(WORKSPACE)), "-xf", "-"], stdin=outside
+        unpack = await target.spawn(
+            ["tar", "-C", str(target.guest_path(WORKSPACE)), "-xf", "-"], stdin=outside
         )
     finally:
         os.close(inside)
@@ -57,18 +54,18 @@ async def copy_files(live: Sandbox, scratch: Sandbox, timeout_s: float) -> str:
         await pack.signal(signal.SIGKILL)
         return f"it took longer than {timeout_s:g} s"
     if unpacked or packed not in (0, 1):  # 1: a file changed while it was read
-        said = (pack.tail() + unpack.tail()).strip().partition("\n")[0]
-        return said or f"tar ended with {packed} and {unpacked}"
+        output = (pack.tail() + unpack.tail()).strip().partition("\n")[0]
+        return output or f"tar exited with {packed} and {unpacked}"
     return ""
 
 
-def not_tried(complaint: str) -> Cell:
-    """A cell that could not be tried, for a reason in the kernel or the workspace."""
-    complaint = text_of(complaint)
+def trial_not_run(reason: str) -> Cell:
+    """Return a cell that was not run, for a reason in the kernel or the workspace."""
+    reason = text_of(reason)
     error = {
         "output_type": "error",
-        "ename": "NotTried",
-        "evalue": complaint,
-        "traceback": [f"NotTried: {complaint}"],
+        "ename": "TrialNotRun",
+        "evalue": reason,
+        "traceback": [f"TrialNotRun: {reason}"],
     }
     return Cell(outputs=(error,))

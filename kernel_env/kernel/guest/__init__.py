@@ -1,1 +1,1 @@
-"""The program that is a kernel inside a box. It needs ipykernel and nothing of ours."""
+"""Run as a kernel inside a sandbox. Imports only ipykernel and the standard library."""

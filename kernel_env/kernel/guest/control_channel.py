@@ -1,8 +1,10 @@
-"""The box's end of a connection that the host holds: a JSON object per line, descriptors beside.
+"""Receive requests of the host and reply to them: the guest end of the control channel.
 
-The host made both ends and handed this one in, so it needs no name, survives deleted
-files, a full disk and closed descriptors of other processes, and its end says that the
-host has let go.
+One JSON object per line; file descriptors travel beside the bytes (SCM_RIGHTS).
+
+The host creates both ends and passes this one in. So the channel has no name in the file
+system, works when files are deleted or the disk is full, and reports end of file once the host
+closes its end.
 """
 
 import fcntl
@@ -11,32 +13,32 @@ import os
 import socket
 from typing import Any
 
-MOST = 8
-"""Descriptors received with one request."""
-STANDARD = 2
-"""Up to this number descriptors are standard input, output and error."""
+MAX_DESCRIPTORS = 8
+"""Most file descriptors received with one request."""
+LAST_STANDARD = 2
+"""Descriptors up to this number are standard input, output and error."""
 
 
 class ControlChannel:
-    """What a kernel and each copy of it are told by, and answer on."""
+    """The guest end of the control channel of a kernel, or of one of its forks."""
 
     def __init__(self, descriptor: int) -> None:
-        self.socket = socket.socket(fileno=clear(descriptor))
+        self.socket = socket.socket(fileno=move_above_standard(descriptor))
         self._buffer, self._descriptors = b"", []  # type: tuple[bytes, list[int]]
 
-    def say(self, message: dict[str, Any]) -> None:
-        """One line to the host. Raises `OSError` when it has let go."""
+    def send(self, message: dict[str, Any]) -> None:
+        """Send one line to the host. Raises `OSError` when the host has closed its end."""
         self.socket.sendall(json.dumps(message).encode() + b"\n")
 
-    def answer(self, request: dict[str, Any], **message: Any) -> None:
-        """What came of a request. Raises `OSError` when the host has let go."""
-        self.say({"id": request["id"], **message})
+    def reply(self, request: dict[str, Any], **message: Any) -> None:
+        """Reply to a request. Raises `OSError` when the host has closed its end."""
+        self.send({"id": request["id"], **message})
 
-    def hear(self) -> dict[str, Any] | None:
-        """The next request, its descriptors in `fds`; None when the host has let go."""
+    def receive(self) -> dict[str, Any] | None:
+        """Receive the next request, with its descriptors in `fds`; None at the end of file."""
         while b"\n" not in self._buffer:
-            data, descriptors, _, _ = socket.recv_fds(self.socket, 1 << 16, MOST)
-            self._descriptors += map(clear, descriptors)
+            data, descriptors, _, _ = socket.recv_fds(self.socket, 1 << 16, MAX_DESCRIPTORS)
+            self._descriptors += map(move_above_standard, descriptors)
             if not data:
                 return None
             self._buffer += data
@@ -46,15 +48,15 @@ class ControlChannel:
         return request
 
     def close(self) -> None:
-        """In a copy: let go of what belongs to the original."""
+        """Close this end. A fork closes the channel of the process that it was forked from."""
         self.socket.close()
 
 
-def clear(descriptor: int) -> int:
-    """The descriptor, at another number if the agent's code had closed 0, 1 or 2."""
-    if descriptor > STANDARD:
+def move_above_standard(descriptor: int) -> int:
+    """Move a received descriptor above 2 if needed; the agent's code may have closed 0, 1 or 2."""
+    if descriptor > LAST_STANDARD:
         os.set_inheritable(descriptor, False)
         return descriptor
-    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, STANDARD + 1)
+    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, LAST_STANDARD + 1)
     os.close(descriptor)
     return moved

@@ -7,21 +7,22 @@ import stat
 from typing import NamedTuple
 
 
-def descriptors() -> set[int]:
-    """The numbers that are open in this process."""
+def open_descriptors() -> set[int]:
+    """Return the descriptors that are open in this process."""
     folder = "/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"
     listed = map(int, os.listdir(folder))
-    return {number for number in listed if is_open(number)}  # the list itself was read from one
+    # Without the descriptor that the folder was read through:
+    return {number for number in listed if is_open(number)}
 
 
 def identity(descriptor: int) -> tuple[int, int]:
-    """What a descriptor stands for: a device and a number on it. Raises `OSError`."""
-    s = os.fstat(descriptor)
-    return s.st_dev, s.st_ino
+    """Return device and inode of a descriptor. Raises `OSError`."""
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino
 
 
 def identities(numbers: set[int]) -> dict[int, tuple[int, int]]:
-    """What each of these descriptors stands for, as far as it is still open."""
+    """Return device and inode of those descriptors that are still open."""
     found = {}
     for descriptor in numbers:
         try:
@@ -32,7 +33,7 @@ def identities(numbers: set[int]) -> dict[int, tuple[int, int]]:
 
 
 def is_open(descriptor: int) -> bool:
-    """Whether the number stands for something now."""
+    """Return whether a descriptor is open."""
     try:
         os.fstat(descriptor)
     except OSError:
@@ -41,42 +42,42 @@ def is_open(descriptor: int) -> bool:
 
 
 def socket_name(descriptor: int) -> str:
-    """The name that a unix socket is bound to."""
-    copy = socket.socket(fileno=os.dup(descriptor))
+    """Return the name that a Unix socket is bound to; empty for none."""
+    duplicate = socket.socket(fileno=os.dup(descriptor))
     try:
-        name = copy.getsockname() if copy.family == socket.AF_UNIX else ""
+        name = duplicate.getsockname() if duplicate.family == socket.AF_UNIX else ""
         return name if isinstance(name, str) else ""
     finally:
-        copy.close()
+        duplicate.close()
 
 
-class Opened(NamedTuple):
-    """A regular file that is being read or written."""
+class OpenFile(NamedTuple):
+    """A regular file that is open."""
 
     path: str
-    named: bool
-    """Whether it could be found by its path; a deleted file cannot."""
+    has_path: bool
+    """Whether the file still has its path; a deleted file has none."""
     position: int
 
 
-def open_files() -> dict[int, Opened]:
-    """The regular files that are open, by descriptor."""
+def open_files() -> dict[int, OpenFile]:
+    """Return the open regular files by descriptor."""
     found = {}
-    for descriptor in descriptors():
+    for descriptor in open_descriptors():
         try:
-            s = os.fstat(descriptor)
-            if stat.S_ISREG(s.st_mode):
+            status = os.fstat(descriptor)
+            if stat.S_ISREG(status.st_mode):
                 path = os.readlink(f"/proc/self/fd/{descriptor}")
                 position = os.lseek(descriptor, 0, os.SEEK_CUR)
-                found[descriptor] = Opened(path, s.st_nlink > 0, position)
+                found[descriptor] = OpenFile(path, status.st_nlink > 0, position)
         except OSError:
             continue
     return found
 
 
 def reopen(descriptor: int, path: str) -> None:
-    """Open the file that is at a path now at the same number. Raises `OSError`."""
+    """Reopen the file at `path` under the same descriptor number. Raises `OSError`."""
     flags = fcntl.fcntl(descriptor, fcntl.F_GETFL) & ~(os.O_CREAT | os.O_EXCL | os.O_TRUNC)
-    opened = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
-    os.dup2(opened, descriptor, inheritable=os.get_inheritable(descriptor))
-    os.close(opened)
+    new = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
+    os.dup2(new, descriptor, inheritable=os.get_inheritable(descriptor))
+    os.close(new)

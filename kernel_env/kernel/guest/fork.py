@@ -1,4 +1,4 @@
-"""Fork a process so that the copy is not its child."""
+"""Fork a process so that the fork is not a child of this process."""
 
 import ctypes
 import errno
@@ -8,93 +8,105 @@ import time
 import warnings
 
 FORK_S = 5.0
-"""A child that is not gone by then hangs in a hook of the agent's code."""
+"""Time limit for an intermediate child; one that exceeds it hangs in an at-fork handler."""
 
 
-def fork_away() -> bool:
-    """Fork so that the copy is nobody's child here. True in the copy.
+def fork_detached() -> bool:
+    """Fork so that the fork is not a child of this process. Returns True in the fork.
 
-    A process of one thread makes a sibling of itself. In others the C library must see to the
-    locks that other threads hold, and its own fork knows children only: so they fork twice.
+    A process with a single thread makes a sibling. With several threads, the C library's own
+    `fork` is needed, because it handles the locks that other threads hold. That `fork` only makes
+    children, so such a process forks twice.
 
-    Raises `OSError` when a process cannot be made.
+    Raises `OSError` when no process can be created.
     """
-    alone = tid_address() if len(os.listdir("/proc/self/task")) == 1 else 0
-    return fork_beside(alone) if alone else fork_twice()
+    tid_pointer = tid_address() if len(os.listdir("/proc/self/task")) == 1 else 0
+    return fork_sibling(tid_pointer) if tid_pointer else double_fork()
 
 
-def fork_twice() -> bool:
-    """Make a grandchild and end the child. True in the grandchild. Raises `OSError`.
+def double_fork() -> bool:
+    """Fork a grandchild and end the child between. Returns True in the grandchild.
 
-    By `os.fork`, which sees to the interpreter before a line of Python runs in a child: another
-    thread may just have asked for the interpreter's lock, and there nobody would ever take it.
+    Uses `os.fork`, which resets the interpreter before any Python code runs in the child.
+    Otherwise another thread might have requested the interpreter's lock, which no thread in the
+    child would ever take. Raises `OSError`.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Python warns of forks of many threads, and is right
-        between = os.fork()
-        if between == 0:
+        warnings.simplefilter("ignore")  # Python warns when a process with several threads forks
+        child = os.fork()
+        if child == 0:
             try:
-                copy = os.fork()
+                grandchild = os.fork()
             except OSError as error:
                 os._exit(error.errno or errno.EAGAIN)
-            if copy:
+            if grandchild:
                 os._exit(0)
             return True
-    if failed := exit_code(between):
-        raise OSError(failed, os.strerror(failed))
+    if error_number := wait_for_child(child):
+        raise OSError(error_number, os.strerror(error_number))
     return False
 
 
-def exit_code(child: int) -> int:
-    """Wait for a child to end, but not for ever: the agent's hooks run in it."""
+def wait_for_child(child: int) -> int:
+    """Wait for a child with a time limit, as at-fork handlers of the agent run in it.
+
+    Returns its exit code, or `ETIMEDOUT` after killing it.
+    """
     deadline = time.monotonic() + FORK_S
     try:
-        while not (ended := os.waitpid(child, os.WNOHANG))[0]:
+        while not (waited := os.waitpid(child, os.WNOHANG))[0]:
             if time.monotonic() > deadline:
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
                 return errno.ETIMEDOUT
             time.sleep(0.0002)
     except ChildProcessError:
-        return 0  # the agent's code asked that its children be forgotten
-    return os.waitstatus_to_exitcode(ended[1])
+        return 0  # the agent's code ignores SIGCHLD, so children are reaped automatically
+    return os.waitstatus_to_exitcode(waited[1])
 
 
 LIBC = ctypes.PyDLL(None, use_errno=True)
-"""Called without letting go of the interpreter's lock."""
+"""The C library, called without releasing the interpreter's lock."""
 
 
-CLONE = {"x86_64": 56, "aarch64": 220}.get(os.uname().machine)
-"""The number of the system call; elsewhere its arguments may stand in another order."""
+SYS_CLONE = {"x86_64": 56, "aarch64": 220}.get(os.uname().machine)
+"""Number of the system call `clone`; other machines may order its arguments differently."""
 
 
-BESIDE = 0x8000 | 0x01000000 | 0x00200000 | signal.SIGCHLD
-"""A child of this process's parent, which the C library may tell the number of its thread."""
+SIBLING_FLAGS = 0x8000 | 0x01000000 | 0x00200000 | signal.SIGCHLD
+"""CLONE_PARENT, CLONE_CHILD_SETTID, CLONE_CHILD_CLEARTID and SIGCHLD.
+
+The new process is a child of this process's parent, and the kernel stores its thread ID where
+the C library expects it.
+"""
 
 
-GET_TID_ADDRESS = 40
+PR_GET_TID_ADDRESS = 40
 
 
 def tid_address() -> int:
-    """Where the C library keeps the number of this thread; 0 where that cannot be known."""
+    """Return the address at which the C library keeps this thread's ID; 0 where it is unknown."""
     address = ctypes.c_void_p()
-    if CLONE is None or LIBC.prctl(GET_TID_ADDRESS, ctypes.byref(address)):
+    if SYS_CLONE is None or LIBC.prctl(PR_GET_TID_ADDRESS, ctypes.byref(address)):
         return 0
     return address.value or 0
 
 
-def fork_beside(tid: int) -> bool:
-    """Make a sibling. True in the sibling. Raises `OSError`.
+def fork_sibling(tid_pointer: int) -> bool:
+    """Fork a sibling of this process. Returns True in the sibling. Raises `OSError`.
 
-    The C library's handlers are for what other threads hold, and there are none. Python's are run.
+    Skips the C library's at-fork handlers: they protect locks of other threads, and there are no
+    other threads. Runs Python's handlers.
     """
     python = ctypes.pythonapi
     python.PyOS_BeforeFork()
-    number = LIBC.syscall(*map(ctypes.c_long, (CLONE or 0, BESIDE, 0, 0, tid, tid)))
-    if number == 0:
+    pid = LIBC.syscall(
+        *map(ctypes.c_long, (SYS_CLONE or 0, SIBLING_FLAGS, 0, 0, tid_pointer, tid_pointer))
+    )
+    if pid == 0:
         python.PyOS_AfterFork_Child()
         return True
     python.PyOS_AfterFork_Parent()
-    if number < 0:
+    if pid < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return False

@@ -9,108 +9,108 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from .syscalls import COPY_BYTES, call, libc, step
+from .syscalls import CHUNK_BYTES, check_result, libc, step
 
 MAP_SHARED, MAP_FIXED = 0x01, 0x10
 F_DUPFD_QUERY = 1024 + 3
-"""Do two descriptors share one opening? Linux 6.10 and newer."""
+"""Asks whether two descriptors share one open file description. Linux 6.10 and newer."""
 
 
-PROT = {"r": 1, "w": 2, "x": 4}
+PROTECTION_BITS = {"r": 1, "w": 2, "x": 4}
 
 
-DELETED = " (deleted)"
+DELETED_SUFFIX = " (deleted)"
 
 
-ONCE = os.O_CREAT | os.O_EXCL | os.O_TRUNC
-"""What is asked of an opening, and not again when it is repeated."""
+CREATION_FLAGS = os.O_CREAT | os.O_EXCL | os.O_TRUNC
+"""Flags of the original `open` that are left out when the file is reopened."""
 
 
-class Held(NamedTuple):
-    """A file or folder below a layer that the process holds, whichever way it does."""
+class HeldFile(NamedTuple):
+    """A file or folder below a mount point that the process has open or mapped."""
 
-    link: str
-    """Where it was, as the kernel tells it."""
-    at: str
-    """The layer that it is below."""
-    kind: int
-    """A regular file or a folder: `S_IFREG`, `S_IFDIR`."""
+    path: str
+    """Its path as the kernel reports it."""
+    mount_point: str
+    """The mount point that it is below."""
+    file_type: int
+    """`S_IFREG` for a regular file, `S_IFDIR` for a folder."""
     inode: int
-    named: bool
-    """Whether it could be found by its path; a deleted file cannot."""
+    has_path: bool
+    """Whether the file still has its path; a deleted file has none."""
 
 
 class Descriptor(NamedTuple):
-    """An open file or folder below a layer."""
+    """An open file or folder below a mount point."""
 
     number: int
-    held: Held
+    held: HeldFile
     flags: int
     position: int
-    twin: int | None = None
-    """A lower number that shares its opening, and so its offset."""
+    shares_with: int | None = None
+    """A lower descriptor that shares its open file description, and so its offset."""
 
     @property
-    def writes(self) -> bool:
-        """Whether its file may be written through it."""
+    def writable(self) -> bool:
+        """Return whether the descriptor is open for writing."""
         return self.flags & os.O_ACCMODE != os.O_RDONLY
 
 
 class Mapping(NamedTuple):
-    """A part of a file below a layer, shared with the file in memory."""
+    """A shared memory mapping of part of a file below a mount point."""
 
     start: int
     length: int
     protection: int
     offset: int
-    held: Held
+    held: HeldFile
 
     @property
-    def writes(self) -> bool:
-        """Whether the file may be written through it."""
-        return bool(self.protection & PROT["w"])
+    def writable(self) -> bool:
+        """Return whether the mapping is writable."""
+        return bool(self.protection & PROTECTION_BITS["w"])
 
 
-def layer_of(link: str, places: Sequence[str]) -> str | None:
-    """The innermost of these folders that a path is in."""
-    around = [at for at in places if link == at or link.startswith(f"{at}/")]
-    return max(around, key=len, default=None)
+def mount_point_of(path: str, mount_points: Sequence[str]) -> str | None:
+    """Return the innermost mount point that a path is in; None if it is in none."""
+    containing = [at for at in mount_points if path == at or path.startswith(f"{at}/")]
+    return max(containing, key=len, default=None)
 
 
-def working_folder(places: Sequence[str]) -> tuple[str, ...]:
-    """The working directory, and where to go when that is not there. Empty when in no layer."""
+def working_directory(mount_points: Sequence[str]) -> tuple[str, ...]:
+    """Return the working directory and its mount point, the fallback; empty if it is in none."""
     try:
-        link = os.readlink("/proc/self/cwd")
+        path = os.readlink("/proc/self/cwd")
     except OSError:
         return ()
-    at = layer_of(link, places)
-    return (link, at) if at is not None else ()
+    mount_point = mount_point_of(path, mount_points)
+    return (path, mount_point) if mount_point is not None else ()
 
 
-def opened(places: Sequence[str]) -> list[Descriptor]:
-    """The descriptors of files and folders in these folders."""
+def open_below(mount_points: Sequence[str]) -> list[Descriptor]:
+    """Return the open files and folders below these mount points."""
     found: list[Descriptor] = []
-    with step("look at the open descriptors"):
+    with step("list the open descriptors"):
         for number in sorted(map(int, os.listdir("/proc/self/fd"))):
             try:
-                link, status = os.readlink(f"/proc/self/fd/{number}"), os.fstat(number)
+                path, status = os.readlink(f"/proc/self/fd/{number}"), os.fstat(number)
             except OSError:
-                continue  # the one that the list was read from
-            at, kind = layer_of(link, places), stat.S_IFMT(status.st_mode)
-            if at is None or kind not in (stat.S_IFREG, stat.S_IFDIR):
+                continue  # the descriptor that the folder was read through
+            mount_point, file_type = mount_point_of(path, mount_points), stat.S_IFMT(status.st_mode)
+            if mount_point is None or file_type not in (stat.S_IFREG, stat.S_IFDIR):
                 continue
-            named = not link.endswith(DELETED) or inode_at(link) == status.st_ino
-            held = Held(link, at, kind, status.st_ino, named)
+            has_path = not path.endswith(DELETED_SUFFIX) or inode_at(path) == status.st_ino
+            held = HeldFile(path, mount_point, file_type, status.st_ino, has_path)
             with open(f"/proc/self/fdinfo/{number}") as file:
-                facts = dict(line.split(":", 1) for line in file if ":" in line)
-            this = Descriptor(number, held, int(facts["flags"], 8), int(facts["pos"]))
-            twins = (other.number for other in found if same_opening(other, this))
-            found.append(this._replace(twin=next(twins, None)))
+                info = dict(line.split(":", 1) for line in file if ":" in line)
+            descriptor = Descriptor(number, held, int(info["flags"], 8), int(info["pos"]))
+            sharing = (other.number for other in found if shares_offset(other, descriptor))
+            found.append(descriptor._replace(shares_with=next(sharing, None)))
     return found
 
 
-def same_opening(one: Descriptor, other: Descriptor) -> bool:
-    """Whether one descriptor was made from the other, by `dup`. Older kernels cannot tell."""
+def shares_offset(one: Descriptor, other: Descriptor) -> bool:
+    """Return whether two descriptors share an offset, as after `dup`. False on older kernels."""
     if (one.held, one.position) != (other.held, other.position):
         return False
     try:
@@ -119,37 +119,42 @@ def same_opening(one: Descriptor, other: Descriptor) -> bool:
         return False
 
 
-def mapped(places: Sequence[str], descriptors: Sequence[Descriptor]) -> list[Mapping]:
-    """The shared mappings of files in these folders."""
+def shared_mappings(
+    mount_points: Sequence[str], descriptors: Sequence[Descriptor]
+) -> list[Mapping]:
+    """Return the shared mappings of files below these mount points."""
     found = []
-    with step("look at the mappings"), open("/proc/self/maps", "rb") as file:
+    with step("read the memory mappings"), open("/proc/self/maps", "rb") as file:
         for line in file:
-            span, bits, offset, _, inode, *rest = os.fsdecode(line).rstrip("\n").split(None, 5)
-            link = rest[0].replace("\\012", "\n") if rest else ""
-            at = layer_of(link, places)
-            if bits[3] != "s" or at is None:
+            span, permissions, offset, _, inode, *rest = (
+                os.fsdecode(line).rstrip("\n").split(None, 5)
+            )
+            path = rest[0].replace("\\012", "\n") if rest else ""
+            mount_point = mount_point_of(path, mount_points)
+            if permissions[3] != "s" or mount_point is None:
                 continue
-            named = not link.endswith(DELETED) or inode_at(link) is not None
+            has_path = not path.endswith(DELETED_SUFFIX) or inode_at(path) is not None
             start, end = (int(word, 16) for word in span.split("-"))
-            protection = sum(PROT[letter] for letter in bits[:3] if letter != "-")
-            held = Held(link, at, stat.S_IFREG, int(inode), named)
-            # An overlay may tell two numbers for one file; deleted namesakes are told by theirs.
-            same = [each.held for each in descriptors if each.held.link == link]
-            held = min(same, key=lambda it: it.inode != int(inode), default=held)
+            protection = sum(PROTECTION_BITS[letter] for letter in permissions[:3] if letter != "-")
+            held = HeldFile(path, mount_point, stat.S_IFREG, int(inode), has_path)
+            # An overlay may report two inode numbers for one file. Among deleted files of the same
+            # name the inode number decides.
+            same_path = [each.held for each in descriptors if each.held.path == path]
+            held = min(same_path, key=lambda file: file.inode != int(inode), default=held)
             found.append(Mapping(start, end - start, protection, int(offset, 16), held))
     return found
 
 
 def inode_at(path: str) -> int | None:
-    """The inode number that a path leads to now."""
+    """Return the inode number of a path; None if nothing is there."""
     try:
         return os.lstat(path).st_ino
     except OSError:
         return None
 
 
-def change(folders: Sequence[str]) -> None:
-    """Into the first of these folders that is there."""
+def change_directory(folders: Sequence[str]) -> None:
+    """Change to the first of these folders that exists."""
     for last, folder in zip([False, True], folders, strict=False):
         with step("change to the working directory"):
             try:
@@ -162,54 +167,55 @@ def change(folders: Sequence[str]) -> None:
 
 
 @contextmanager
-def standing_in(
+def paths_in_overlay(
     descriptors: Sequence[Descriptor], mappings: Sequence[Mapping]
-) -> Iterator[dict[Held, str]]:
-    """A path in the view for all that is held, for as long as this lasts.
+) -> Iterator[dict[HeldFile, str]]:
+    """Yield a path in the overlay for each held file; temporary paths are removed at the end.
 
-    What has none there, because it was deleted or is newer than `lower`, is copied to a new one.
+    A file without a path there, because it was deleted or is newer than `lower`, is copied to a
+    temporary path.
     """
-    paths: dict[Held, str] = {}
-    copies: dict[Held, str] = {}
-    with step("copy a file that has no name"):
+    paths: dict[HeldFile, str] = {}
+    temporary: dict[HeldFile, str] = {}
+    with step("copy a file that has no path"):
         for descriptor in descriptors:
             held = descriptor.held
             if held not in paths:
-                if not is_there(held):
-                    copies[held] = new_path(held)
-                    copy(descriptor, copies[held])
-                paths[held] = copies.get(held, held.link)
-        opened_too = set(paths)
+                if not exists_in_overlay(held):
+                    temporary[held] = temporary_path(held)
+                    copy_open_file(descriptor, temporary[held])
+                paths[held] = temporary.get(held, held.path)
+        also_open = set(paths)
         for mapping in mappings:
             held = mapping.held
-            if held not in opened_too:
-                if not is_there(held):
-                    copies.setdefault(held, new_path(held))
-                    copy_memory(mapping, copies[held])
-                paths[held] = copies.get(held, held.link)
+            if held not in also_open:
+                if not exists_in_overlay(held):
+                    temporary.setdefault(held, temporary_path(held))
+                    copy_memory(mapping, temporary[held])
+                paths[held] = temporary.get(held, held.path)
     try:
         yield paths
     finally:
-        for held, path in copies.items():
-            os.rmdir(path) if held.kind == stat.S_IFDIR else os.unlink(path)
+        for held, path in temporary.items():
+            os.rmdir(path) if held.file_type == stat.S_IFDIR else os.unlink(path)
 
 
-def is_there(held: Held) -> bool:
-    """Whether the view has something of its kind at its path."""
+def exists_in_overlay(held: HeldFile) -> bool:
+    """Return whether the overlay has a file of the same type at its path."""
     try:
-        return held.named and stat.S_IFMT(os.lstat(held.link).st_mode) == held.kind
+        return held.has_path and stat.S_IFMT(os.lstat(held.path).st_mode) == held.file_type
     except OSError:
         return False
 
 
-def new_path(held: Held) -> str:
-    """A path in the layer that nothing is at."""
-    return os.path.join(held.at, f".{os.getpid()}-{time.monotonic_ns()}")
+def temporary_path(held: HeldFile) -> str:
+    """Return an unused path below the mount point."""
+    return os.path.join(held.mount_point, f".{os.getpid()}-{time.monotonic_ns()}")
 
 
-def copy(descriptor: Descriptor, path: str) -> None:
-    """Make a file like the one that is open, holes included; of a folder, an empty one."""
-    if descriptor.held.kind == stat.S_IFDIR:
+def copy_open_file(descriptor: Descriptor, path: str) -> None:
+    """Copy an open file, holes included; a folder becomes an empty folder."""
+    if descriptor.held.file_type == stat.S_IFDIR:
         os.mkdir(path, 0o700)
         return
     source = os.open(f"/proc/self/fd/{descriptor.number}", os.O_RDONLY)
@@ -226,7 +232,7 @@ def copy(descriptor: Descriptor, path: str) -> None:
             break  # no data after this
         end = os.lseek(source, position, os.SEEK_HOLE)
         while position < end:
-            data = os.pread(source, min(end - position, COPY_BYTES), position)
+            data = os.pread(source, min(end - position, CHUNK_BYTES), position)
             if not data:
                 break
             position += os.pwrite(target, data, position)
@@ -236,30 +242,33 @@ def copy(descriptor: Descriptor, path: str) -> None:
 
 
 def copy_memory(mapping: Mapping, path: str) -> None:
-    """Put the part of a file that is mapped into a file: all that is left of it to this process."""
+    """Write a mapped part to a new file: nothing else of the file is left to this process."""
     target = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
     written = libc.pwrite(target, mapping.start, mapping.length, mapping.offset)
-    call("write what is mapped", 0 if written == mapping.length else -1)
+    check_result("write mapped memory", 0 if written == mapping.length else -1)
     os.close(target)
 
 
 def copy_up(paths: Iterable[str]) -> None:
-    """Have the view copy these files to its own layer: a reader must not be left on the old one."""
+    """Open these files for writing, so that overlayfs copies them to the upper layer.
+
+    A reader that was opened before would keep reading the file of the lower layer.
+    """
     for path in set(paths):
-        with step(f"copy {path} to its own layer"):
+        with step(f"copy {path} to the upper layer"):
             os.close(os.open(path, os.O_WRONLY | os.O_NOFOLLOW))
 
 
-def reopen(descriptors: Sequence[Descriptor], paths: dict[Held, str]) -> None:
-    """Put openings of the view's files at the same numbers."""
+def reopen(descriptors: Sequence[Descriptor], paths: dict[HeldFile, str]) -> None:
+    """Reopen the overlay's files under the same descriptor numbers."""
     for each in descriptors:
         inheritable = not each.flags & os.O_CLOEXEC
-        with step(f"open {each.held.link} again"):
-            if each.twin is not None:
-                os.dup2(each.twin, each.number, inheritable)
+        with step(f"reopen {each.held.path}"):
+            if each.shares_with is not None:
+                os.dup2(each.shares_with, each.number, inheritable)
                 continue
-            regular = each.held.kind == stat.S_IFREG
-            flags = each.flags & ~(ONCE | (os.O_TMPFILE if regular else 0))
+            regular = each.held.file_type == stat.S_IFREG
+            flags = each.flags & ~(CREATION_FLAGS | (os.O_TMPFILE if regular else 0))
             descriptor = os.open(paths[each.held], flags)
             if regular and not flags & os.O_PATH:
                 os.lseek(descriptor, each.position, os.SEEK_SET)
@@ -267,13 +276,13 @@ def reopen(descriptors: Sequence[Descriptor], paths: dict[Held, str]) -> None:
             os.close(descriptor)
 
 
-def remap(mappings: Sequence[Mapping], paths: dict[Held, str]) -> None:
-    """Map the view's files where the old ones are mapped."""
+def remap(mappings: Sequence[Mapping], paths: dict[HeldFile, str]) -> None:
+    """Map the overlay's files at the addresses of the old mappings."""
     for each in mappings:
-        with step(f"map {each.held.link} again"):
-            flags = os.O_RDWR if each.writes else os.O_RDONLY
+        with step(f"remap {each.held.path}"):
+            flags = os.O_RDWR if each.writable else os.O_RDONLY
             descriptor = os.open(paths[each.held], flags)
-            how = (each.protection, MAP_SHARED | MAP_FIXED, descriptor, each.offset)
-            where = libc.mmap(each.start, each.length, *how)
-            call("mmap", 0 if where == each.start else -1)
+            arguments = (each.protection, MAP_SHARED | MAP_FIXED, descriptor, each.offset)
+            address = libc.mmap(each.start, each.length, *arguments)
+            check_result("mmap", 0 if address == each.start else -1)
             os.close(descriptor)

@@ -1,7 +1,8 @@
-"""The kernel itself, however it comes to serve, and the application around it.
+"""Define the kernel and its application, used by plain and by forkable kernels.
 
-Beyond a plain IPython kernel it caps what a cell can make it say (`caps`), and tells in
-each reply how much that left out and which variables and files the cell changed.
+Compared with a plain IPython kernel it caps the output of a cell (`output_caps`) and adds to each
+reply which variables and files the cell changed (`namespace_diff`) and how many bytes were left
+out.
 """
 
 import os
@@ -15,39 +16,42 @@ from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
 
 from . import output_caps
-from .namespace_diff import Changes
-from .output_caps import Caps
+from .namespace_diff import NamespaceDiff
+from .output_caps import OutputCaps
 
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 
 
 class Kernel(IPythonKernel):
-    """An IPython kernel that says what each cell changed, and what was too much to say."""
+    """An IPython kernel that reports what each cell changed and what its output caps left out."""
 
-    changes: Changes | None = None
-    caps: Caps
-    banner = ""  # IPython's own ends with a tip, drawn by the random numbers of the agent
+    namespace_diff: NamespaceDiff | None = None
+    output_caps: OutputCaps
+    banner = ""  # IPython's own ends with a random tip, which uses the agent's random state
 
     async def do_execute(self, code: str, silent: bool, *args: Any, **kwargs: Any) -> Any:
-        """Run the cell within its caps; add what it changed and what was left out to the reply."""
-        if self.changes is None:
+        """Run a cell with capped output; add its changes and the left-out bytes to the reply."""
+        if self.namespace_diff is None:
             shell: Any = self.shell
-            self.changes = Changes(shell.user_ns, shell.user_ns_hidden, os.getcwd())
-        self.caps.begin()
-        mine = os.getpid()
+            self.namespace_diff = NamespaceDiff(shell.user_ns, shell.user_ns_hidden, os.getcwd())
+        self.output_caps.begin_cell()
+        pid = os.getpid()
         try:
             reply: Any = await super().do_execute(code, silent, *args, **kwargs)  # type: ignore[no-untyped-call]
         finally:
-            if os.getpid() != mine:  # a child that the cell forked and let run to the cell's end
-                leave()
-            dropped = self.caps.finish()
+            if os.getpid() != pid:  # a child that the cell forked
+                exit_child()
+            dropped = self.output_caps.end_cell()
         if not silent:
-            reply["kernel_env"] = {**self.changes.tell(), "dropped": dropped}
+            reply["kernel_env"] = {**self.namespace_diff.report(), "dropped": dropped}
         return reply
 
 
-def leave() -> None:
-    """End a forked child here, as at the end of a script: our loop and sockets are its parent's."""
+def exit_child() -> None:
+    """Exit a child that a cell forked once it reaches the end of the cell, as a script would.
+
+    The event loop and the sockets belong to its parent.
+    """
     try:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -56,38 +60,39 @@ def leave() -> None:
 
 
 class App(IPKernelApp):
-    """An application whose ports are numbers of descriptors that already listen.
+    """A kernel application whose port numbers stand for inherited, listening sockets.
 
-    The host bound them; ZMQ adopts them, so nothing in the box binds, owns or can delete them.
+    The host binds the sockets and ZMQ adopts them, so no program in the sandbox binds, owns or can
+    delete them.
     """
 
     adopted: dict[int, int]
-    """Port → descriptor."""
+    """File descriptor by port number."""
 
-    def begin(self) -> None:
-        """Everything but serving."""
-        self.outstream_class = f"{output_caps.__name__}.Stream"
+    def boot(self) -> None:
+        """Initialise everything except the event loop, then install the output caps."""
+        self.outstream_class = f"{output_caps.__name__}.CappedStream"
         self.initialize(["--HistoryManager.enabled=False"])  # type: ignore[no-untyped-call]
-        self.kernel.caps = output_caps.install(self)
+        self.kernel.output_caps = output_caps.install(self)
 
     def adopt(self, key: str, descriptors: list[int]) -> None:
-        """Take the sockets that will be served next."""
+        """Set the sockets and the key with which the kernel will serve."""
         ports: Any = {f"{channel}_port": number for number, channel in enumerate(CHANNELS, 1)}
         self.adopted = dict(enumerate(descriptors, 1))
         for descriptor in descriptors:
             os.set_inheritable(descriptor, False)
-        given = {"transport": "ipc", "ip": "kernel", "key": key, **ports}
-        given["signature_scheme"] = "hmac-sha256"
-        self.load_connection_info(cast("Any", given))
+        info = {"transport": "ipc", "ip": "kernel", "key": key, **ports}
+        info["signature_scheme"] = "hmac-sha256"
+        self.load_connection_info(cast("Any", info))
 
     def init_connection_file(self) -> None:
-        """There is none."""
+        """Do nothing: there is no connection file."""
 
     def write_connection_file(self, **_: Any) -> None:
-        """Nobody reads it, and the disk may be full."""
+        """Do nothing: nobody reads the file, and the disk may be full."""
 
     def cleanup_connection_file(self) -> None:
-        """There is none."""
+        """Do nothing: there is no connection file."""
 
     def _try_bind_socket(self, s: Any, port: int) -> int:
         s.setsockopt(zmq.USE_FD, self.adopted[port])
@@ -95,12 +100,12 @@ class App(IPKernelApp):
         return port
 
 
-class Beat(Heartbeat):
-    """A heartbeat on a descriptor that already listens."""
+class AdoptedHeartbeat(Heartbeat):
+    """A heartbeat on an inherited, listening socket."""
 
     def _try_bind_socket(self) -> None:
         self.socket.setsockopt(zmq.USE_FD, App.instance().adopted[self.port])
         self.socket.bind(f"ipc://{self.ip}-{self.port}")
 
 
-kernelapp.Heartbeat = Beat  # type: ignore[attr-defined]
+kernelapp.Heartbeat = AdoptedHeartbeat  # type: ignore[attr-defined]

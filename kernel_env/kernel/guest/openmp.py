@@ -6,20 +6,20 @@ from typing import Any
 
 from .fork import LIBC
 
-OMP_POOLS = ("libgomp", "libomp", "libiomp")
+OPENMP_LIBRARIES = ("libgomp", "libomp", "libiomp")
 
 
-def pause_omp() -> None:
-    """End OpenMP's idle threads: a child that inherits a pool without its threads hangs in it.
+def stop_idle_threads() -> None:
+    """Stop OpenMP's idle threads: a child that inherits a pool without its threads hangs in it.
 
-    The next parallel region makes the pool anew. Must be called from the main thread.
+    The next parallel region creates the pool again. Must be called from the main thread.
     """
-    for pause in omp_pauses(libraries_loaded()):
+    for pause in pause_functions(count_loaded_libraries()):
         pause(2)
 
 
-class Loaded(ctypes.Structure):
-    """`struct dl_phdr_info`: a library, and how many were ever loaded."""
+class LibraryInfo(ctypes.Structure):
+    """The C structure `dl_phdr_info`: one library, and the number of libraries ever loaded."""
 
     _fields_ = (
         ("address", ctypes.c_void_p),
@@ -31,34 +31,39 @@ class Loaded(ctypes.Structure):
     )
 
 
-def keep_count(loaded: Any, _: int, given: int) -> int:
-    """Keep the number of libraries; 1: look no further."""
-    ctypes.c_ulonglong.from_address(given).value = loaded.contents.added
+def store_count(library: Any, _: int, count_address: int) -> int:
+    """Store the number of libraries ever loaded; returns 1 to end the iteration."""
+    ctypes.c_ulonglong.from_address(count_address).value = library.contents.added
     return 1
 
 
-Look = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.POINTER(Loaded), ctypes.c_size_t, ctypes.c_void_p)
+Callback = ctypes.PYFUNCTYPE(
+    ctypes.c_int, ctypes.POINTER(LibraryInfo), ctypes.c_size_t, ctypes.c_void_p
+)
 
 
-LOOK = Look(keep_count)
+STORE_COUNT = Callback(store_count)
 
 
-def libraries_loaded() -> int:
-    """How many libraries this process has loaded so far, in any way."""
+def count_loaded_libraries() -> int:
+    """Return how many libraries this process has loaded so far."""
     count = ctypes.c_ulonglong()
-    LIBC.dl_iterate_phdr(LOOK, ctypes.byref(count))
+    LIBC.dl_iterate_phdr(STORE_COUNT, ctypes.byref(count))
     return count.value
 
 
 @cache
-def omp_pauses(_: int) -> list[Any]:
-    """The function that ends idle threads, of each OpenMP library among the first so many."""
+def pause_functions(_: int) -> list[Any]:
+    """Return `omp_pause_resource_all` of each OpenMP library that is loaded.
+
+    The argument is the number of libraries loaded; it only serves as the key of the cache.
+    """
     try:
         with open("/proc/self/maps", encoding="utf-8", errors="replace") as maps:
             paths = {
                 path
                 for line in maps
-                if any(name in line for name in OMP_POOLS)
+                if any(name in line for name in OPENMP_LIBRARIES)
                 and (path := line.split(maxsplit=5)[5].strip()).startswith("/")
             }
     except OSError:

@@ -1,17 +1,21 @@
-"""Caps on what a cell can make the kernel say, where it is said: in the kernel's own process.
+"""Cap the output of a cell in the kernel's own process.
 
-Without them a cell that prints a gigabyte fills the kernel's memory several times over,
-and then the host's. With them nothing piles up: a stream keeps its head and its tail
-(`stream.Stream`), displays, results and errors share a budget, what else is sent is
-shortened or paced, and IPython's own copies of all output are not made. What is left out
-is counted, and told in its place.
+Without caps a cell that prints a gigabyte fills the kernel's memory several times over, and then
+the host's. With them nothing accumulates:
 
-An application is initialised with `outstream_class` naming `Stream` here, then given to
-`install`. `Caps.begin` and `Caps.finish` go around each cell. In a forked copy of the
-kernel `Caps.reconnect` gives the streams new pipes, threads and locks.
+- a stream keeps its head and its tail (`output_stream.CappedStream`);
+- displays, results and errors share a budget;
+- other messages are shortened or slowed down;
+- IPython's own copies of all output are not made.
 
-Not protected: all of this is in reach of the agent's code, which can undo it, or write to
-the sockets itself. The host keeps its own limits.
+What is left out is counted, and a note takes its place.
+
+An application is initialised with `outstream_class` set to `CappedStream`, then passed to
+`install`. `OutputCaps.begin_cell` and `OutputCaps.end_cell` surround each cell. In a fork of the
+kernel, `OutputCaps.reconnect` gives the streams new pipes, threads and locks.
+
+Not protected: the agent's code can reach and undo all of this, or write to the sockets itself.
+The host has limits of its own.
 """
 
 import sys
@@ -25,8 +29,8 @@ from typing import Any
 
 from IPython.lib import pretty
 
-from .output_stream import Stream
-from .truncate import ends, last_lines, shortened, size_of
+from .output_stream import CappedStream
+from .truncate import json_size, truncate_json, truncate_middle, truncate_traceback
 
 try:
     from IPython.core.tbtools import FrameInfo
@@ -34,229 +38,232 @@ try:
 except ImportError:  # an older IPython, in a plain kernel: tracebacks are shown whole
     FrameInfo = None  # type: ignore[assignment,misc]
 
-DISPLAY = 15 * 256 * 1024
-"""Bytes of a cell's displays and results together: a little less than the host accepts."""
-REPR = 256 * 1024
-"""Characters kept of one object's repr; the formatter would copy it several times."""
-MOST_DISPLAYS = 198
-"""Displays, results and errors of a cell; the host shows 200 outputs."""
-MOST_OTHERS, OTHERS_PER_S = 150, 500
-"""Other messages of a cell, at once and then by the second: no faster than a host reads."""
+DISPLAY_BYTES = 15 * 256 * 1024
+"""Bytes of a cell's displays and results together; a little less than the host accepts."""
+REPR_CHARS = 256 * 1024
+"""Characters kept of one object's repr; the formatter copies it several times."""
+MAX_DISPLAYS = 198
+"""Most displays, results and errors of a cell; the host shows 200 outputs."""
+MAX_OTHERS, OTHERS_PER_S = 150, 500
+"""Other messages of a cell: an initial number, then a rate that the host can read."""
 
-FRAMES = 10
-"""Shown of a traceback's beginning, and as many of its end."""
+MAX_FRAMES = 10
+"""Frames shown of the beginning of a traceback, and as many of its end."""
 
-SHOWN = ("display_data", "execute_result", "update_display_data", "error")
+SHOWN_TYPES = ("display_data", "execute_result", "update_display_data", "error")
 
 
-class Caps:
-    """All caps of one kernel. `send` stands before its session's own."""
+class OutputCaps:
+    """All output caps of one kernel. `send` replaces the `send` of its session."""
 
-    def __init__(self, session: Any, streams: list[Stream]) -> None:
+    def __init__(self, session: Any, streams: list[CappedStream]) -> None:
         self._session_send = session.send
         self._streams = streams
-        self._renew()
+        self._reset()
         session.send = self.send
 
-    def _renew(self) -> None:
+    def _reset(self) -> None:
         self._lock = threading.RLock()
-        self._dropped = self._count = self._others = 0
-        self._room = self._comm_room = DISPLAY
-        self._noted = False
-        self._began = self._refilled = time.monotonic()
-        self._sizes: dict[str, int] = {}
-        """Of each display that can be updated, what it costs now."""
-        self._held: dict[str, tuple[Any, ...]] = {}
-        """Beyond the number: the last error and the last update of each display.
+        self._dropped_bytes = self._display_count = self._other_count = 0
+        self._display_room = self._comm_room = DISPLAY_BYTES
+        self._note_shown = False
+        self._start = self._last_refill = time.monotonic()
+        self._display_sizes: dict[str, int] = {}
+        """Bytes of each display that can be updated, by its ID."""
+        self._deferred: dict[str, tuple[Any, ...]] = {}
+        """Beyond the number: the last error, and the last update of each display.
 
-        The last word counts, and it is said when the cell is over.
+        They are sent at the end of the cell, so that the final state is shown.
         """
 
-    def begin(self) -> None:
-        """A cell begins."""
-        self._let_go()
-        dropped = self._dropped
-        self._renew()
-        self._dropped = dropped
+    def begin_cell(self) -> None:
+        """Start counting for a new cell."""
+        self._send_deferred()
+        dropped = self._dropped_bytes
+        self._reset()
+        self._dropped_bytes = dropped
         for stream in self._streams:
-            stream.begin()
+            stream.begin_cell()
 
-    def finish(self) -> dict[str, int]:
-        """A cell is over: bytes that it, and what went on since the one before, had left out."""
-        self._let_go()
-        dropped = {stream.name: stream.finish() for stream in self._streams}
-        dropped["display"] = self._dropped
-        self._renew()
+    def end_cell(self) -> dict[str, int]:
+        """Return how many bytes the cell, and text since the previous cell, left out."""
+        self._send_deferred()
+        dropped = {stream.name: stream.end_cell() for stream in self._streams}
+        dropped["display"] = self._dropped_bytes
+        self._reset()
         return dropped
 
     def reconnect(self, pub_thread: Any) -> None:
-        """In a forked copy of the kernel, once its iopub thread runs."""
-        self._renew()
+        """Reconnect the streams in a fork, once its iopub thread runs."""
+        self._reset()
         for stream in self._streams:
             stream.reconnect(pub_thread)
 
     def send(
         self, stream: Any, msg_or_type: Any, content: Any = None, *args: Any, **options: Any
     ) -> Any:
-        """Send a message, or what may be sent of it."""
-        whole = isinstance(msg_or_type, dict)
-        kind = msg_or_type.get("msg_type") if whole else msg_or_type
-        body = msg_or_type.get("content") if whole else content
+        """Send a message, or the part of it that the caps allow."""
+        is_message = isinstance(msg_or_type, dict)
+        kind = msg_or_type.get("msg_type") if is_message else msg_or_type
+        body = msg_or_type.get("content") if is_message else content
         name = "error"
         match kind:
             case "display_data" | "execute_result" | "update_display_data":
                 body = body if isinstance(body, dict) else {}
                 transient = body.get("transient")
                 name = str(transient.get("display_id")) if isinstance(transient, dict) else ""
-                body = self._displayed(kind, body, name)
+                body = self._cap_display(kind, body, name)
             case "clear_output":
                 self._clear()
                 self._pace()
             case "comm_open" | "comm_msg" | "comm_close":
-                body = self._comm(body, options)
+                body = self._cap_comm(body, options)
                 self._pace()
             case "error" | "execute_reply" | "execute_input" | "input_request":
                 if isinstance(body, dict) and "traceback" in body:
-                    body = {**body, "traceback": last_lines(body["traceback"])}
-                body = shortened(body)
-                self._count += kind == "error"
-            case _:  # streams are capped already; the rest answers what the host asked
+                    body = {**body, "traceback": truncate_traceback(body["traceback"])}
+                body = truncate_json(body)
+                self._display_count += kind == "error"
+            case _:  # streams are capped elsewhere; the rest replies to requests of the host
                 return self._session_send(stream, msg_or_type, content, *args, **options)
         if body is None:
             return None
-        message = {**msg_or_type, "content": body} if whole else msg_or_type
-        if self._count > MOST_DISPLAYS and kind in ("error", "update_display_data"):
-            if name in self._held or len(self._held) < MOST_DISPLAYS:
-                self._held[name] = (stream, message, body, args, options)
+        message = {**msg_or_type, "content": body} if is_message else msg_or_type
+        if self._display_count > MAX_DISPLAYS and kind in ("error", "update_display_data"):
+            if name in self._deferred or len(self._deferred) < MAX_DISPLAYS:
+                self._deferred[name] = (stream, message, body, args, options)
             return None
-        if kind in SHOWN:
+        if kind in SHOWN_TYPES:
             for text in self._streams:
-                text.settle()
+                text.show_pending()
         return self._session_send(stream, message, body, *args, **options)
 
-    def repr_of(self, value: Any, printer: Any, _: bool) -> None:
+    def print_repr(self, value: Any, printer: Any, _: bool) -> None:
         """Print a repr as IPython does, but only the ends of a long one."""
-        if type(value) in (str, bytes, bytearray) and len(value) > REPR:
-            half = REPR // 2
+        if type(value) in (str, bytes, bytearray) and len(value) > REPR_CHARS:
+            half = REPR_CHARS // 2
             missing = f"[… {len(value) - 2 * half:,} characters left out …]"
-            self._dropped += len(value) - 2 * half
+            self._dropped_bytes += len(value) - 2 * half
             text = f"{value[:half]!r}\n{missing}\n{value[-half:]!r}"
         else:
             full = repr(value)
-            text = ends(full, REPR)
-            self._dropped += max(0, len(full) - REPR)
+            text = truncate_middle(full, REPR_CHARS)
+            self._dropped_bytes += max(0, len(full) - REPR_CHARS)
         with printer.group():
             for number, line in enumerate(text.splitlines()):
                 if number:
                     printer.break_()
                 printer.text(line)
 
-    def _let_go(self) -> None:
-        held, self._held = self._held, {}
-        for stream, message, body, args, options in held.values():
+    def _send_deferred(self) -> None:
+        deferred, self._deferred = self._deferred, {}
+        for stream, message, body, args, options in deferred.values():
             for text in self._streams:
-                text.settle()
+                text.show_pending()
             self._session_send(stream, message, body, *args, **options)
 
-    def _displayed(self, kind: str, body: dict[str, Any], name: str) -> dict[str, Any] | None:
-        """The display, a note in its place, or nothing."""
+    def _cap_display(self, kind: str, body: dict[str, Any], name: str) -> dict[str, Any] | None:
+        """Return the display, a note in its place, or None."""
         data = body.get("data")
-        size = size_of(data) + size_of(body.get("metadata"))
+        size = json_size(data) + json_size(body.get("metadata"))
         with self._lock:
-            self._count += 1
+            self._display_count += 1
             update = kind == "update_display_data"
-            beyond = self._count > MOST_DISPLAYS and not update
+            over_limit = self._display_count > MAX_DISPLAYS and not update
             if update:
-                self._room += self._sizes.pop(name, 0)
-            if size <= self._room and not beyond:
-                self._room -= size
+                self._display_room += self._display_sizes.pop(name, 0)
+            if size <= self._display_room and not over_limit:
+                self._display_room -= size
                 if name:
-                    self._sizes[name] = size
+                    self._display_sizes[name] = size
                 return body
-            self._dropped += size
-            if beyond and self._noted:
+            self._dropped_bytes += size
+            if over_limit and self._note_shown:
                 return None
-            self._noted = self._noted or beyond
+            self._note_shown = self._note_shown or over_limit
         data = data if isinstance(data, dict) else {}
         kinds = ", ".join(str(kind)[:100] for kind in list(data)[:20])
         note = f"[a display of {size:,} bytes left out: {kinds}]\n"
-        if beyond:
-            note = f"[more than {MOST_DISPLAYS} displays: the others of this cell are left out]"
+        if over_limit:
+            note = f"[more than {MAX_DISPLAYS} displays: the others of this cell are left out]"
         elif isinstance(plain := data.get("text/plain"), str):
             note += plain[:2000]
         return {**body, "data": {"text/plain": note}, "metadata": {}}
 
-    def _comm(self, body: Any, options: dict[str, Any]) -> Any:
-        """A message between widgets while there is room for it. Our host shows none of them."""
+    def _cap_comm(self, body: Any, options: dict[str, Any]) -> Any:
+        """Return a widget message while there is room for it; the host shows none."""
         buffers = sum(memoryview(data).nbytes for data in options.get("buffers") or ())
-        body, options["metadata"] = shortened(body), shortened(options.get("metadata"))
-        self._comm_room -= size_of(body) + size_of(options["metadata"]) + buffers
+        body, options["metadata"] = truncate_json(body), truncate_json(options.get("metadata"))
+        self._comm_room -= json_size(body) + json_size(options["metadata"]) + buffers
         return body if self._comm_room >= 0 else None
 
     def _clear(self) -> None:
-        """What is cleared makes room, once a second: a loop must not send without end."""
+        """Free the room of cleared output, at most once a second, so that a loop cannot flood."""
         with self._lock:
             now = time.monotonic()
-            refill = now - self._refilled >= 1
+            refill = now - self._last_refill >= 1
             if refill:
-                self._refilled, self._room = now, DISPLAY
-                self._count, self._noted = 0, False
-                self._sizes.clear()
+                self._last_refill, self._display_room = now, DISPLAY_BYTES
+                self._display_count, self._note_shown = 0, False
+                self._display_sizes.clear()
         for stream in self._streams:
             stream.clear(refill=refill)
 
     def _pace(self) -> None:
-        self._others += 1
-        if self._others > MOST_OTHERS + OTHERS_PER_S * (time.monotonic() - self._began):
+        self._other_count += 1
+        if self._other_count > MAX_OTHERS + OTHERS_PER_S * (time.monotonic() - self._start):
             time.sleep(0.001)
 
 
-class Forgetful(defaultdict[int, Any]):
-    """A history that keeps nothing."""
+class EmptyHistory(defaultdict[int, Any]):
+    """A history that stores nothing."""
 
     def __setitem__(self, key: int, value: Any) -> None:
-        """Let it go."""
+        """Ignore the value."""
 
     def __missing__(self, key: int) -> Any:
         return []
 
 
-def ends_of_trace(records: Any, trace: TracebackType | None, *options: Any) -> list[Any]:
-    """What IPython shows of a traceback's first and last frames; between them, only a count.
+def truncate_frames(records: Any, trace: TracebackType | None, *options: Any) -> list[Any]:
+    """Return IPython's records of the first and last frames, and a count for those between.
 
-    For each frame it looks through all modules: a thousand, of endless recursion, take seconds.
+    IPython searches all modules for each frame: the thousand frames of an endless recursion take
+    seconds.
     """
-    chain = []
+    frames = []
     while trace is not None:
-        chain.append(trace)
+        frames.append(trace)
         trace = trace.tb_next
-    if len(chain) <= 2 * FRAMES:
-        return list(records(chain[0], *options))
-    middle, first = chain[FRAMES:-FRAMES], None
-    for frame in reversed(chain[:FRAMES]):
+    if len(frames) <= 2 * MAX_FRAMES:
+        return list(records(frames[0], *options))
+    middle, first = frames[MAX_FRAMES:-MAX_FRAMES], None
+    for frame in reversed(frames[:MAX_FRAMES]):
         first = TracebackType(first, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
     keys = [(frame.tb_frame.f_code, frame.tb_lineno) for frame in middle]
-    between = FrameInfo._from_stack_data_FrameInfo(RepeatedFrames(list(middle), keys))
-    return [*records(first, *options), between, *records(chain[-FRAMES], *options)]
+    skipped = FrameInfo._from_stack_data_FrameInfo(RepeatedFrames(list(middle), keys))
+    return [*records(first, *options), skipped, *records(frames[-MAX_FRAMES], *options)]
 
 
-def install(app: Any) -> Caps:
-    """Cap an application that was initialised with `Stream` as its `outstream_class`."""
-    caps = Caps(app.session, [s for s in (sys.stdout, sys.stderr) if isinstance(s, Stream)])
+def install(app: Any) -> OutputCaps:
+    """Cap an application that was initialised with `CappedStream` as its `outstream_class`."""
+    caps = OutputCaps(
+        app.session, [s for s in (sys.stdout, sys.stderr) if isinstance(s, CappedStream)]
+    )
     shell, history = app.shell, app.shell.history_manager
-    # IPython keeps every text that is printed, every result's and every error's, for ever.
+    # IPython keeps every printed text, every result and every error for the whole session.
     shell._tee = lambda **_: nullcontext()
     shell._format_exception_for_storage = lambda *_, **__: {}
-    history.outputs, history.exceptions = Forgetful(), Forgetful()
-    history.output_hist_reprs = Forgetful()
-    show = shell._showtraceback
-    shell._showtraceback = lambda *error: show(*error[:2], last_lines(error[2]))
+    history.outputs, history.exceptions = EmptyHistory(), EmptyHistory()
+    history.output_hist_reprs = EmptyHistory()
+    show_traceback = shell._showtraceback
+    shell._showtraceback = lambda *error: show_traceback(*error[:2], truncate_traceback(error[2]))
     if FrameInfo is not None:
         records = shell.InteractiveTB.get_records
-        shell.InteractiveTB.get_records = partial(ends_of_trace, records)
+        shell.InteractiveTB.get_records = partial(truncate_frames, records)
     printers = shell.display_formatter.formatters["text/plain"].type_printers
     plain = pretty._repr_pprint
-    printers.update({kind: caps.repr_of for kind in printers if printers[kind] is plain})
-    printers[bytes] = printers[bytearray] = caps.repr_of
-    pretty._repr_pprint = caps.repr_of
+    printers.update({kind: caps.print_repr for kind in printers if printers[kind] is plain})
+    printers[bytes] = printers[bytearray] = caps.print_repr
+    pretty._repr_pprint = caps.print_repr
     return caps

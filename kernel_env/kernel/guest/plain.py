@@ -1,4 +1,4 @@
-"""A plain kernel on sockets that the host bound: `python -m guest.plain '{"key": …}'`.
+"""Run a plain kernel on sockets that the host bound: `python -m guest.plain '{"key": "..."}'`.
 
 For images and platforms whose kernels cannot be forked; see `template` for the others.
 """
@@ -12,13 +12,13 @@ from .kernel_app import App, Kernel
 
 
 def main() -> None:
-    """Serve until the host lets go of the box."""
+    """Serve until the host closes the sandbox."""
     given = json.loads(sys.argv[1])
     os.environ.pop("PYTHONPATH", None)
     sys.path[:] = [path for path in sys.path if path != given["path"]]
     app: Any = App.instance(kernel_class=Kernel)
     app.adopt(given["key"], given["sockets"])
-    app.begin()
+    app.boot()
     app.start()
 
 

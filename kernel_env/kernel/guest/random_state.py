@@ -5,7 +5,7 @@ import sys
 
 
 def reseed(seed: int | None) -> None:
-    """The global random states of the libraries that are loaded; None leaves them."""
+    """Seed the global random states of the loaded libraries; None leaves them as they are."""
     if seed is None:
         return
     random.seed(seed)

@@ -1,7 +1,7 @@
-"""Give a copy of a kernel sockets, threads and loops of its own; every object of the agent stays.
+"""Give a fork of a kernel its own sockets, threads and loops; every object of the agent stays.
 
-This is the one place that rests on ipykernel's private names; `template.SUPPORTED` says
-which version they are those of.
+Only this module relies on private names of ipykernel; `template.SUPPORTED_IPYKERNEL` is the
+version they belong to.
 """
 
 import asyncio
@@ -15,20 +15,26 @@ import zmq
 from tornado.ioloop import IOLoop
 from zmq.eventloop.zmqstream import ZMQStream
 
-from .descriptors import descriptors, identities, open_files
+from .descriptors import identities, open_descriptors, open_files
 from .kernel_app import App, Kernel
-from .openmp import pause_omp
+from .openmp import stop_idle_threads
 from .prefault import Prefault
-from .standby import Standby, kept_for_ever
+from .standby import Standby, parent_objects
 
-BUSY_S = 5.0
-"""How long a request to copy waits for a cell that is still running."""
-RENEWED = ("control_thread", "shell_channel_thread", "iopub_thread", "iopub_socket")
-SOCKETS = ("shell_socket", "stdin_socket", "control_socket", "debugpy_socket", "debug_shell_socket")
+CELL_WAIT_S = 5.0
+"""How long a fork request waits for a running cell."""
+RENEWED_ATTRIBUTES = ("control_thread", "shell_channel_thread", "iopub_thread", "iopub_socket")
+SOCKET_ATTRIBUTES = (
+    "shell_socket",
+    "stdin_socket",
+    "control_socket",
+    "debugpy_socket",
+    "debug_shell_socket",
+)
 
 
-class Woken(SystemExit):
-    """Raised in a copy of a live kernel that is to serve: it unwinds the original's event loop."""
+class ServeRequested(SystemExit):
+    """Raised in a fork that is to serve: it unwinds the event loop of the kernel it came from."""
 
     def __init__(self, request: dict[str, Any]) -> None:
         super().__init__(0)
@@ -36,7 +42,7 @@ class Woken(SystemExit):
 
 
 class ForkableApp(App):
-    """A kernel application that can start serving again and again, in copy after copy."""
+    """A kernel application that starts serving anew in every fork."""
 
     standby: Standby
     prefault: Prefault
@@ -48,64 +54,64 @@ class ForkableApp(App):
     def _try_bind_socket(self, s: Any, port: int) -> int:
         if self.adopted:
             return super()._try_bind_socket(s, port)
-        s.bind(f"inproc://template-{id(s)}")  # a template is connected to nobody
+        s.bind(f"inproc://template-{id(s)}")  # nothing connects to a template
         return 0
 
     def init_heartbeat(self) -> None:
-        """None: whether the kernel lives, the host sees by its process and its connections."""
+        """Do nothing: the host watches the kernel's process and connections instead."""
 
     def configure_tornado_logger(self) -> None:
-        """Once is enough."""
+        """Configure the logger only in the template; forks inherit it."""
         if not self.adopted:
             super().configure_tornado_logger()  # type: ignore[no-untyped-call]
 
-    def keepers(self) -> set[int]:
-        """Descriptors that a copy goes on using: the real standard output and error."""
+    def kept_descriptors(self) -> set[int]:
+        """Return the descriptors that a fork keeps: the real standard output and error."""
         return {stream._original_stdstream_copy for stream in self.streams()}
 
     def streams(self) -> list[Any]:
-        """What the kernel prints by."""
+        """Return the kernel's output streams."""
         return [self.kernel._stdout, self.kernel._stderr]
 
     def serve(self, request: dict[str, Any]) -> None:
-        """Be a live kernel, from request to request; returns never."""
+        """Serve as a running kernel, in this process and in its forks. Never returns."""
         try:
             while True:
                 self.connect(request)
                 try:
                     self.start()  # type: ignore[no-untyped-call]
                     break
-                except Woken as woken:
-                    request = woken.request
+                except ServeRequested as serve_requested:
+                    request = serve_requested.request
         except BaseException as error:  # noqa: BLE001 - the last thing this process does
-            self.die(error)
+            self.exit_with_error(error)
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
 
-    def die(self, error: BaseException) -> None:
-        """Say why on the real standard error, and end: nothing of the original may run here."""
-        words = f"{type(error).__name__}: {error}\n"
-        os.write(self.kernel._stderr._original_stdstream_copy, words.encode(errors="replace"))
+    def exit_with_error(self, error: BaseException) -> None:
+        """Print the error to the real standard error and exit without running the parent's code."""
+        text = f"{type(error).__name__}: {error}\n"
+        os.write(self.kernel._stderr._original_stdstream_copy, text.encode(errors="replace"))
         os._exit(70)
 
     def connect(self, request: dict[str, Any]) -> None:
-        """Adopt the host's sockets; make threads, streams and an event loop around them."""
-        self.standby.wake(request)
-        before = descriptors() - set(request["fds"]) - {self.standby.line.socket.fileno()}
-        self._bury()
-        begin_loop()
+        """Adopt the host's sockets; create threads, streams and an event loop around them."""
+        self.standby.prepare_to_serve(request)
+        before = open_descriptors() - set(request["fds"]) - {self.standby.channel.socket.fileno()}
+        self._keep_parent_objects()
+        set_new_event_loop()
         self.session.session = os.urandom(16).hex()
         self.session.pid = os.getpid()
         self.session.digest_history = set()
         self.adopt(request["key"], request["fds"])
         self.context = self.iopub_thread = None
         self.prefault = Prefault()
-        drawn = random.getstate()
+        random_state = random.getstate()
         self.init_sockets()  # type: ignore[no-untyped-call]
         kernel: Any = self.kernel
-        kernel.caps.reconnect(self.iopub_thread)
-        for name in (*RENEWED, "stdin_socket", "debug_shell_socket"):
+        kernel.output_caps.reconnect(self.iopub_thread)
+        for name in (*RENEWED_ATTRIBUTES, "stdin_socket", "debug_shell_socket"):
             setattr(kernel, name, getattr(self, name))
         kernel.shell_stream = ZMQStream(self.shell_socket, self.shell_channel_thread.io_loop)
         self.shell_channel_thread.shell_stream = kernel.shell_stream
@@ -117,27 +123,27 @@ class ForkableApp(App):
         kernel._aborting = False
         self.control_thread.start()
         self.shell_channel_thread.start()
-        self._reach_iopub()
+        self._connect_to_iopub()
         threads: list[Any] = [self.control_thread, self.shell_channel_thread, self.iopub_thread]
         for thread in threads:
-            thread.io_loop.add_callback(self._reach_iopub)
-        forget_pools()
+            thread.io_loop.add_callback(self._connect_to_iopub)
+        detach_joblib_pool()
         loop = asyncio.get_event_loop()
-        loop.call_soon(self._ready, request, before, drawn)
+        loop.call_soon(self._ready, request, before, random_state)
 
-    def _reach_iopub(self) -> None:
-        """Connect this thread to the one that sends: later there may be no descriptor free."""
+    def _connect_to_iopub(self) -> None:
+        """Connect this thread to the iopub thread now: later no descriptor may be free."""
         thread: Any = self.iopub_thread
-        thread._event_pipe  # noqa: B018 - it is made when it is first asked for
+        thread._event_pipe  # noqa: B018 - the property creates it on first access
 
-    def _bury(self) -> None:
-        """Keep everything of the original's loops and sockets; see `kept_for_ever`."""
+    def _keep_parent_objects(self) -> None:
+        """Keep references to the loops and sockets of the parent; see `parent_objects`."""
         kernel: Any = self.kernel
         policy: Any = asyncio.get_event_loop_policy()
-        kept_for_ever.append(
+        parent_objects.append(
             (
                 self.context,
-                [getattr(self, name) for name in (*RENEWED, *SOCKETS)],
+                [getattr(self, name) for name in (*RENEWED_ATTRIBUTES, *SOCKET_ATTRIBUTES)],
                 [kernel.shell_stream, kernel.control_stream, kernel.debugpy_stream],
                 getattr(kernel, "io_loop", None),
                 getattr(self, "io_loop", None),
@@ -146,81 +152,81 @@ class ForkableApp(App):
             )
         )
 
-    def _ready(self, request: dict[str, Any], before: set[int], drawn: Any) -> None:
-        """The loop runs: from now on the host may send cells, and ask for copies."""
-        random.setstate(drawn)  # sockets draw numbers of ports and names
-        if self.standby.collecting:
-            self.standby.collecting = False
+    def _ready(self, request: dict[str, Any], before: set[int], random_state: Any) -> None:
+        """Tell the host, once the loop runs, that it can send cells and fork requests."""
+        random.setstate(random_state)  # creating sockets draws random numbers for ports and names
+        if self.standby.enable_gc_later:
+            self.standby.enable_gc_later = False
             gc.enable()
-        mine = descriptors() - before - self.keepers() - {0, 1, 2}
-        self.standby.plumbing = identities(mine)
+        own = open_descriptors() - before - self.kept_descriptors() - {0, 1, 2}
+        self.standby.kernel_descriptors = identities(own)
         loop = asyncio.get_running_loop()
-        line = self.standby.line
-        loop.add_reader(line.socket.fileno(), self._hear)
-        line.answer(request)
+        channel = self.standby.channel
+        loop.add_reader(channel.socket.fileno(), self._handle_request)
+        channel.reply(request)
 
-    def _hear(self) -> None:
-        """A request of the host to a live kernel: to be copied as soon as no cell runs."""
+    def _handle_request(self) -> None:
+        """Handle a fork request of the host: fork as soon as no cell runs."""
         try:
-            request = self.standby.line.hear()
+            request = self.standby.channel.receive()
         except OSError:  # the agent's code closed it
             request = None
-        if request is None:  # it has let go: what ends this process is not up to us
-            asyncio.get_running_loop().remove_reader(self.standby.line.socket.fileno())
+        if request is None:  # the host closed its end; the sandbox ends this process
+            asyncio.get_running_loop().remove_reader(self.standby.channel.socket.fileno())
             return
         if not request["fds"]:
-            self.standby.line.answer(request, error="the kernel has no descriptor free")
+            self.standby.channel.reply(request, error="no free file descriptor in the kernel")
             return
-        self._copy_at_rest(request, asyncio.get_running_loop().time() + BUSY_S)
+        self._fork_between_cells(request, asyncio.get_running_loop().time() + CELL_WAIT_S)
 
-    def _copy_at_rest(self, request: dict[str, Any], deadline: float) -> None:
+    def _fork_between_cells(self, request: dict[str, Any], deadline: float) -> None:
         loop = asyncio.get_running_loop()
         kernel: Any = self.kernel
         if kernel._main_asyncio_lock.locked():
             if loop.time() < deadline:
-                loop.call_later(0.001, self._copy_at_rest, request, deadline)
+                loop.call_later(0.001, self._fork_between_cells, request, deadline)
             else:
                 os.close(request["fds"][0])
-                self.standby.line.answer(request, error="a cell is still running")
+                self.standby.channel.reply(request, error="a cell is still running")
             return
         try:
             for stream in self.streams():
                 stream.flush()
-            pause_omp()
+            stop_idle_threads()
             self.standby.files = open_files()
             self.prefault.learn()
-            copied = self.standby.copy(request["fds"][0], self._lazy_plumbing())
+            forked = self.standby.fork(request["fds"][0], self._late_descriptors())
         except Exception as error:  # noqa: BLE001 - whatever it is, the host must not wait
-            self.standby.line.answer(request, error=str(error) or repr(error))
+            self.standby.channel.reply(request, error=str(error) or repr(error))
             return
-        if not copied:
-            self.standby.line.answer(request)
-            self.prefault.copy_ahead()
+        if not forked:
+            self.standby.channel.reply(request)
+            self.prefault.populate()
             return
         try:
-            woken = Woken(self.standby.wait())
-        except BaseException as error:  # noqa: BLE001 - a copy never falls back into the loop
-            self.die(error)
-        raise woken
+            serve_requested = ServeRequested(self.standby.wait())
+        except BaseException as error:  # noqa: BLE001 - never return to the parent's loop
+            self.exit_with_error(error)
+        raise serve_requested
 
-    def _lazy_plumbing(self) -> list[int]:
-        """Descriptors of sockets that were made later, as one is for each thread that prints."""
+    def _late_descriptors(self) -> list[int]:
+        """Return the descriptors of sockets created later; each thread that prints has one."""
         context: Any = self.context
         return [s.getsockopt(zmq.FD) for s in list(context._sockets) if not s.closed]
 
 
-def begin_loop() -> None:
-    """A new event loop; where the agent's policy has none, Python's own does."""
+def set_new_event_loop() -> None:
+    """Set a new event loop; if the agent's policy cannot create one, use Python's own policy."""
     try:
         asyncio.set_event_loop(asyncio.new_event_loop())
-    except Exception:  # noqa: BLE001 - it is the agent's code
+    except Exception:  # noqa: BLE001 - raised by the agent's code
         asyncio.set_event_loop_policy(None)
         asyncio.set_event_loop(asyncio.new_event_loop())
 
 
-def forget_pools() -> None:
-    """Joblib's reusable pool of processes died with the original: the next use makes a new one."""
+def detach_joblib_pool() -> None:
+    """Detach Joblib's process pool, which did not survive the fork; the next use creates one."""
     loky: Any = sys.modules.get("joblib.externals.loky.reusable_executor")
     if loky is not None and loky._executor is not None:
-        kept_for_ever.append(loky._executor)
+        parent_objects.append(loky._executor)
         loky._executor = None

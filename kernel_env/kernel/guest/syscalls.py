@@ -19,21 +19,21 @@ if LINUX:
     libc.pwrite.restype = ctypes.c_ssize_t
 
 
-COPY_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 20
 
 
 @contextmanager
-def step(what: str) -> Iterator[None]:
-    """Name the step that an `OSError` comes from."""
+def step(action: str) -> Iterator[None]:
+    """Prefix an `OSError` with the step that raised it."""
     try:
         yield
     except OSError as error:
         number = error.errno or errno.EIO
-        raise OSError(number, f"{what}: {error.strerror or error}", error.filename) from error
+        raise OSError(number, f"{action}: {error.strerror or error}", error.filename) from error
 
 
-def call(what: str, result: int) -> None:
-    """Turn the result of a C function into an `OSError` when it says so."""
+def check_result(action: str, result: int) -> None:
+    """Raise `OSError` if a C function returned -1."""
     if result == -1:
         number = ctypes.get_errno()
-        raise OSError(number, f"{what}: {os.strerror(number)}")
+        raise OSError(number, f"{action}: {os.strerror(number)}")

@@ -1,7 +1,7 @@
-"""The template: a pristine kernel that is copied and never serves: `python -m guest.template`.
+"""Run as the template, a pristine kernel that is forked and never serves.
 
-It boots an IPython kernel and imports the libraries of its image, once for each box.
-Every kernel of an agent is a copy of it, or a copy of a kernel that was.
+Started as `python -m guest.template`. It boots an IPython kernel and imports the libraries of its
+image, once per sandbox. Every kernel of an agent is a fork of it, or a fork of such a fork.
 """
 
 import gc
@@ -12,56 +12,58 @@ import sys
 import warnings
 from typing import Any
 
-from ipykernel._version import __version__ as installed
+from ipykernel._version import __version__ as installed_version
 
 from .control_channel import ControlChannel
-from .descriptors import descriptors, identities
+from .descriptors import identities, open_descriptors
 from .standby import Standby
 
-SUPPORTED = "7.4."
-"""The ipykernel whose private names `connect` rests on."""
+SUPPORTED_IPYKERNEL = "7.4."
+"""The ipykernel version whose private names `ForkableApp.connect` relies on."""
 
 
 def main() -> None:
-    """Boot, then wait; in a copy that is asked to: serve."""
+    """Boot, then wait for fork requests; a fork that is asked to serve returns here and serves."""
     given = json.loads(sys.argv[1])
     os.environ.pop("PYTHONPATH", None)
     sys.path[:] = [path for path in sys.path if path != given["path"]]
-    line = ControlChannel(3)
-    if reason := cannot():
-        line.say({"cannot": reason})
+    channel = ControlChannel(3)
+    if reason := unavailable_reason():
+        channel.send({"cannot": reason})
         return
     from .serving import ForkableApp
 
     app: Any = ForkableApp.instance()
-    app.standby = Standby(line)
-    before = descriptors()
-    app.begin()
-    with app.shell.builtin_trap:  # libraries ask whether they are in a notebook when imported
-        missing = [name for name in given["libraries"] if not imported(name)]
-    app.standby.plumbing = identities(descriptors() - before - app.keepers())
+    app.standby = Standby(channel)
+    before = open_descriptors()
+    app.boot()
+    with app.shell.builtin_trap:  # libraries check on import whether they run in a notebook
+        missing = [name for name in given["libraries"] if not import_library(name)]
+    app.standby.kernel_descriptors = identities(
+        open_descriptors() - before - app.kept_descriptors()
+    )
     gc.collect()
     gc.freeze()
-    line.say({"pid": os.getpid(), "missing": missing})
+    channel.send({"pid": os.getpid(), "missing": missing})
     app.serve(app.standby.wait())
 
 
-def cannot() -> str:
-    """Why kernels here cannot be copied; empty when they can."""
+def unavailable_reason() -> str:
+    """Return why kernels cannot be forked here; empty if they can."""
     if not hasattr(os, "fork") or sys.platform != "linux":
-        return f"a kernel cannot be copied on {sys.platform}"
-    if not installed.startswith(SUPPORTED):
-        return f"ipykernel {installed} is here; copying a kernel needs {SUPPORTED}x"
+        return f"forking is not supported on {sys.platform}"
+    if not installed_version.startswith(SUPPORTED_IPYKERNEL):
+        return f"forking needs ipykernel {SUPPORTED_IPYKERNEL}x, found {installed_version}"
     return ""
 
 
-def imported(name: str) -> bool:
-    """Import a library for all the kernels to come, out of the agent's sight."""
+def import_library(name: str) -> bool:
+    """Import a library for all later kernels, without showing its warnings to the agent."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             importlib.import_module(name)
-        except Exception:  # noqa: BLE001 - whatever is wrong with it, the agent may meet it itself
+        except Exception:  # noqa: BLE001 - a broken library raises again when the agent imports it
             return False
     return True
 

@@ -1,218 +1,219 @@
-r"""What is kept of too much: a stream's head and tail, a string's ends, a traceback's end.
+"""Truncate output: keep a stream's head and tail, a string's ends, a traceback's end.
 
-Pure: texts and JSON come in, shorter ones go out, and nothing is left out uncounted.
-The words that say so are those of the host's fold, which cuts in the same way what a
-kernel without these caps sends.
+Pure functions: texts and JSON go in, shorter ones come out, and everything left out is counted.
+The notes have the wording of the host's, which truncates the same way the output of a kernel
+without these caps.
 """
 
 from typing import Any
 
-HEAD = 64 * 1024
-TAIL = 16 * 1024
-"""Kept of each stream of a cell: its beginning and its end, in bytes of UTF-8."""
-FIELD = 60 * 1024
-"""Characters kept of each string in a message that is no display; of a whole traceback as well."""
-WHOLE = 256 * 1024
-"""About how many characters such a message may have in all."""
-ITEMS = 200
+HEAD_BYTES = 64 * 1024
+TAIL_BYTES = 16 * 1024
+"""Bytes of UTF-8 kept of the beginning and of the end of each stream of a cell."""
+FIELD_CHARS = 60 * 1024
+"""Characters kept of each string in a message that is no display, and of a whole traceback."""
+MESSAGE_CHARS = 256 * 1024
+"""Approximate limit of characters of such a message as a whole."""
+MAX_ITEMS = 200
 """Entries kept of each list and object in it."""
-DEPTH = 20
+MAX_DEPTH = 20
 
-MOST_ENTRIES = 1_000_000
-"""Looked at to measure a value."""
-STEP = 64 * 1024
-CONTINUES = bytes(range(0x80, 0xC0))
-"""The bytes that go on with a character of UTF-8."""
+MAX_ENTRIES = 1_000_000
+"""Most entries visited to measure a value."""
+CHUNK_CHARS = 64 * 1024
+CONTINUATION_BYTES = bytes(range(0x80, 0xC0))
+"""Continuation bytes of UTF-8."""
 
 
-class Cap:
-    r"""What one stream may still show of a cell; of what it may not, the end and the count.
+class StreamCap:
+    r"""The cap of one stream during one cell; it counts what it leaves out.
 
-    While there is room, text is shown at once. Room is counted in what a reader sees: what
-    a `\r` overwrites costs nothing, so a progress bar may be redrawn for ever. Once the head
-    is full nothing is shown before `rest` is called, which happens when the cell is over and
-    before what must come after the text so far: a display, an error. Every byte is then
-    shown, overwritten while there was room, or in `dropped`.
+    While there is room, text is shown at once. Room is counted in what a reader sees: text that
+    a `\r` overwrites costs nothing, so a progress bar can be redrawn without limit. Once the head
+    is full, nothing is shown until `remainder` is called: at the end of the cell, and before
+    output that must follow the text so far, such as a display or an error. Every byte is then
+    either shown, overwritten while there was room, or counted in `dropped`.
     """
 
     def __init__(self, name: str = "stdout") -> None:
         self.name = name
         self.dropped = 0
-        self.room = HEAD
-        self._spare = 2 * TAIL
+        self.room = HEAD_BYTES
+        self._tail_room = 2 * TAIL_BYTES
         self._tail = bytearray()
-        self._held = 0
+        self._held_back = 0
         """Bytes that came after the head was full and are neither shown nor dropped yet."""
-        self._line = 0
-        """Bytes of the line that is being written."""
-        self._returned = False
-        """The text so far ends in a carriage return."""
+        self._line_bytes = 0
+        """Bytes of the current line."""
+        self._ends_in_return = False
+        """Whether the text so far ends in a carriage return."""
 
     def take(self, text: str) -> str:
-        """What is to be shown of the text now. Huge texts are never copied as a whole."""
+        """Return the part of the text that is shown now. Never copies a huge text as a whole."""
         if not self.room:
-            self._hold(text)
+            self._hold_back(text)
             return ""
         shown = []
-        for start in range(0, len(text), STEP):
+        for start in range(0, len(text), CHUNK_CHARS):
             if not self.room:
-                self._hold(text, start)
+                self._hold_back(text, start)
                 break
-            shown.append(self._show(text[start : start + STEP]))
+            shown.append(self._show(text[start : start + CHUNK_CHARS]))
         return "".join(shown)
 
-    def rest(self, *, last: bool) -> str:
-        """How many bytes are missing, and the end of what was held back.
+    def remainder(self, *, last: bool) -> str:
+        """Return the end of the text held back, preceded by a note of how much is missing.
 
-        Up to `TAIL` the first time, half of what is then left the next, so that even after
-        many displays something is left for the cell's end.
+        At most `TAIL_BYTES` the first time, then half of what is left, so that even after many
+        displays something is left for the end of the cell.
         """
-        limit = min(TAIL, self._spare if last else self._spare // 2)
-        if not self._held or (limit < 512 and not last):
+        limit = min(TAIL_BYTES, self._tail_room if last else self._tail_room // 2)
+        if not self._held_back or (limit < 512 and not last):
             return ""
-        kept = bytes(self._tail[-limit:]).lstrip(CONTINUES)
-        missing = self._held - len(kept)
-        self._spare -= len(kept)
-        self._forget(missing)
+        kept = bytes(self._tail[-limit:]).lstrip(CONTINUATION_BYTES)
+        missing = self._held_back - len(kept)
+        self._tail_room -= len(kept)
+        self._drop_held_back(missing)
         note = f"\n[… {missing:,} bytes of {self.name} left out …]\n" if missing else ""
         return note + kept.decode()
 
     def clear(self, *, refill: bool) -> None:
-        """The front end shows nothing any more; `refill` says whether that makes room."""
-        self._forget(self._held)
+        """Drop the held-back text after the front end cleared; `refill` also frees its room."""
+        self._drop_held_back(self._held_back)
         if refill:
-            self.room, self._spare, self._line, self._returned = HEAD, 2 * TAIL, 0, False
+            self.room, self._tail_room = HEAD_BYTES, 2 * TAIL_BYTES
+            self._line_bytes, self._ends_in_return = 0, False
 
-    def _forget(self, missing: int) -> None:
+    def _drop_held_back(self, missing: int) -> None:
         self.dropped += missing
-        self._held = 0
+        self._held_back = 0
         self._tail.clear()
 
     def _show(self, text: str) -> str:
         data = text.encode("utf-8", "replace")
-        if self._returned and data.lstrip(b"\r")[:1] not in (b"", b"\n"):
-            self._start_over()
+        if self._ends_in_return and data.lstrip(b"\r")[:1] not in (b"", b"\n"):
+            self._restart_line()
         if b"\r" in data:
-            data, over = overwritten(data)
-            if over:
-                self._start_over()
+            data, restarted = apply_carriage_returns(data)
+            if restarted:
+                self._restart_line()
         if len(data) > self.room:
             end = self.room
             while end and data[end] & 0xC0 == 0x80:
                 end -= 1
-            self._hold(data[end:].decode())
+            self._hold_back(data[end:].decode())
             self.room, data = 0, data[:end]
         else:
             self.room -= len(data)
         newline = data.rfind(b"\n")
-        self._line = len(data) - newline - 1 if newline >= 0 else self._line + len(data)
-        self._returned = data.endswith(b"\r") if data else self._returned
+        self._line_bytes = len(data) - newline - 1 if newline >= 0 else self._line_bytes + len(data)
+        self._ends_in_return = data.endswith(b"\r") if data else self._ends_in_return
         return data.decode()
 
-    def _start_over(self) -> None:
-        self.room += self._line
-        self._line = 0
+    def _restart_line(self) -> None:
+        self.room += self._line_bytes
+        self._line_bytes = 0
 
-    def _hold(self, text: str, start: int = 0) -> None:
+    def _hold_back(self, text: str, start: int = 0) -> None:
         size = 0
-        if start or len(text) > TAIL:
-            size = size_of_text(text, start)
-            text = text[max(start, len(text) - TAIL) :]
+        if start or len(text) > TAIL_BYTES:
+            size = utf8_size(text, start)
+            text = text[max(start, len(text) - TAIL_BYTES) :]
         data = text.encode("utf-8", "replace")
-        self._held += size or len(data)
+        self._held_back += size or len(data)
         self._tail += data
-        if len(self._tail) > 8 * TAIL:
-            del self._tail[:-TAIL]
+        if len(self._tail) > 8 * TAIL_BYTES:
+            del self._tail[:-TAIL_BYTES]
 
 
-def overwritten(text: bytes) -> tuple[bytes, bool]:
-    r"""The text without what a `\r` in it overwrites, and whether its first line was started over.
+def apply_carriage_returns(text: bytes) -> tuple[bytes, bool]:
+    r"""Remove what `\r` overwrites. Returns the text, and whether its first line was restarted.
 
-    The `\r` itself stays: what was already sent of the line is for the front end to overwrite.
+    The `\r` itself stays: the front end overwrites the part of the line that it was already sent.
     """
-    over, lines = False, text.split(b"\n")
+    restarted, lines = False, text.split(b"\n")
     for number, line in enumerate(lines):
-        body = line.rstrip(b"\r")  # before a line break a return does nothing
-        returned = body.rfind(b"\r")
-        if returned >= 0:
-            lines[number] = b"\r" + line[returned + 1 :]
-            over = over or number == 0
-    return b"\n".join(lines), over
+        body = line.rstrip(b"\r")  # a return before a line break has no effect
+        return_at = body.rfind(b"\r")
+        if return_at >= 0:
+            lines[number] = b"\r" + line[return_at + 1 :]
+            restarted = restarted or number == 0
+    return b"\n".join(lines), restarted
 
 
-def size_of_text(text: str, start: int = 0) -> int:
-    """Bytes of UTF-8, counted without a second copy of the text."""
+def utf8_size(text: str, start: int = 0) -> int:
+    """Return the size in UTF-8 bytes, without a second copy of the text."""
     if text.isascii():
         return max(0, len(text) - start)
-    pieces = (text[place : place + STEP] for place in range(start, len(text), STEP))
-    return sum(len(piece.encode("utf-8", "replace")) for piece in pieces)
+    chunks = (text[at : at + CHUNK_CHARS] for at in range(start, len(text), CHUNK_CHARS))
+    return sum(len(chunk.encode("utf-8", "replace")) for chunk in chunks)
 
 
-def size_of(value: Any) -> int:
-    """About how many bytes a JSON value takes; 8 MB at least if it has a million entries."""
-    size, looked_at = 0, 0
-    inside = [iter((value,))]
-    while inside:
-        for entry in inside[-1]:
-            looked_at += 1
+def json_size(value: Any) -> int:
+    """Return the approximate size of a JSON value in bytes; at least 8 MB for a million entries."""
+    size, visited = 0, 0
+    stack = [iter((value,))]
+    while stack:
+        for entry in stack[-1]:
+            visited += 1
             match entry:
                 case str():
-                    size += size_of_text(entry)
+                    size += utf8_size(entry)
                 case bytes() | bytearray() | memoryview():
-                    size += (len(entry) + 2) // 3 * 4  # it travels as base64
+                    size += (len(entry) + 2) // 3 * 4  # it is sent as base64
                 case dict():
-                    inside += [iter(entry), iter(entry.values())]
+                    stack += [iter(entry), iter(entry.values())]
                     break
                 case list() | tuple():
-                    inside.append(iter(entry))
+                    stack.append(iter(entry))
                     break
                 case _:
                     size += 8
         else:
-            inside.pop()
-        if looked_at > MOST_ENTRIES:
-            return max(size, 8 * MOST_ENTRIES)
+            stack.pop()
+        if visited > MAX_ENTRIES:
+            return max(size, 8 * MAX_ENTRIES)
     return size
 
 
-def ends(text: str, limit: int = FIELD) -> str:
-    """The beginning and the end of a text that is too long."""
+def truncate_middle(text: str, limit: int = FIELD_CHARS) -> str:
+    """Return a text with its middle left out if it is longer than `limit` characters."""
     if len(text) <= limit:
         return text
     half = max(1, limit // 2)
     return f"{text[:half]}\n[… {len(text) - 2 * half:,} characters left out …]\n{text[-half:]}"
 
 
-def last_lines(traceback: Any) -> list[str]:
-    """The end of a traceback, where the error is."""
+def truncate_traceback(traceback: Any) -> list[str]:
+    """Return the end of a traceback, where the error is."""
     lines: list[str] = []
-    room = FIELD
+    room = FIELD_CHARS
     for line in reversed(traceback if isinstance(traceback, list) else []):
-        lines.insert(0, ends(line if isinstance(line, str) else str(line)[:FIELD]))
+        lines.insert(0, truncate_middle(line if isinstance(line, str) else str(line)[:FIELD_CHARS]))
         room -= len(lines[0])
-        if room < 0 or len(lines) >= ITEMS:
+        if room < 0 or len(lines) >= MAX_ITEMS:
             break
     return lines
 
 
-def shortened(value: Any) -> Any:
-    """A JSON value with long strings cut, and bounded in length, depth and as a whole."""
-    room = WHOLE
+def truncate_json(value: Any) -> Any:
+    """Return a JSON value with long strings cut, and bounded in length, depth and total size."""
+    room = MESSAGE_CHARS
 
-    def short(value: Any, depth: int) -> Any:
+    def shorten(value: Any, depth: int) -> Any:
         nonlocal room
         room -= 8
         match value:
             case str():
-                value = ends(value, min(FIELD, max(room, 0)))
+                value = truncate_middle(value, min(FIELD_CHARS, max(room, 0)))
                 room -= len(value)
             case dict() | list() | tuple() if depth == 0 or room < 0:
                 value = "…"
             case dict():
-                some = list(value.items())[:ITEMS] if len(value) > ITEMS else value.items()
-                value = {short(key, 0): short(item, depth - 1) for key, item in some}
+                kept = list(value.items())[:MAX_ITEMS] if len(value) > MAX_ITEMS else value.items()
+                value = {shorten(key, 0): shorten(item, depth - 1) for key, item in kept}
             case list() | tuple():
-                value = [short(item, depth - 1) for item in value[:ITEMS]]
+                value = [shorten(item, depth - 1) for item in value[:MAX_ITEMS]]
         return value
 
-    return short(value, DEPTH)
+    return shorten(value, MAX_DEPTH)

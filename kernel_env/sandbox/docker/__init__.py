@@ -1,4 +1,4 @@
-"""Everything that is Docker: the engine, the images, and the sealed container."""
+"""Run sandboxes in Docker: the engine, the images and the sealed container."""
 
 from kernel_env.sandbox.docker.container import DockerSandbox
 

@@ -1,19 +1,19 @@
-"""A sealed container: no network, no privilege, no host variable, nowhere to write but memory.
+"""A sealed container: no network, no privileges, no host variables, writes go to memory only.
 
     /data, /opt/…    folders of the host, read-only
     /workspace       a tmpfs of bounded size: the agent's files
-    /snapshots       another, twice as large: what branches share and what each one changed
+    /snapshots       another, twice as large: snapshots, and the changes of each fork
     /tmp, ~          smaller ones
     everything else  read-only
 
-Files live in the container's own memory, so a program that writes for ever gets
-"No space left on device" and the host's disk does not fill. The doorway, a folder
-that holds the first process's program and the socket it knocks at, is read-only.
+Files live in the container's own memory, so a program that writes without end gets
+"No space left on device" and the host's disk does not fill up. The socket folder, which holds
+the init program and the socket that it connects to, is mounted read-only.
 
-Not protected: the kernel of the host is shared (choose the runtime `runsc` against
-that), programs in one container are not protected from each other, and CPU caches
-are shared like everywhere. What `seccomp` lets a program do in namespaces of its own
-widens the part of the host's kernel that it reaches.
+Not protected: the container shares the kernel of the host (use the runtime `runsc` against
+that), programs in one container are not protected from each other, and CPU caches are
+shared. The seccomp profile that allows namespaces (`seccomp`) exposes more of the host's
+kernel.
 """
 
 import asyncio
@@ -37,11 +37,12 @@ from kernel_env.sandbox.guest_sandbox import GuestSandbox
 from kernel_env.sandbox.protocol import GIB, SNAPSHOTS, WORKSPACE, Spec
 
 USER = 10001
-"""Who programs are in the container; a number no host account is likely to have."""
+"""User ID of programs in the container; unlikely to be that of a host account."""
 HOME = "/home/agent"
-DOORWAY = "/run/kernel_env"
+SOCKET_FOLDER = "/run/kernel_env"
+"""Where the container sees the init program and its socket."""
 LABEL = "kernel-env"
-"""Every container and image of ours carries it, and nothing without it is ever removed."""
+"""Label of every container and image of kernel_env; nothing without it is ever removed."""
 TEMPORARY_BYTES = 1 * GIB
 """For /tmp, the home folder and shared memory together."""
 START_S = 60.0
@@ -51,7 +52,7 @@ T = TypeVar("T")
 
 
 class DockerSandbox(GuestSandbox):
-    """Programs run in a container that is sealed off from the host and from the network."""
+    """Runs programs in a container that is sealed off from the host and from the network."""
 
     isolated = True
     python = "/opt/venv/bin/python"
@@ -65,7 +66,7 @@ class DockerSandbox(GuestSandbox):
             "OMP_WAIT_POLICY": "passive",
             "PYTHONDONTWRITEBYTECODE": "1",
         }
-        self.branching = spec.branching
+        self.mount_namespaces = spec.branching
         self.libraries = images.find(spec.image).libraries
         self._folder: Path | None = None
         self._client: docker.DockerClient | None = None
@@ -80,25 +81,25 @@ class DockerSandbox(GuestSandbox):
                 f"run: kernel-env images build {self.spec.image}"
             )
         self._folder = temporary.folder()
-        doorway = self._folder / "door"
-        doorway.mkdir()
-        doorway.chmod(0o755)
-        copy_init(doorway)
-        self.box = GuestClient(doorway)
+        sockets = self._folder / "door"
+        sockets.mkdir()
+        sockets.chmod(0o755)
+        copy_init(sockets)
+        self.guest = GuestClient(sockets)
         creating = call(
-            client.containers.create, image.tag, self._command(), **self._options(doorway)
+            client.containers.create, image.tag, self._command(), **self._options(sockets)
         )
         self._creating = asyncio.create_task(creating)
         container = await asyncio.shield(self._creating)
         await call(container.start)
-        await self._meet(container)
+        await self._connect(container)
 
     async def _close(self) -> None:
-        if hasattr(self, "box"):
-            self.box.close()
+        if hasattr(self, "guest"):
+            self.guest.close()
         if self._creating is not None:
             creating, self._creating = self._creating, None
-            await asyncio.wait({creating})  # what the engine was asked for, it makes
+            await asyncio.wait({creating})  # the engine creates it in any case
             if not creating.cancelled() and creating.exception() is None:
                 await asyncio.shield(asyncio.to_thread(remove, creating.result()))
         if self._client is not None:
@@ -108,18 +109,20 @@ class DockerSandbox(GuestSandbox):
 
     @property
     def folders(self) -> list[PurePosixPath]:
-        """Workspace, home and temporary files; shared memory is left to those who share it."""
+        """Return workspace, home and temporary folder. /dev/shm is shared by all forks."""
         return [WORKSPACE, PurePosixPath(HOME), PurePosixPath("/tmp")]  # noqa: S108
 
-    async def sweep(self, *, empty: bool) -> None:
-        """End every program, empty the temporary folders and, with `empty`, the workspace."""
+    async def clean_up(self, *, workspace: bool) -> None:
+        """Kill every program and empty the temporary folders; with `workspace`, that one too."""
         folders = [HOME, "/tmp", "/dev/shm"]  # noqa: S108 - the container's own
-        await self.box.ask("sweep", empty=[*folders, *([str(WORKSPACE)] if empty else [])])
+        await self.guest.request(
+            "clean_up", empty=[*folders, *([str(WORKSPACE)] if workspace else [])]
+        )
 
-    async def _meet(self, container: Container) -> None:
-        meeting = asyncio.ensure_future(self.box.meet(timeout_s=START_S))
+    async def _connect(self, container: Container) -> None:
+        connecting = asyncio.ensure_future(self.guest.accept(timeout_s=START_S))
         try:
-            while not (await asyncio.wait({meeting}, timeout=0.5))[0]:
+            while not (await asyncio.wait({connecting}, timeout=0.5))[0]:
                 try:
                     await call(container.reload)
                 except SandboxError as error:
@@ -127,22 +130,25 @@ class DockerSandbox(GuestSandbox):
                         f"the container of image {self.spec.image!r} ended as soon as it started;"
                         " it needs /opt/venv/bin/python, 3.11 or newer"
                     ) from error
-            await meeting
+            await connecting
         except TimeoutError as error:
             raise SandboxError(f"the container did not answer in {START_S:g} s") from error
         finally:
-            meeting.cancel()
+            connecting.cancel()
 
     def _command(self) -> list[str]:
-        return init_command(self.python, DOORWAY, f"{DOORWAY}/door", str(SNAPSHOTS))
+        return init_command(self.python, SOCKET_FOLDER, f"{SOCKET_FOLDER}/door", str(SNAPSHOTS))
 
-    def _options(self, doorway: Path) -> dict[str, Any]:
+    def _options(self, sockets: Path) -> dict[str, Any]:
         spec = self.spec
         mine = f"uid={USER},gid={USER},nosuid,nodev,exec"
         workspace = int(spec.workspace_gb * GIB)
         snapshots = 2 * workspace
         memory = int(spec.memory_gb * GIB) + workspace + snapshots + TEMPORARY_BYTES
-        seen = {doorway: DOORWAY, **{host: str(name) for name, host in spec.folders.items()}}
+        mounts = {
+            sockets: SOCKET_FOLDER,
+            **{host: str(name) for name, host in spec.folders.items()},
+        }
         return {
             "name": f"kernel-env-{uuid.uuid4().hex[:12]}",
             "labels": {LABEL: "sandbox", f"{LABEL}.owner": owner()},
@@ -172,10 +178,10 @@ class DockerSandbox(GuestSandbox):
                 "/tmp": f"size={TEMPORARY_BYTES // 2},nr_inodes=100000,mode=0755,{mine}",  # noqa: S108
                 HOME: f"size={TEMPORARY_BYTES // 4},nr_inodes=20000,mode=0755,{mine}",
             },
-            "volumes": {str(host): {"bind": name, "mode": "ro"} for host, name in seen.items()},
+            "volumes": {str(host): {"bind": name, "mode": "ro"} for host, name in mounts.items()},
             "log_config": {"Type": "none", "Config": {}},
             "auto_remove": True,
-            "use_config_proxy": False,  # the user's proxies are the host's business
+            "use_config_proxy": False,  # the host's proxies do not concern the container
             "runtime": spec.runtime,
             "device_requests": [DeviceRequest(count=spec.gpus, capabilities=[["gpu"]])]
             if spec.gpus
@@ -183,9 +189,9 @@ class DockerSandbox(GuestSandbox):
         }
 
 
-def copy_init(doorway: Path) -> None:
-    """Copy the init program into the doorway, readable for the container's user."""
-    folder = doorway / INIT_FOLDER.name
+def copy_init(sockets: Path) -> None:
+    """Copy the init program into the socket folder, readable for the container's user."""
+    folder = sockets / INIT_FOLDER.name
     folder.mkdir()
     folder.chmod(0o755)
     for path in INIT_FOLDER.glob("*.py"):
@@ -195,13 +201,13 @@ def copy_init(doorway: Path) -> None:
 
 
 async def call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Ask the engine off the event loop; its refusals become one line of `SandboxError`."""
+    """Call the engine in a thread; its errors become one line of `SandboxError`."""
 
-    def asked() -> T:
-        with engine.plainly("the Docker engine refused"):
+    def in_thread() -> T:
+        with engine.as_sandbox_error("the Docker engine refused"):
             return function(*args, **kwargs)
 
-    return await asyncio.to_thread(asked)
+    return await asyncio.to_thread(in_thread)
 
 
 def remove(container: Container) -> None:
@@ -220,12 +226,12 @@ def remove(container: Container) -> None:
 
 
 def owner() -> str:
-    """Which process a container belongs to, so that a stray can be told from one in use."""
+    """Return the label value that names this process, so that others know it is in use."""
     return f"{os.uname().nodename}:{os.getpid()}"
 
 
 def strays(client: docker.DockerClient) -> list[Container]:
-    """Containers of ours on this machine whose owner is no longer running."""
+    """Return the containers of kernel_env on this machine whose process no longer runs."""
     host = os.uname().nodename
     found: list[Container] = client.containers.list(
         all=True, filters={"label": f"{LABEL}=sandbox"}, ignore_removed=True

@@ -1,9 +1,9 @@
-"""The Docker engine: find the one that answers, or install and start one.
+"""Connect to the Docker engine, or install and start one.
 
-`connect` is what a sandbox needs and changes nothing. `ensure` is what a set-up
-needs: as root on a Debian-like machine it installs the distribution's engine and
-starts it, unless the environment says `DOCKER=off`. An engine elsewhere, named by
-DOCKER_HOST or a Docker context, is used when it answers and never replaced.
+`connect` is used by sandboxes and changes nothing. `ensure` is used by the set-up: as root on a
+Debian-like machine it installs the distribution's engine and starts it, unless the environment has
+`DOCKER=off`. An engine elsewhere, named by DOCKER_HOST or a Docker context, is used if it answers
+and never replaced.
 """
 
 import os
@@ -26,67 +26,68 @@ from kernel_env.sandbox.docker import debian
 
 SOCKET = "unix:///var/run/docker.sock"
 PING_S = 10
-ANSWER_S = 60
+RESPONSE_S = 60
 START_S = 60.0
-LOG = Path("/var/log/kernel-env-dockerd.log")
-"""What an engine that we started without systemd says."""
-PID = Path("/var/run/docker.pid")
-"""Where a running engine writes its process's number."""
+LOG_PATH = Path("/var/log/kernel-env-dockerd.log")
+"""Log of an engine that was started here without systemd."""
+PID_PATH = Path("/var/run/docker.pid")
+"""File in which a running engine writes its process ID."""
 
-Say = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 class NoEngine(SandboxError):
-    """Nothing answers where the engine should be."""
+    """No engine answers at its address."""
 
 
 def connect() -> docker.DockerClient:
-    """A client of the engine that answers.
+    """Return a client of the engine that answers.
 
-    Raises `NoEngine` when none does, `SandboxError` when it refuses this user or runs no Linux.
+    Raises `NoEngine` if none does, `SandboxError` if it refuses this user or does not run Linux
+    containers.
     """
-    where = address()
-    _knock(where)
+    engine_address = address()
+    _check_socket(engine_address)
     try:
         client = docker.from_env(timeout=PING_S)
         system = client.version().get("Os", "linux")
     except (DockerException, requests.RequestException) as error:
-        raise NoEngine(_silent(where, _root(error))) from error
+        raise NoEngine(_no_engine_message(engine_address, _root_cause(error))) from error
     if system != "linux":
         client.close()
         raise SandboxError(
-            f"the Docker engine at {where} runs {system} containers;"
+            f"the Docker engine at {engine_address} runs {system} containers;"
             " switch it to Linux containers, or choose the sandbox `local`, which isolates nothing"
         )
-    client.api.timeout = ANSWER_S
+    client.api.timeout = RESPONSE_S
     return client
 
 
-def ensure(say: Say) -> bool:
-    """See to it that an engine answers; False when none does and none may be installed.
+def ensure(report: Report) -> bool:
+    """Ensure that an engine answers; False if none does and none can be installed.
 
-    Each thing it does and each reason not to is said in one line. Raises `SandboxError` when an
-    engine refuses this user, and when one could not be installed or started.
+    Each action, and each reason not to act, is reported in one line. Raises `SandboxError` if an
+    engine refuses this user, or if one could not be installed or started.
     """
     try:
         connect().close()
     except NoEngine as error:
-        if reason := _hands_off():
-            say(f"{error}; none was installed: {reason}")
-            say(
+        if reason := _install_blocked_reason():
+            report(f"{error}; none was installed: {reason}")
+            report(
                 "WARNING: without an engine only the sandbox `local` works, and IT ISOLATES NOTHING"
             )
             return False
     else:
         return True
-    if _dockerd() is None:
-        debian.install(["docker.io", "ca-certificates", "mmdebstrap"], say)
-    _start(say)
+    if _find_dockerd() is None:
+        debian.install(["docker.io", "ca-certificates", "mmdebstrap"], report)
+    _start_engine(report)
     return True
 
 
 def address() -> str:
-    """Where the engine should answer: DOCKER_HOST, the Docker context, or the usual socket."""
+    """Return the engine's address: DOCKER_HOST, the Docker context, or the default socket."""
     if host := os.environ.get("DOCKER_HOST"):
         return host
     context = ContextAPI.get_context(os.environ.get("DOCKER_CONTEXT"))
@@ -94,84 +95,90 @@ def address() -> str:
 
 
 @contextmanager
-def plainly(doing: str) -> Iterator[None]:
-    """Turn what the engine's client and the disk raise inside into a `SandboxError` of one line."""
+def as_sandbox_error(failure: str) -> Iterator[None]:
+    """Turn errors of the engine's client and of the disk into a `SandboxError` of one line."""
     try:
         yield
     except (DockerException, requests.RequestException, OSError) as error:
-        said = getattr(error, "explanation", None) or str(error)
-        raise SandboxError(f"{doing}: {debian.gist(str(said))}") from error
+        message = getattr(error, "explanation", None) or str(error)
+        raise SandboxError(f"{failure}: {debian.error_line(str(message))}") from error
 
 
-def _silent(where: str, why: str) -> str:
+def _no_engine_message(engine_address: str, reason: str) -> str:
     return (
-        f"no Docker engine answers at {where} ({why});"
+        f"no Docker engine answers at {engine_address} ({reason});"
         " start one, or choose the sandbox `local`, which isolates nothing"
     )
 
 
-def _knock(where: str) -> None:
-    # The SDK would tell these cases apart only in its words, and leave its socket open.
-    scheme, _, path = where.partition("://")
+def _check_socket(engine_address: str) -> None:
+    # The SDK distinguishes these cases only in its messages, and leaves its socket open.
+    scheme, _, path = engine_address.partition("://")
     if scheme not in {"unix", "http+unix"}:
         return
-    with socket.socket(socket.AF_UNIX) as door:
-        door.settimeout(PING_S)
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(PING_S)
         try:
-            door.connect("/" + path.lstrip("/"))
+            connection.connect("/" + path.lstrip("/"))
         except PermissionError as error:
             raise SandboxError(
-                f"this user may not use the Docker engine at {where}; join its group"
+                f"this user has no access to the Docker engine at {engine_address}; join its group"
                 ' (sudo usermod -aG docker "$USER", then log in again) or run as root'
             ) from error
         except OSError as error:
-            raise NoEngine(_silent(where, error.strerror or str(error))) from error
+            raise NoEngine(
+                _no_engine_message(engine_address, error.strerror or str(error))
+            ) from error
 
 
-def _root(error: BaseException) -> str:
+def _root_cause(error: BaseException) -> str:
     while inner := error.__cause__ or error.__context__:
         error = inner
-    return debian.gist(str(error)) or type(error).__name__
+    return debian.error_line(str(error)) or type(error).__name__
 
 
-def _hands_off() -> str | None:
-    """Why no engine of ours would be installed or started here; None when one would."""
+def _install_blocked_reason() -> str | None:
+    """Return why no engine is installed or started here; None if one is."""
     if os.environ.get("DOCKER", "").lower() in {"off", "0", "no", "false"}:
         return "DOCKER=off"
     if address().partition("://")[2].lstrip("/") not in {"var/run/docker.sock", "run/docker.sock"}:
-        return "DOCKER_HOST or a Docker context names another one"
-    return debian.cannot_install()
+        return "DOCKER_HOST or a Docker context names another engine"
+    return debian.install_unavailable_reason()
 
 
-def _dockerd() -> str | None:
+def _find_dockerd() -> str | None:
     return shutil.which("dockerd", path=f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin")
 
 
-def _start(say: Say) -> None:
+def _start_engine(report: Report) -> None:
     if Path("/run/systemd/system").is_dir():
-        say("starting the Docker engine: systemctl start docker")
-        ended = debian.run(["systemctl", "start", "docker"])
-        if ended.exit_code != 0 or not _answers(time.monotonic() + START_S, lambda: True):
-            raise SandboxError(f"the Docker engine did not start: {debian.gist(ended.output)}")
+        report("starting the Docker engine: systemctl start docker")
+        completed = debian.run(["systemctl", "start", "docker"])
+        if completed.exit_code != 0 or not _wait_for_engine(
+            time.monotonic() + START_S, lambda: True
+        ):
+            raise SandboxError(
+                f"the Docker engine did not start: {debian.error_line(completed.output)}"
+            )
         return
-    # Kernels with no packet filter cannot have Docker's bridge; our containers need no network.
+    # Kernels without a packet filter cannot have Docker's bridge; the containers need no network.
     for options in ([], ["--bridge=none", "--iptables=false", "--ip6tables=false"]):
-        say(f"starting the Docker engine: {' '.join(['dockerd', *options])} (log: {LOG})")
-        if _started(options):
+        report(f"starting the Docker engine: {' '.join(['dockerd', *options])} (log: {LOG_PATH})")
+        if _start_dockerd(options):
             return
-        words = _last_words()
-        if not re.search("iptables|nftables|bridge", words):
+        log_error = _log_error()
+        if not re.search("iptables|nftables|bridge", log_error):
             break
-    raise SandboxError(f"the Docker engine did not start: {words}; see {LOG}")
+    raise SandboxError(f"the Docker engine did not start: {log_error}; see {LOG_PATH}")
 
 
-def _started(options: list[str]) -> bool:
-    dockerd = _dockerd()
+def _start_dockerd(options: list[str]) -> bool:
+    dockerd = _find_dockerd()
     if dockerd is None:
         raise SandboxError("no Docker engine was found after its installation: dockerd is missing")
-    with plainly("the Docker engine did not start"), LOG.open("wb") as log:
-        # A session of its own, and none of our pipes: whoever waits for our output must not
-        # wait for the engine, and a Ctrl-C at our terminal must not end it.
+    with as_sandbox_error("the Docker engine did not start"), LOG_PATH.open("wb") as log:
+        # A session of its own without inherited pipes: whoever waits for the output of this process
+        # must not wait for the engine, and Ctrl-C in this terminal must not end it.
         engine = subprocess.Popen(
             [dockerd, *options],
             stdin=subprocess.DEVNULL,
@@ -181,39 +188,39 @@ def _started(options: list[str]) -> bool:
             umask=0o022,
             start_new_session=True,
         )
-    # Ours gives up when another got there first: the package's own start script, a second set-up.
-    answers = _answers(
-        time.monotonic() + START_S, lambda: engine.poll() is None or _another_is_starting()
+    # This engine exits if another started first: the package's start script, a second set-up.
+    answered = _wait_for_engine(
+        time.monotonic() + START_S, lambda: engine.poll() is None or _other_dockerd_runs()
     )
-    if not answers and engine.poll() is None:
+    if not answered and engine.poll() is None:
         engine.terminate()
         engine.wait()
-    engine.returncode = 0  # it outlives us, on purpose; without this Python warns about it
-    return answers
+    engine.returncode = 0  # it outlives this process on purpose; prevents Python's warning
+    return answered
 
 
-def _another_is_starting() -> bool:
+def _other_dockerd_runs() -> bool:
     try:
-        os.kill(int(PID.read_text()), 0)
+        os.kill(int(PID_PATH.read_text()), 0)
     except (OSError, ValueError):
         return False
     return True
 
 
-def _answers(deadline: float, alive: Callable[[], bool]) -> bool:
+def _wait_for_engine(deadline: float, is_running: Callable[[], bool]) -> bool:
     while True:
-        # Asked before the knock: an engine of somebody else may answer although ours gave up.
-        goes_on = alive() and time.monotonic() < deadline
+        # Checked before connecting: another engine may answer although this one has exited.
+        keep_waiting = is_running() and time.monotonic() < deadline
         try:
             connect().close()
         except NoEngine:
-            if not goes_on:
+            if not keep_waiting:
                 return False
             time.sleep(0.2)
         else:
             return True
 
 
-def _last_words() -> str:
-    with plainly("its log cannot be read"):
-        return debian.gist(LOG.read_text(errors="replace"))
+def _log_error() -> str:
+    with as_sandbox_error("its log cannot be read"):
+        return debian.error_line(LOG_PATH.read_text(errors="replace"))

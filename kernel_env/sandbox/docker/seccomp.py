@@ -1,20 +1,20 @@
-"""Which system calls a container may make: Docker's own list, and a workspace for each branch.
+"""Define the system calls that a container can make: Docker's list, and overlays for each fork.
 
-An ALLOW list; everything else is refused. It holds what Docker's default profiles leave
-to a container without capabilities, and only what all of them do, from engine 20.10 to
-29: io_uring and the socket families VSOCK and ALG are out, as newer engines have it, and so
-are the calls that older engines do not know. Two rules are added. Together they let a
-program lay a copy-on-write view over a folder, in namespaces of its own:
+An ALLOW list; everything else is refused. It contains the calls that Docker's default profiles
+permit a container without capabilities, and only those that all of them permit, from engine 20.10
+to 29: io_uring and the socket families VSOCK and ALG are excluded, as in newer engines, and so are
+the calls that older engines do not know. Two rules are added. Together they let a program mount a
+copy-on-write overlay on a folder, in namespaces of its own:
 
     unshare    with the flags CLONE_NEWUSER|CLONE_NEWNS and no others
     mount      with the flags MS_NOSUID|MS_NODEV and no others:
                no bind, no remount, no move, no change of propagation
 
-Not protected: a program that makes such a namespace holds every capability *inside* it.
-That opens no file, process or device outside, and the calls above stay the only ones, but
-more of the host's kernel can be reached than before: mounting overlayfs, tmpfs, ramfs and the
-few other file systems that the kernel offers to users. What they hold is charged to the
-container's memory. `Spec(branching=False)` gives the engine's own profile instead.
+Not protected: a program that creates such a namespace has every capability *inside* it. That gives
+no access to files, processes or devices outside, and the calls above stay the only ones, but more
+of the host's kernel can be reached than before: mounting overlayfs, tmpfs, ramfs and the few other
+file systems that the kernel offers to users. Their memory is charged to the container.
+`Spec(branching=False)` uses the engine's own profile instead.
 """
 
 import json
@@ -71,9 +71,9 @@ gettimeofday nanosleep setitimer timer_create timer_delete timer_getoverrun time
 timer_gettime64 timer_settime timer_settime64 timerfd_create timerfd_gettime timerfd_gettime64
 timerfd_settime timerfd_settime64
 """.split()
-"""With any arguments. Not the 32-bit `socketcall`: it hides the family, and nobody needs it now."""
+"""Allowed with any arguments. Without the 32-bit `socketcall`: it hides the socket family."""
 
-ON_ONE_ARCHITECTURE = {
+ARCHITECTURE_CALLS = {
     "amd64": ["arch_prctl", "modify_ldt"],
     "arm64": [
         "arm_fadvise64_64",
@@ -87,38 +87,38 @@ ON_ONE_ARCHITECTURE = {
 
 AF_ALG, AF_VSOCK = 38, 40
 PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
-"""Linux, its 32-bit kind, either with the UNAME26 flag, and the question which one it is."""
+"""Linux and its 32-bit variant, each with and without the UNAME26 flag; the last value queries."""
 ANY_NAMESPACE = 0x7E020000
 CLONE_NEWUSER_NEWNS = 0x10000000 | 0x00020000
 MS_NOSUID_NODEV = 0x2 | 0x4
 ENOSYS = 38
 
 
-def allow(names: Sequence[str], *arguments: tuple[int, str, int]) -> dict[str, Any]:
-    """A rule that lets calls through when each (index, comparison, value) holds."""
-    compared = [
-        # of a masked comparison, `value` is the mask and `valueTwo` what must be left: nothing
+def allow_rule(names: Sequence[str], *arguments: tuple[int, str, int]) -> dict[str, Any]:
+    """Return a rule that allows calls if every (index, comparison, value) holds."""
+    conditions = [
+        # In a masked comparison, `value` is the mask and `valueTwo` the required result: zero.
         {"index": index, "op": f"SCMP_CMP_{comparison}", "value": value, "valueTwo": 0}
         for index, comparison, value in arguments
     ]
-    return {"names": list(names), "action": "SCMP_ACT_ALLOW", "args": compared}
+    return {"names": list(names), "action": "SCMP_ACT_ALLOW", "args": conditions}
 
 
 RULES: tuple[dict[str, Any], ...] = (
-    allow(ALLOWED),
+    allow_rule(ALLOWED),
     *(
-        {**allow(names), "includes": {"arches": [architecture]}}
-        for architecture, names in ON_ONE_ARCHITECTURE.items()
+        {**allow_rule(names), "includes": {"arches": [architecture]}}
+        for architecture, names in ARCHITECTURE_CALLS.items()
     ),
-    allow(["socket"], (0, "LT", AF_ALG)),
-    allow(["socket"], (0, "EQ", AF_ALG + 1)),
-    allow(["socket"], (0, "GT", AF_VSOCK)),
-    *(allow(["personality"], (0, "EQ", value)) for value in PERSONALITIES),
-    allow(["clone"], (0, "MASKED_EQ", ANY_NAMESPACE)),
-    # its flags lie in memory, where no filter looks: libc takes this answer and uses clone
+    allow_rule(["socket"], (0, "LT", AF_ALG)),
+    allow_rule(["socket"], (0, "EQ", AF_ALG + 1)),
+    allow_rule(["socket"], (0, "GT", AF_VSOCK)),
+    *(allow_rule(["personality"], (0, "EQ", value)) for value in PERSONALITIES),
+    allow_rule(["clone"], (0, "MASKED_EQ", ANY_NAMESPACE)),
+    # its flags are in memory, which filters cannot read: libc falls back to clone on ENOSYS
     {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": ENOSYS},
-    allow(["unshare"], (0, "EQ", CLONE_NEWUSER_NEWNS)),
-    allow(["mount"], (3, "EQ", MS_NOSUID_NODEV)),
+    allow_rule(["unshare"], (0, "EQ", CLONE_NEWUSER_NEWNS)),
+    allow_rule(["mount"], (3, "EQ", MS_NOSUID_NODEV)),
 )
 
 ARCHITECTURES = {
@@ -129,13 +129,13 @@ ARCHITECTURES = {
 
 @cache
 def profile() -> str:
-    """The profile as the engine takes it: `security_opt=[f"seccomp={profile()}"]`."""
+    """Return the profile as the engine expects it: `security_opt=[f"seccomp={profile()}"]`."""
     return json.dumps(
         {
             "defaultAction": "SCMP_ACT_ERRNO",
             "archMap": [
-                {"architecture": architecture, "subArchitectures": others}
-                for architecture, others in ARCHITECTURES.items()
+                {"architecture": architecture, "subArchitectures": sub_architectures}
+                for architecture, sub_architectures in ARCHITECTURES.items()
             ],
             "syscalls": RULES,
         }

@@ -1,1 +1,1 @@
-"""Code that runs inside a container as its init process. Imports nothing from outside."""
+"""Run as the init process inside a container. Imports nothing from outside this package."""

@@ -1,7 +1,7 @@
-"""What the first process in a box knows of the others and does to them.
+"""Find, stop, kill and measure the other processes of a sandbox, for the init process.
 
-Imported by `pid1.py` from beside it: the standard library only. A process's *view* is its
-mount namespace, which a copy of a kernel with files of its own does not share.
+Uses the standard library only. A forked kernel with files of its own has a mount namespace of its
+own, so processes are selected by mount namespace.
 """
 
 import os
@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterable, Iterator
 
 
 def descendants() -> Iterator[int]:
-    """Every other process in the box. Without /proc (macOS) nothing can be found."""
+    """Yield every other process in the sandbox. Without /proc (macOS) it finds none."""
     if os.getpid() != 1:
-        yield from below(os.getpid())
+        yield from descendants_of(os.getpid())
     elif os.path.isdir("/proc"):
         yield from (int(name) for name in os.listdir("/proc") if name.isdigit() and name != "1")
 
 
-def below(ancestor: int) -> Iterator[int]:
-    """The processes that one started, and those that they started."""
+def descendants_of(ancestor: int) -> Iterator[int]:
+    """Yield the children of a process, their children, and so on."""
     parents: dict[int, list[int]] = {}
     for name in os.listdir("/proc") if os.path.isdir("/proc") else ():
         if name.isdigit():
@@ -35,16 +35,16 @@ def below(ancestor: int) -> Iterator[int]:
         found += parents.get(pid, [])
 
 
-def view(pid: int) -> str:
-    """Which view of the file system a process has; empty when it does not say."""
+def mount_namespace(pid: int) -> str:
+    """Return the identity of a process's mount namespace; empty if it is unknown."""
     try:
         return os.readlink(f"/proc/{pid}/ns/mnt")
     except OSError:
         return ""
 
 
-def alive(pid: int) -> bool:
-    """Whether a process is there and no zombie."""
+def is_alive(pid: int) -> bool:
+    """Return whether a process exists and is no zombie."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             return file.read().rsplit(b")", 1)[1].split()[0] not in (b"Z", b"X")
@@ -52,65 +52,74 @@ def alive(pid: int) -> bool:
         return False
 
 
-def send(pid: int, number: int) -> None:
-    """A signal to a process that may be gone, or not ours to end."""
+def send_signal(pid: int, number: int) -> None:
+    """Send a signal; ignore processes that are gone or belong to another user."""
     try:
         os.kill(pid, number)
     except (ProcessLookupError, PermissionError):
         pass
 
 
-def stop(chosen: Callable[[], set[int]]) -> set[int]:
-    """Stop processes until nothing new is found: what is stopped makes no more."""
+def stop(select: Callable[[], set[int]]) -> set[int]:
+    """Stop processes repeatedly until no new ones are found: stopped processes fork no more."""
     stopped: set[int] = set()
-    while new := chosen() - stopped:
+    while new := select() - stopped:
         for pid in new:
-            send(pid, signal.SIGSTOP)
+            send_signal(pid, signal.SIGSTOP)
         stopped |= new
     return stopped
 
 
-def kill(chosen: Callable[[], set[int]]) -> set[int]:
-    """Stop what is there until nothing new is found, then kill it: a fork bomb cannot race."""
-    killed = stop(chosen)
+def kill(select: Callable[[], set[int]]) -> set[int]:
+    """Stop all selected processes, then kill them, so that a fork bomb cannot outrun it."""
+    killed = stop(select)
     for pid in killed:
-        send(pid, signal.SIGKILL)
-    while more := chosen() - killed:
+        send_signal(pid, signal.SIGKILL)
+    while more := select() - killed:
         killed |= more
         for pid in more:
-            send(pid, signal.SIGKILL)
+            send_signal(pid, signal.SIGKILL)
     return killed
 
 
-def viewed(
-    within: int | None, others: Iterable[int], keep: Iterable[int]
+def in_mount_namespace(
+    member: int | None, others: Iterable[int], keep: Iterable[int]
 ) -> Callable[[], set[int]]:
-    """Finds the processes that share a view, and those of views that nobody stands for.
+    """Return a function that selects processes of a mount namespace, and of unclaimed ones.
 
-    `within` is a process of the view, None for our own; `others` stand for views that are left
-    alone; `keep` are left alone as well.
+    Args:
+        member: a process in the mount namespace; None for the namespace of init.
+        others: processes whose mount namespaces are left alone.
+        keep: processes that are left alone as well.
     """
-    theirs = {view(pid) for pid in others} | ({view(os.getpid())} if within else set())
-    mine, kept = view(within or os.getpid()), set(keep)
+    other_namespaces = {mount_namespace(pid) for pid in others}
+    other_namespaces |= {mount_namespace(os.getpid())} if member else set()
+    own_namespace, kept = mount_namespace(member or os.getpid()), set(keep)
 
-    def chosen() -> set[int]:
+    def select() -> set[int]:
         found = set(descendants()) - kept
-        return {pid for pid in found if (seen := view(pid)) == mine or seen not in theirs}
+        return {
+            pid
+            for pid in found
+            if (namespace := mount_namespace(pid)) == own_namespace
+            or namespace not in other_namespaces
+        }
 
-    return chosen
+    return select
 
 
-def weigh(pids: list[int], enough: int) -> int:
-    """Bytes of memory that processes hold; their share of what they share, beyond `enough`.
+def memory_used(pids: list[int], enough: int) -> int:
+    """Return the memory of processes in bytes.
 
-    What they share is looked for only when what they have in all is more than that: it takes long.
+    Shared pages count in full while the sum is at most `enough`; otherwise each process counts
+    with its proportional share, which takes long to measure.
     """
-    most = sum(map(resident, pids))
-    return most if most <= enough else sum(map(share, pids))
+    total = sum(map(resident_bytes, pids))
+    return total if total <= enough else sum(map(proportional_bytes, pids))
 
 
-def resident(pid: int) -> int:
-    """Bytes of memory of a process that are no file's."""
+def resident_bytes(pid: int) -> int:
+    """Return the memory of a process in bytes, without pages of files."""
     try:
         with open(f"/proc/{pid}/statm", encoding="ascii") as file:
             _, pages, of_files, *_ = map(int, file.read().split())
@@ -119,8 +128,8 @@ def resident(pid: int) -> int:
         return 0
 
 
-def share(pid: int) -> int:
-    """The same, with what it shares divided among those who share it."""
+def proportional_bytes(pid: int) -> int:
+    """Return the memory of a process in bytes, with shared pages divided among those who share."""
     try:
         with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
             lines = dict(line.split(":", 1) for line in file.readlines()[1:])
@@ -130,11 +139,11 @@ def share(pid: int) -> int:
         return 0
 
 
-def written_maps(pid: int | None) -> Iterator[str]:
-    """Names of the files that a process and those below it have mapped to write to."""
-    for each in [pid, *below(pid)] if pid else []:
+def writable_mappings(pid: int | None) -> Iterator[str]:
+    """Yield the names of files that a process and its descendants have mapped for writing."""
+    for descendant in [pid, *descendants_of(pid)] if pid else []:
         try:
-            with open(f"/proc/{each}/maps", "rb") as maps:
+            with open(f"/proc/{descendant}/maps", "rb") as maps:
                 lines = [line for line in maps if b" rw-s " in line]
         except OSError:
             continue
@@ -142,8 +151,8 @@ def written_maps(pid: int | None) -> Iterator[str]:
             yield os.fsdecode(line.rstrip(b"\n").rpartition(b"/")[2])
 
 
-def memory() -> dict[str, int]:
-    """How many processes the memory limit has killed, and the limit; 0 where there is none."""
+def memory_limit() -> dict[str, int]:
+    """Return how many processes the memory limit has killed, and the limit; 0 without a limit."""
     for events, limit in (
         ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory.max"),
         ("/sys/fs/cgroup/memory/memory.oom_control", "/sys/fs/cgroup/memory/memory.limit_in_bytes"),

@@ -1,27 +1,26 @@
-"""Download competitions and leaderboards through the Kaggle client, in a separate process."""
+"""Download competitions and leaderboards with Kaggle's client, in a separate process."""
 
 from kernel_env.tasks.kaggle.competition import (
     NAME,
     RAW,
     Progress,
-    board_file,
+    checksums,
+    competition_folder,
     download,
-    is_whole,
-    leaderboard,
-    place,
-    silent,
-    sums,
+    is_downloaded,
+    no_progress,
 )
+from kernel_env.tasks.kaggle.leaderboard import download_leaderboard, leaderboard_file
 
 __all__ = [
     "NAME",
     "RAW",
     "Progress",
-    "board_file",
+    "checksums",
+    "competition_folder",
     "download",
-    "is_whole",
-    "leaderboard",
-    "place",
-    "silent",
-    "sums",
+    "download_leaderboard",
+    "is_downloaded",
+    "leaderboard_file",
+    "no_progress",
 ]

@@ -1,18 +1,18 @@
-"""Kaggle's own client in a process of its own, `python -m kernel_env.tasks.kaggle.client_process`.
+"""Run Kaggle's client in a separate process, `python -m kernel_env.tasks.kaggle.client_process`.
 
-Importing the client signs in and makes folders; it speaks on stdout, prints keys there
-where VERBOSE is set, ends the process where no token is found, sleeps over a full disk
-and has no time-out. So it gets a process without a voice, and what matters is told in
-lines of JSON, each with a `kind`:
+Importing the client signs in and creates folders. It prints to stdout, also keys if VERBOSE is
+set. It ends the process if no token is found, sleeps and retries if the disk is full, and has no
+time-out. So its stdout and stderr are closed, and the process reports to the host in lines of
+JSON, each with a `kind`:
 
-    arriving   bytes (null when unknown) and md5 (likewise): the archive is about to come
-    waiting    seconds: Kaggle or the connection needs a pause
+    arriving   bytes and md5 (null if unknown): the response with the archive begins
+    waiting    seconds: a pause before the next attempt
     boards     public and private: lists of [team, score]
     done       the job is done
-    failed     what, and for some of them words, status, source, errno
+    failed     what; for some failures also words, status, source, errno
 
-An exception's own words are not told, because addresses of files are signed and carry
-the right to read them. What Kaggle itself answers is, without the keys.
+The text of an exception is not reported, because it can contain the signed address of a file,
+which gives the right to read it. Kaggle's own messages are reported without the keys.
 """
 
 import base64
@@ -26,74 +26,83 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-TRIES = 3
-"""Of a page of the leaderboard."""
-CHUNK = 1 << 16
-"""What a broken connection can cost again."""
-LONGEST_PAUSE_S = 60.0
-LONGEST_WORDS = 200
-PAGE = 200
-"""Teams in one answer, the most that Kaggle gives."""
+LEADERBOARD_RETRIES = 3
+"""The number of retries for one page of the leaderboard."""
+CHUNK_BYTES = 1 << 16
+"""The size of one read; a lost connection loses at most this much of what was received."""
+MAX_PAUSE_S = 60.0
+MAX_MESSAGE_CHARACTERS = 200
+TEAMS_PER_PAGE = 200
+"""The maximum that Kaggle allows."""
 CREDENTIALS = "~/.kaggle/credentials.json"
-"""Where `kaggle auth login` keeps what it got."""
+"""The file that `kaggle auth login` writes."""
 
-Say = Callable[..., None]
+Report = Callable[..., None]
+"""(kind, **fields): writes a message to the host."""
 
 
 def main() -> None:
-    """Do the job that the first argument describes."""
+    """Do the job that the first argument describes in JSON."""
     job = json.loads(sys.argv[1])
-    voice = os.fdopen(os.dup(1), "w")
+    output = os.fdopen(os.dup(1), "w")
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.dup2(null, 2)
-    threading.Thread(target=end_with_the_host, daemon=True).start()
+    threading.Thread(target=exit_with_host, daemon=True).start()
 
-    def say(kind: str, **more: Any) -> None:
-        print(json.dumps({"kind": kind, **more}), file=voice, flush=True)
+    def report(kind: str, **fields: Any) -> None:
+        print(json.dumps({"kind": kind, **fields}), file=output, flush=True)
 
     try:
         import kaggle
         import requests
     except ModuleNotFoundError as error:
-        say("failed", what="client", words=error.name or "kaggle")
+        report("failed", what="client", words=error.name or "kaggle")
         return
-    except (ImportError, OSError) as error:  # of the wrong version; no home to write in
-        say("failed", what="client's", words=str(error))
+    except (ImportError, OSError) as error:  # a wrong version, or no writable home
+        report("failed", what="client's", words=str(error))
         return
-    source = where_from()
+    source = credentials_source()
     try:
         sign_in(kaggle.api)
         if job["what"] == "data":
-            data(kaggle.api, job["competition"], Path(job["archive"]), job["patience"], say)
+            download(kaggle.api, job["competition"], Path(job["archive"]), job["patience"], report)
         else:
-            say("boards", **boards(kaggle.api, job["competition"]))
+            report("boards", **leaderboards(kaggle.api, job["competition"]))
     except SystemExit:
-        say("failed", what="credentials", source=source)
+        report("failed", what="credentials", source=source)
     except requests.exceptions.HTTPError as error:
         what = "store" if error.response.request.method == "GET" else "status"
-        said = words(kaggle.api, error)
-        say("failed", what=what, status=error.response.status_code, source=source, words=said)
+        message = kaggle_message(kaggle.api, error)
+        status = error.response.status_code
+        report("failed", what=what, status=status, source=source, words=message)
     except requests.exceptions.RequestException as error:
-        say("failed", what="network", words=type(error).__name__)
+        report("failed", what="network", words=type(error).__name__)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        say("failed", what="disk", words=reason, errno=error.errno)
-    except Exception as error:  # noqa: BLE001 - it is somebody else's program; the kind is told
-        say("failed", what="client's", words=type(error).__name__)
+        report("failed", what="disk", words=reason, errno=error.errno)
+    except Exception as error:  # noqa: BLE001 - the client is external code; only the type is reported
+        report("failed", what="client's", words=type(error).__name__)
     else:
-        say("done")
+        report("done")
 
 
-def end_with_the_host() -> None:
-    """Nobody writes to our stdin, so that it ends when the host does, however it does."""
+def exit_with_host() -> None:
+    """Exit when the host exits.
+
+    The host holds the other end of stdin open and writes nothing, so stdin ends even if the host
+    is killed.
+    """
     while os.read(0, 1):
         pass
     os._exit(1)
 
 
-def where_from() -> str:
-    """Which credentials there are, in the order in which the client looks; empty for none."""
+def credentials_source() -> str:
+    """Return the name of the credentials that the client uses; empty if there are none.
+
+    The order is the client's.
+    """
     from kagglesdk import get_access_token_from_env
 
     token, source = get_access_token_from_env()
@@ -109,43 +118,50 @@ def where_from() -> str:
 
 
 def sign_in(api: Any) -> None:
-    """Learn why the import could not sign in, which it keeps to itself."""
+    """Sign in again if the import could not, because the import hides the error."""
     if api.CONFIG_NAME_AUTH_METHOD not in api.config_values:
         api.authenticate()
 
 
-def data(api: Any, competition: str, archive: Path, patience: int, say: Say) -> None:
-    """All files of a competition as one archive; goes on where an earlier attempt ended.
+def download(api: Any, competition: str, archive: Path, patience: int, report: Report) -> None:
+    """Download all files of a competition as one archive; resume an earlier download.
 
-    Once bytes have come, `patience` attempts in a row may bring none before it is given up.
-    The client tries again by itself, but at an address that may have expired, and over a
-    full disk too; so each attempt here asks Kaggle anew and is the client's only one.
+    The client's own retries use an address that can have expired, and they also repeat after a
+    disk error. So each attempt here requests a new address and turns the client's retries off.
+
+    Args:
+        api: Kaggle's client.
+        competition: the competition's name.
+        archive: the file to write or to resume.
+        patience: the number of attempts in a row without a new byte after which the download
+            fails. Before the first byte, only a rate limit leads to another attempt.
+        report: writes a message to the host.
     """
     import requests
 
-    fruitless = 0
-    came = False
+    failures = 0
+    has_received = False
     while True:
         before = size(archive)
         try:
-            attempt(api, competition, archive, say)
+            download_once(api, competition, archive, report)
         except requests.exceptions.RequestException as error:
-            if not passing(error):
+            if not is_transient(error):
                 raise
-            grew = size(archive) > before
-            came |= grew
-            fruitless = 0 if grew else fruitless + 1
-            if fruitless >= patience or not (came or rate_limited(error)):
+            has_grown = size(archive) > before
+            has_received |= has_grown
+            failures = 0 if has_grown else failures + 1
+            if failures >= patience or not (has_received or is_rate_limited(error)):
                 raise
-            pause = pause_s(error, fruitless)
-            say("waiting", seconds=pause)
+            pause = pause_s(error, failures)
+            report("waiting", seconds=pause)
             time.sleep(pause)
         else:
             return
 
 
-def attempt(api: Any, competition: str, archive: Path, say: Say) -> None:
-    """One request and what it brings."""
+def download_once(api: Any, competition: str, archive: Path, report: Report) -> None:
+    """Request the archive once and append what arrives."""
     from kagglesdk.competitions.types.competition_api_service import ApiDownloadDataFilesRequest
 
     with api.build_kaggle_client() as client:
@@ -153,49 +169,54 @@ def attempt(api: Any, competition: str, archive: Path, say: Say) -> None:
         request.competition_name = competition
         response = client.competitions.competition_api_client.download_data_files(request)
         length = response.headers.get("Content-Length")
-        say(
+        report(
             "arriving",
             bytes=int(length) if length else None,
             md5=md5_of(response.headers.get("x-goog-hash", "")),
         )
-        with suppress(ValueError):  # another length than announced: the host looks at that
+        with suppress(ValueError):  # the length differs from the header; the host checks it
             api.download_file(
                 response,
                 str(archive),
                 client.http_client(),
                 quiet=True,
                 resume=True,
-                chunk_size=CHUNK,
+                chunk_size=CHUNK_BYTES,
                 max_retries=0,
             )
 
 
 def size(path: Path) -> int:
-    """Of a file, 0 when there is none."""
+    """Return a file's size in bytes; 0 if it does not exist."""
     return path.stat().st_size if path.exists() else 0
 
 
-def passing(error: Any) -> bool:
-    """Whether a failure may be another one in a moment: a lost connection, a busy server."""
+def is_transient(error: Any) -> bool:
+    """Return whether a retry can succeed: a lost connection or a busy server."""
     response = getattr(error, "response", None)
     return response is None or response.status_code == 429 or response.status_code >= 500
 
 
-def rate_limited(error: Any) -> bool:
-    """Whether Kaggle asks for a pause."""
+def is_rate_limited(error: Any) -> bool:
+    """Return whether Kaggle limits the rate of requests (status 429)."""
     response = getattr(error, "response", None)
     return response is not None and response.status_code == 429
 
 
-def pause_s(error: Any, fruitless: int) -> float:
-    """As long as Kaggle asks for, otherwise growing."""
+def pause_s(error: Any, failures: int) -> float:
+    """Return the pause in seconds before the next attempt.
+
+    It is Kaggle's `Retry-After`, or else an exponential backoff.
+    """
     response = getattr(error, "response", None)
-    asked = response.headers.get("Retry-After", "") if response is not None else ""
-    return min(float(asked) if asked.isdecimal() else 2.0**fruitless, LONGEST_PAUSE_S)
+    retry_after = response.headers.get("Retry-After", "") if response is not None else ""
+    return min(float(retry_after) if retry_after.isdecimal() else 2.0**failures, MAX_PAUSE_S)
 
 
 def md5_of(header: str) -> str | None:
-    """The hexadecimal MD5 in Google Cloud Storage's header; large files come without one.
+    """Read the MD5 from Google Cloud Storage's header, as hexadecimal text.
+
+    None if the header has no MD5, as for large files.
 
     >>> md5_of("crc32c=yZRlqg==, md5=XrY7u+Ae7tCTyyK7j1rNww==")
     '5eb63bbbe01eeed093cb22bb8f5acdc3'
@@ -207,48 +228,49 @@ def md5_of(header: str) -> str | None:
     return None
 
 
-def boards(api: Any, competition: str) -> dict[str, list[tuple[int, str]]]:
-    """Both leaderboards. The same one twice where the competition shows no private one."""
+def leaderboards(api: Any, competition: str) -> dict[str, list[tuple[int, str]]]:
+    """Download both leaderboards; they are equal if the competition shows no private one."""
     return {
-        "public": board(api, competition, public=True),
-        "private": board(api, competition, public=False),
+        "public": leaderboard(api, competition, public=True),
+        "private": leaderboard(api, competition, public=False),
     }
 
 
-def board(api: Any, competition: str, *, public: bool) -> list[tuple[int, str]]:
-    """Every team and its score, page by page."""
+def leaderboard(api: Any, competition: str, *, public: bool) -> list[tuple[int, str]]:
+    """Download every team's id and score, page by page."""
     from kagglesdk.competitions.types.competition_api_service import ApiGetLeaderboardRequest
 
     rows: list[tuple[int, str]] = []
     request = ApiGetLeaderboardRequest()
     request.competition_name = competition
     request.override_public = public
-    request.page_size = PAGE
+    request.page_size = TEAMS_PER_PAGE
     with api.build_kaggle_client() as client:
-        ask = api.with_retry(
-            client.competitions.competition_api_client.get_leaderboard, max_retries=TRIES
+        get_page = api.with_retry(
+            client.competitions.competition_api_client.get_leaderboard,
+            max_retries=LEADERBOARD_RETRIES,
         )
         while True:
-            page = ask(request)
+            page = get_page(request)
             rows += [(team.team_id, team.score or "") for team in page.submissions or []]
             if not page.next_page_token or not page.submissions:
                 return rows
             request.page_token = page.next_page_token
 
 
-def words(api: Any, error: Any) -> str:
-    """What Kaggle itself said, in one short line without the user's keys."""
+def kaggle_message(api: Any, error: Any) -> str:
+    """Return the message in Kaggle's response, in one short line without the user's keys."""
     from kagglesdk import get_access_token_from_env
 
     try:
-        said = str(error.response.json()["message"])
+        message = str(error.response.json()["message"])
     except (AttributeError, KeyError, TypeError, ValueError):
         return ""
     config = api.config_values
     keys = [get_access_token_from_env()[0], config.get("key"), config.get("token")]
     for key in filter(None, keys):
-        said = said.replace(key, "…")
-    return " ".join(said.split())[:LONGEST_WORDS]
+        message = message.replace(key, "…")
+    return " ".join(message.split())[:MAX_MESSAGE_CHARACTERS]
 
 
 if __name__ == "__main__":

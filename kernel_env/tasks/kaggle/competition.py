@@ -1,386 +1,218 @@
-"""The data and the leaderboards of Kaggle competitions, through Kaggle's own client.
+"""Download the data of Kaggle competitions.
 
-`download` gives a folder with a competition's files, whole or not at all:
+`download` creates a folder with all of a competition's files, or none:
 
-    titanic/                    made at the very end, by renaming
-      raw/                      the files, as Kaggle's archive holds them
-      checksums.json            size and sha256 of each
-    titanic.partial/            what has arrived so far
-      titanic.zip.part          goes on where it ended, in this run or in a later one
-      titanic.zip               has arrived, and waits to be unpacked
-    titanic.lock                one download at a time
-    titanic.leaderboard.csv     both leaderboards, where Kaggle shows them
+    titanic/                    created at the end, by renaming
+      raw/                      the files in Kaggle's archive
+      checksums.json            the size and the SHA-256 of each
+    titanic.partial/            the unfinished download
+      titanic.zip.part          what has arrived; this run or a later one resumes it
+      titanic.zip               the complete archive, not unpacked yet
+    titanic.lock                allows one download at a time
+    titanic.leaderboard.csv     both leaderboards, if Kaggle shows them
 
-Kaggle's client runs in a process of its own (`kaggle_client`); the user's keys are its
-business alone and come neither here nor into any message.
+Kaggle's client runs in a separate process, see `kernel_env.tasks.kaggle.client_process`.
 """
 
-import csv
 import errno
 import fcntl
 import hashlib
 import json
-import math
-import os
 import re
-import select
 import shutil
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NoReturn, Self
+from typing import Any
 
 from kernel_env import cache
 from kernel_env.errors import DownloadError, UsageError
+from kernel_env.tasks.kaggle.client import SITE, ClientProcess, disk_advice, raise_failure, size
 
 Progress = Callable[[str, float | None], None]
-"""Told what is being done, and how much of it is."""
+"""(the current activity as text, the finished share from 0 to 1 or None if unknown)."""
 
-SITE = "https://www.kaggle.com"
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+"""The name of a competition."""
 RAW, CHECKSUMS = "raw", "checksums.json"
-STALL_S = 180.0
-"""Without a byte or a word from the client, before it is given up."""
 PATIENCE = 5
-"""Attempts in a row that bring nothing, with growing pauses: about half a minute."""
-LOOK_S = 0.2
-"""Between two looks at how much has arrived."""
+"""The number of attempts in a row without a new byte; with the pauses, about half a minute."""
 
 
-def silent(text: str, done: float | None) -> None:
-    """A progress that tells nobody."""
+def no_progress(text: str, done: float | None) -> None:
+    """Ignore the progress."""
 
 
-def place(competition: str) -> Path:
-    """The folder of a competition in the cache."""
+def competition_folder(competition: str) -> Path:
+    """Return the folder of a competition in the cache; it need not exist yet."""
     return cache.folder() / "kaggle" / competition
 
 
-def board_file(competition: str) -> Path:
-    """Where a competition's leaderboards are kept in the cache."""
-    return place(f"{competition}.leaderboard.csv")
-
-
-def is_whole(folder: Path) -> bool:
-    """Whether everything of a competition is in this folder of its own."""
+def is_downloaded(folder: Path) -> bool:
+    """Return whether a competition's folder is complete."""
     return (folder / CHECKSUMS).is_file()
 
 
-def sums(folder: Path) -> dict[str, dict[str, Any]]:
-    """The `bytes` and the `sha256` of each file in `raw`, as they were when they came."""
+def checksums(folder: Path) -> dict[str, dict[str, Any]]:
+    """Read the `bytes` and the `sha256` of each file in `raw`, as they were downloaded."""
     found: dict[str, dict[str, Any]] = json.loads((folder / CHECKSUMS).read_text())
     return found
 
 
-def download(competition: str, into: Path, tell: Progress = silent) -> Path:
-    """The folder `raw` in `into` with all files of a competition; nothing is done when it is there.
+def download(competition: str, into: Path, progress: Progress = no_progress) -> Path:
+    """Download all files of a competition; resume an interrupted download.
 
-    An interrupted download goes on with the next call. Raises `DownloadError`, with what to
-    do about it, and `UsageError` for what is no name of a competition.
+    Args:
+        competition: the competition's name.
+        into: the folder to create; if it is complete, nothing is downloaded.
+        progress: called with the current activity.
+
+    Returns:
+        The folder with the files, `raw` in `into`.
+
+    Raises:
+        DownloadError: the download failed; the message tells the operator what to do.
+        UsageError: the name is not a valid name of a competition.
     """
     if not NAME.fullmatch(competition):
         raise UsageError(
-            f"{competition!r} is no name of a Kaggle competition; take it from the address of"
+            f"{competition!r} is not the name of a Kaggle competition; take it from the address of"
             f" the competition's page, {SITE}/competitions/NAME"
         )
     partial = into.with_name(f"{into.name}.partial")
-    if is_whole(into) and not partial.exists():
+    if is_downloaded(into) and not partial.exists():
         return into / RAW
     try:
-        with alone(into, tell):
-            if not is_whole(into):
+        with locked(into, progress):
+            if not is_downloaded(into):
                 partial.mkdir(exist_ok=True)
                 archive = partial / f"{competition}.zip"
                 if not archive.exists():
-                    fetch(competition, archive, tell)
-                settle(competition, archive, into, tell)
+                    download_archive(competition, archive, progress)
+                unpack_archive(competition, archive, into, progress)
             shutil.rmtree(partial, ignore_errors=True)
     except OSError as error:
         raise DownloadError(
             f"{competition} cannot be kept in {into.parent}: {error.strerror or error};"
-            f" {advice(error.errno)}"
+            f" {disk_advice(error.errno)}"
         ) from error
     return into / RAW
 
 
 @contextmanager
-def alone(into: Path, tell: Progress) -> Iterator[None]:
-    """One process at a time in a folder. The lock ends with its holder, however that ends."""
+def locked(into: Path, progress: Progress) -> Iterator[None]:
+    """Hold a folder's lock. The kernel releases it when the process ends, even if it is killed."""
     into.parent.mkdir(parents=True, exist_ok=True)
     with into.with_name(f"{into.name}.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            tell(f"{into.name}: waiting for another process that is downloading it", None)
+            progress(f"{into.name}: waiting for another process that is downloading it", None)
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def fetch(competition: str, archive: Path, tell: Progress) -> None:
-    """Let an archive arrive; it gets its name when it is whole."""
+def download_archive(competition: str, archive: Path, progress: Progress) -> None:
+    """Download an archive to `<archive>.part` and rename it when it is complete."""
     part = archive.with_name(f"{archive.name}.part")
-    wanted: dict[str, Any] = {}
+    announced: dict[str, Any] = {}
     job = {"what": "data", "competition": competition, "archive": str(part)}
-    with Client({**job, "patience": PATIENCE}) as client:
+    with ClientProcess({**job, "patience": PATIENCE}) as client:
         for message in client.messages(part):
             if message["kind"] == "arriving":
-                wanted = message
-                refuse_a_small_disk(competition, part, wanted["bytes"])
-            have, total = size(part), wanted.get("bytes")
+                announced = message
+                check_disk_space(competition, part, announced["bytes"])
+            received, total = size(part), announced.get("bytes")
             if message["kind"] == "failed":
-                fail(competition, message, kept=megabytes(have, total) if have else "")
-            if wanted:
-                done = have / total if total else None
-                tell(f"{competition}: downloading · {megabytes(have, total)}", done)
-    why = flaw(part, wanted)
-    if why:
+                raise_failure(
+                    competition, message, kept=megabytes(received, total) if received else ""
+                )
+            if announced:
+                done = received / total if total else None
+                progress(f"{competition}: downloading · {megabytes(received, total)}", done)
+    fault = mismatch(part, announced)
+    if fault:
         part.unlink(missing_ok=True)
         raise DownloadError(
-            f"the download of {competition} is broken: {why}; what came was removed, run it again"
+            f"the download of {competition} is corrupt: {fault}; it was removed, run it again"
         )
     part.rename(archive)
 
 
-def settle(competition: str, archive: Path, into: Path, tell: Progress) -> None:
-    """Unpack an archive that has arrived, and give the folder its name when all of it is there."""
+def unpack_archive(competition: str, archive: Path, into: Path, progress: Progress) -> None:
+    """Unpack a complete archive into a temporary folder and rename that to `into`."""
     from kernel_env.tasks.kaggle.unpack import members, total_bytes, unpack
 
-    making = archive.with_name("unpacked")
-    shutil.rmtree(making, ignore_errors=True)  # of one that was killed
+    partial = archive.with_name("unpacked")
+    shutil.rmtree(partial, ignore_errors=True)  # left by a process that was killed
     try:
-        refuse_a_small_disk(competition, making, total_bytes(members(archive)))
-        (making / RAW).mkdir(parents=True)
-        found = unpack(archive, making / RAW, lambda done: tell(f"{competition}: unpacking", done))
+        check_disk_space(competition, partial, total_bytes(members(archive)))
+        (partial / RAW).mkdir(parents=True)
+        found = unpack(
+            archive, partial / RAW, lambda done: progress(f"{competition}: unpacking", done)
+        )
         text = json.dumps({name: asdict(each) for name, each in sorted(found.items())}, indent=1)
-        (making / CHECKSUMS).write_text(text + "\n")
-        making.rename(into)
-    except NoRoomError:
+        (partial / CHECKSUMS).write_text(text + "\n")
+        partial.rename(into)
+    except DiskFullError:
         raise
     except DownloadError as error:
-        archive.unlink(missing_ok=True)  # it would be as bad the next time
+        archive.unlink(missing_ok=True)  # unpacking it again would fail again
         raise DownloadError(
-            f"the download of {competition} is broken: {error}; it was removed, run it again"
+            f"the download of {competition} is corrupt: {error}; it was removed, run it again"
         ) from error
     finally:
-        shutil.rmtree(making, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
 
 
-def flaw(part: Path, wanted: dict[str, Any]) -> str:
-    """What is wrong with what came; empty when nothing is."""
-    have = size(part)
-    if wanted.get("bytes") not in (None, have):
-        return f"{have:,} bytes came, Kaggle announced {wanted['bytes']:,}"
-    if not have:
-        return "nothing came"
-    if wanted.get("md5"):
+def mismatch(part: Path, announced: dict[str, Any]) -> str:
+    """Compare a download with the announced size and MD5.
+
+    Returns:
+        The difference, as text; empty if there is none.
+    """
+    received = size(part)
+    if announced.get("bytes") not in (None, received):
+        return f"{received:,} bytes arrived, Kaggle announced {announced['bytes']:,}"
+    if not received:
+        return "nothing arrived"
+    if announced.get("md5"):
         with part.open("rb") as file:
             found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
-        if found.hexdigest() != wanted["md5"]:
-            return f"its md5 is {found.hexdigest()}, Kaggle announced {wanted['md5']}"
+        if found.hexdigest() != announced["md5"]:
+            return f"its md5 is {found.hexdigest()}, Kaggle announced {announced['md5']}"
     return ""
 
 
-def size(path: Path) -> int:
-    """Of a file, 0 when there is none."""
-    return path.stat().st_size if path.exists() else 0
+class DiskFullError(DownloadError):
+    """A disk that is too small; what was downloaded is intact."""
 
 
-class NoRoomError(DownloadError):
-    """The disk is too small; what has arrived is good."""
+def check_disk_space(competition: str, path: Path, total: int | None) -> None:
+    """Check the free disk space before the download starts, because it can take hours.
 
+    Args:
+        competition: the competition's name.
+        path: the file that will be completed, or the folder that will be created.
+        total: its final size in bytes; None if unknown.
 
-def refuse_a_small_disk(competition: str, path: Path, needs: int | None) -> None:
-    """Say it before the hours that a download takes, not after."""
-    missing = (needs or 0) - (size(path) if path.is_file() else 0)
+    Raises:
+        DiskFullError: the free space is too small for the rest.
+    """
+    missing = (total or 0) - (size(path) if path.is_file() else 0)
     free = shutil.disk_usage(path.parent).free
     if missing > free:
-        raise NoRoomError(
+        raise DiskFullError(
             f"{competition} needs {megabytes(missing)} more in {path.parent} and"
-            f" {megabytes(free)} are free; {advice(errno.ENOSPC)}"
+            f" {megabytes(free)} are free; {disk_advice(errno.ENOSPC)}"
         )
 
 
-def advice(reason: int | None) -> str:
-    """What to do about a disk, by the number of its error."""
-    full = reason in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    todo = "make room" if full else "see to that"
-    return f"{todo}, or move the cache with KERNEL_ENV_CACHE, and run it again"
-
-
-def megabytes(have: int, total: int | None = None) -> str:
-    """How much, for people.
+def megabytes(size: int, total: int | None = None) -> str:
+    """Format a size in bytes, or a part of a total, in MB.
 
     >>> megabytes(1_200_000, 93_081_000)
     '1.2 of 93.1 MB'
     """
-    return f"{have / 1e6:,.1f}" + (f" of {total / 1e6:,.1f} MB" if total else " MB")
-
-
-def fail(competition: str, message: dict[str, Any], *, kept: str) -> NoReturn:
-    """What was found and what to do, in one line."""
-    page, settings = f"{SITE}/competitions/{competition}", f"{SITE}/settings/api"
-    words = message.get("words", "")
-    source = message.get("source", "")
-    says = f' and says "{words}"' if words else ""
-    again = f"; {kept} are kept, run it again to go on" if kept else ""
-    new_token = (
-        f"make a new token at {settings} and put it into KAGGLE_API_TOKEN or ~/.kaggle/access_token"
-    )
-    match message["what"], message.get("status"):
-        case "client", _:
-            text = (
-                f"Kaggle's client is not installed (no module named {words!r});"
-                " run: pip install 'kernel-env[kaggle]'"
-            )
-        case "credentials", _ if not source:
-            text = f"no credentials for Kaggle were found; {new_token}"
-        case "credentials", _:
-            text = f"Kaggle does not accept {source} (expired or revoked?); {new_token}"
-        case "status", 401:
-            text = f"Kaggle does not accept {source or 'the key'} (401){says}; {new_token}"
-        case "status", 403:
-            text = (
-                f"Kaggle refuses {competition} (403){says};"
-                f" accept the competition's rules at {page}/rules and run it again"
-            )
-        case "status", 404:
-            text = (
-                f"Kaggle knows no competition {competition!r} (404){says};"
-                f" its name is the last part of its page's address, {SITE}/competitions/NAME"
-            )
-        case "status", 429:
-            text = f"Kaggle asks to wait (429){says}; run it again later"
-        case "store", status:
-            text = f"Kaggle's file store answered with status {status}; run it again later"
-        case "status", status:
-            text = f"Kaggle answered with status {status}{says}; run it again later"
-        case "network", _:
-            text = (
-                f"the connection to Kaggle failed ({words}); look at the network and at the"
-                " proxy settings, and run it again"
-            )
-        case "disk", _:
-            text = f"{competition} cannot be written: {words}; {advice(message['errno'])}"
-        case _:
-            text = f"Kaggle's client failed with {words}; run it again, or another version of it"
-    raise DownloadError(text + again)
-
-
-class Client:
-    """Kaggle's client in its process: entering starts it, leaving ends it."""
-
-    def __init__(self, job: dict[str, Any]) -> None:
-        self._argv = [
-            sys.executable,
-            "-P",
-            "-m",
-            "kernel_env.tasks.kaggle.client_process",
-            json.dumps(job),
-        ]
-
-    def __enter__(self) -> Self:
-        loud = ("VERBOSE", "VERBOSE_OUTPUT")  # with these the client prints the headers it sends
-        self._process = subprocess.Popen(
-            self._argv,
-            stdin=subprocess.PIPE,  # held open: its end tells the client that we are gone
-            stdout=subprocess.PIPE,
-            env={name: value for name, value in os.environ.items() if name not in loud},
-        )
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.communicate()
-
-    def messages(self, growing: Path | None = None) -> Iterator[dict[str, Any]]:
-        """What it says, and a `looked` between, until it is done, has failed or has ended.
-
-        Raises `DownloadError` when neither a word nor a byte came for long.
-        """
-        assert self._process.stdout is not None
-        said = b""
-        seen, last = -1, time.monotonic()
-        while True:
-            ready, _, _ = select.select([self._process.stdout], [], [], LOOK_S)
-            data = os.read(self._process.stdout.fileno(), 1 << 16) if ready else b""
-            if ready and not data:
-                yield {"kind": "failed", "what": "client's", "words": "an early end"}
-                return
-            *lines, said = (said + data).split(b"\n")
-            for line in lines:
-                message = json.loads(line)
-                if message["kind"] == "done":
-                    return
-                last = time.monotonic() + message.get("seconds", 0)
-                yield message
-                if message["kind"] == "failed":
-                    return
-            now = size(growing) if growing else 0
-            if now != seen:
-                seen, last = now, max(last, time.monotonic())
-                yield {"kind": "looked"}
-            if time.monotonic() - last > STALL_S:
-                raise DownloadError(
-                    f"nothing came from Kaggle for {STALL_S:.0f} s; look at the network,"
-                    " and run it again to go on"
-                )
-
-
-def leaderboard(competition: str, path: Path, tell: Progress = silent) -> str:
-    """Write a competition's leaderboards as a task's `leaderboard.csv`; what is in it, for people.
-
-    Raises `DownloadError`.
-    """
-    tell(f"{competition}: downloading the leaderboard", None)
-    public: dict[int, float] = {}
-    private: dict[int, float] = {}
-    with Client({"what": "boards", "competition": competition}) as client:
-        for message in client.messages():
-            match message["kind"]:
-                case "boards":
-                    public, private = scores(message["public"]), scores(message["private"])
-                case "failed" if message.get("status") not in (403, 404):
-                    fail(competition, message, kept="")
-    teams = [team for team in public if team in private]
-    if not teams:
-        raise DownloadError(
-            f"Kaggle shows no leaderboard of {competition}; the task's folder needs a"
-            " leaderboard.csv of its own"
-        )
-    making = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with making.open("w", newline="", encoding="utf-8") as file:
-            rows = csv.writer(file, lineterminator="\n")
-            rows.writerow(["entry", "kind", "public_score", "private_score", "seed", "runtime_s"])
-            rows.writerows(
-                [f"team {team}", "human", public[team], private[team], "", ""] for team in teams
-            )
-        making.rename(path)
-    except OSError as error:
-        raise DownloadError(
-            f"{path} cannot be written: {error.strerror or error}; {advice(error.errno)}"
-        ) from error
-    finally:
-        making.unlink(missing_ok=True)
-    both = (
-        "one board for both scores, Kaggle shows no other" if public == private else "both boards"
-    )
-    return f"{len(teams):,} teams, {both}"
-
-
-def scores(rows: list[tuple[int, str]]) -> dict[int, float]:
-    """Each team's score; a team that has none, or none that is a number, is not on the board."""
-    found = {}
-    for team, text in rows:
-        try:
-            score = float(text)
-        except ValueError:
-            continue
-        if math.isfinite(score):
-            found[team] = score
-    return found
+    return f"{size / 1e6:,.1f}" + (f" of {total / 1e6:,.1f} MB" if total else " MB")

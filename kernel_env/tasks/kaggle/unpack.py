@@ -1,9 +1,8 @@
-"""Unpack a zip archive that came from elsewhere: inside its folder, and not larger than it may be.
+"""Unpack an untrusted zip archive safely.
 
-Refused before a byte is written: names that lead out of the folder, links and special
-files, a name that is there twice, passwords, and contents so much larger than the
-archive that no data set looks like that. What each file holds is held against its
-checksum in the archive while it is written.
+Rejected before a byte is written: paths outside the folder, links and special files, duplicate
+names, encrypted files, and contents that are much larger than a data set's archive (zip bombs).
+While a file is written, its content is compared with the checksum in the archive.
 """
 
 import hashlib
@@ -17,90 +16,107 @@ from pathlib import Path, PurePosixPath
 
 from kernel_env.errors import DownloadError
 
-RATIO = 200
-"""Tables shrink to a tenth, seldom to a fiftieth; a zip bomb is a thousand times its archive."""
-UNSUSPICIOUS_BYTES = 1_000_000_000
-"""Contents up to here fit everywhere, whatever their ratio."""
-CHUNK = 1 << 20
-NAME_BYTES = 255
-"""The longest name that file systems take."""
+MAX_RATIO = 200
+"""The largest accepted compression ratio. Tables reach 10, rarely 50; zip bombs reach 1,000."""
+ALWAYS_ALLOWED_BYTES = 1_000_000_000
+"""Contents up to this size are accepted with any ratio."""
+CHUNK_BYTES = 1 << 20
+MAX_NAME_BYTES = 255
+"""The longest file name that common file systems support."""
 ENCRYPTED = 1
-"""The bit of a member's flags."""
+"""The bit in a member's flags."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sum:
-    """What a file holds."""
+class Checksum:
+    """The size and the digest of a file."""
 
     bytes: int
     sha256: str
+    """Hexadecimal."""
 
 
 def members(archive: Path) -> list[zipfile.ZipInfo]:
-    """The files in a zip archive, none of them able to do harm. Raises `DownloadError`."""
+    """List the files in a zip archive and check that all of them are safe to unpack.
+
+    Raises `DownloadError`.
+    """
     try:
         with zipfile.ZipFile(archive) as opened:
             found = opened.infolist()
     except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, ValueError) as error:
-        raise DownloadError(f"{archive.name} is no whole zip archive: {error}") from error
+        raise DownloadError(f"{archive.name} is not a complete zip archive: {error}") from error
     for member in found:
-        if why := objection(member):
-            raise DownloadError(f"{archive.name} is refused: {member.orig_filename!r} {why}")
+        if fault := unsafe(member):
+            raise DownloadError(f"{archive.name} is rejected: {member.orig_filename!r} {fault}")
     names = [PurePosixPath(member.filename) for member in found if not member.is_dir()]
     folders = {parent for name in names for parent in name.parents}
     if len(set(names)) < len(names) or folders & set(names):
-        raise DownloadError(f"{archive.name} is refused: one of its names is there twice")
-    total, limit = total_bytes(found), max(UNSUSPICIOUS_BYTES, RATIO * archive.stat().st_size)
+        raise DownloadError(f"{archive.name} is rejected: it contains a name twice")
+    total, limit = total_bytes(found), max(ALWAYS_ALLOWED_BYTES, MAX_RATIO * archive.stat().st_size)
     if total > limit:
         raise DownloadError(
-            f"{archive.name} is refused: it would unpack to {total:,} bytes,"
-            f" and {limit:,} is the most for an archive of its size"
+            f"{archive.name} is rejected: it would unpack to {total:,} bytes;"
+            f" the limit for an archive of its size is {limit:,}"
         )
     return [member for member in found if not member.is_dir()]
 
 
-def objection(member: zipfile.ZipInfo) -> str:
-    """Why a member must not be unpacked; empty when it may.
+def unsafe(member: zipfile.ZipInfo) -> str:
+    """Return why a member must not be unpacked; empty if it is safe.
 
-    >>> objection(zipfile.ZipInfo("train/1.csv"))
+    >>> unsafe(zipfile.ZipInfo("train/1.csv"))
     ''
-    >>> objection(zipfile.ZipInfo("../train.csv"))
-    'leads out of its folder'
+    >>> unsafe(zipfile.ZipInfo("../train.csv"))
+    'is outside the folder'
     """
     name = member.orig_filename
     kind = stat.S_IFMT(member.external_attr >> 16)
-    if not name.strip("/.") or "\0" in name or max(map(length, name.split("/"))) > NAME_BYTES:
-        return "is no name for a file"
+    if (
+        not name.strip("/.")
+        or "\0" in name
+        or max(map(encoded_length, name.split("/"))) > MAX_NAME_BYTES
+    ):
+        return "is not a valid file name"
     if name.startswith("/") or ".." in name.split("/"):
-        return "leads out of its folder"
+        return "is outside the folder"
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
         return "is a link or a special file"
     if member.flag_bits & ENCRYPTED:
-        return "needs a password"
+        return "is encrypted"
     return ""
 
 
-def length(part: str) -> int:
-    """Of a name, in bytes."""
+def encoded_length(part: str) -> int:
+    """Return the length of a name in bytes."""
     return len(part.encode(errors="replace"))
 
 
 def total_bytes(found: list[zipfile.ZipInfo]) -> int:
-    """What they take when unpacked; more is never written, whatever they hold."""
+    """Return the size of the unpacked files; more is never written, whatever they contain."""
     return sum(member.file_size for member in found)
 
 
 def unpack(
-    archive: Path, into: Path, tell: Callable[[float], None] = lambda _: None
-) -> dict[str, Sum]:
-    """Write every file of a zip archive into a new folder; what each holds, by its path in it.
+    archive: Path, into: Path, progress: Callable[[float], None] = lambda _: None
+) -> dict[str, Checksum]:
+    """Write every file of a zip archive into a folder.
 
-    Raises `DownloadError` for a broken or a harmful archive, `OSError` for the disk. Either
-    way the folder may hold some of the files: whoever asked removes it.
+    Args:
+        archive: the zip archive.
+        into: the folder; the caller removes it after an error, because it can contain some files.
+        progress: called with the unpacked share, from 0 to 1.
+
+    Returns:
+        The checksum of each file, by its path in the folder.
+
+    Raises:
+        DownloadError: the archive is corrupt or unsafe.
+        OSError: the disk is full or not writable.
     """
     found = members(archive)
     total, written = total_bytes(found), 0
-    sums = {}
+    checksums = {}
     with zipfile.ZipFile(archive) as opened:
         for member in found:
             path = into / PurePosixPath(member.filename)
@@ -111,18 +127,19 @@ def unpack(
                     file.write(data)
                     digest.update(data)
                     size += len(data)
-                    tell((written + size) / max(total, 1))
+                    progress((written + size) / max(total, 1))
             written += size
-            sums[path.relative_to(into).as_posix()] = Sum(bytes=size, sha256=digest.hexdigest())
-    return sums
+            name = path.relative_to(into).as_posix()
+            checksums[name] = Checksum(bytes=size, sha256=digest.hexdigest())
+    return checksums
 
 
 def chunks(opened: zipfile.ZipFile, member: zipfile.ZipInfo, archive: str) -> Iterator[bytes]:
-    """A member's content. Raises `DownloadError` when it is not what the archive says it is."""
+    """Read a member's content. Raises `DownloadError` if it differs from the archive's checksum."""
     try:
         with opened.open(member) as file:
             left = member.file_size
-            while data := file.read(CHUNK):
+            while data := file.read(CHUNK_BYTES):
                 left -= len(data)
                 yield data
             if left:
@@ -139,4 +156,4 @@ def chunks(opened: zipfile.ZipFile, member: zipfile.ZipInfo, archive: str) -> It
     ) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise DownloadError(f"{archive} is broken at {member.filename!r}: {error}") from error
+        raise DownloadError(f"{archive} is corrupt at {member.filename!r}: {error}") from error

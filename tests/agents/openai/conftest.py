@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +9,13 @@ from kernel_env.agents import Options
 from kernel_env.episode.result import EpisodeResult
 from kernel_env.grading.host import Grader
 from kernel_env.runner import Plan, run_episode
-from support.chat_server import KEY, ChatServer, serving
-
-Play = Callable[..., Awaitable[EpisodeResult]]
+from support.chat_server import KEY, ChatServer, run_chat_server
+from support.openai_episodes import Play
 
 
 @pytest.fixture(autouse=True)
 def clean_env(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key, and nothing else that a client would read."""
+    """Set the key and unset every other variable that a client reads."""
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
@@ -26,24 +25,24 @@ def clean_env(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def chat() -> Iterator[ChatServer]:
-    """A model that says what the test wrote down; in the end no request was invalid."""
-    with serving() as chat:
+    """A server that answers from the test's script; at the end, no request was invalid."""
+    with run_chat_server() as chat:
         yield chat
     assert chat.faults == []
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def grader() -> AsyncIterator[Grader]:
-    """One for all: most of an episode's beginning is the grader's imports."""
+    """One grading process for all tests, because its imports dominate the start of an episode."""
     async with Grader() as grader:
         yield grader
 
 
 @pytest.fixture
 def play(chat: ChatServer, grader: Grader, tiny: str, tmp_path: Path) -> Play:
-    """Play the tiny task with the scripted model."""
+    """A function that plays the tiny task with the scripted model."""
 
-    async def played(
+    async def run(
         budget: dict[str, float | None] | None = None, sandbox: str = "local", **options: Any
     ) -> EpisodeResult:
         return await run_episode(
@@ -58,4 +57,4 @@ def play(chat: ChatServer, grader: Grader, tiny: str, tmp_path: Path) -> Play:
             grader=grader,
         )
 
-    return played
+    return run

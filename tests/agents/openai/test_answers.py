@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel_env.agents.openai.answers import Answer, Choice, Fault, Message, understood
+from kernel_env.agents.openai.answers import Answer, Choice, Fault, Message, parse_answer
 from kernel_env.episode.actions import ExecuteCode, Reset
 
 CALL = '{"name": "execute_code", "arguments": {"code": "x = 1"}}'
@@ -13,11 +13,11 @@ BLOCK = "```python\nx = 1\n```"
 
 
 def answer(content: str, finish: str = "stop") -> Answer:
-    return understood(Choice(message=Message(content=content), finish_reason=finish))
+    return parse_answer(Choice(message=Message(content=content), finish_reason=finish))
 
 
-def meant(content: str, finish: str = "stop") -> list[object]:
-    return [call.meant for call in answer(content, finish).calls]
+def actions(content: str, finish: str = "stop") -> list[object]:
+    return [call.action for call in answer(content, finish).calls]
 
 
 @pytest.mark.parametrize(
@@ -49,8 +49,8 @@ def meant(content: str, finish: str = "stop") -> list[object]:
         f"```bash\nls\n```\n{BLOCK}",
     ],
 )
-def test_one_action_is_understood_however_it_is_written(content: str) -> None:
-    (found,) = meant(content)
+def test_an_action_is_parsed_in_every_format(content: str) -> None:
+    (found,) = actions(content)
 
     assert isinstance(found, ExecuteCode)
     assert found.code.strip() == "x = 1"
@@ -66,52 +66,52 @@ def test_one_action_is_understood_however_it_is_written(content: str) -> None:
     ],
 )
 def test_several_actions_keep_their_order(content: str) -> None:
-    assert meant(content) == [ExecuteCode(code="x = 1"), Reset()]
+    assert actions(content) == [ExecuteCode(code="x = 1"), Reset()]
 
 
-def test_each_block_of_python_is_a_cell_and_a_cut_one_is_a_fault() -> None:
-    whole, cut = meant(f"{BLOCK}\nand\n```python\nprint(", finish="length")
+def test_each_python_block_is_a_cell_and_a_cut_one_is_a_fault() -> None:
+    complete, cut = actions(f"{BLOCK}\nand\n```python\nprint(", finish="length")
 
-    assert whole == ExecuteCode(code="x = 1\n")
+    assert complete == ExecuteCode(code="x = 1\n")
     assert isinstance(cut, Fault)
     assert "cut off" in cut.reason
 
 
-def test_what_comes_after_a_whole_action_may_be_cut_off() -> None:
-    assert meant(f"{BLOCK}\nNow I will", finish="length") == [ExecuteCode(code="x = 1\n")]
+def test_text_after_a_complete_action_may_be_cut_off() -> None:
+    assert actions(f"{BLOCK}\nNow I will", finish="length") == [ExecuteCode(code="x = 1\n")]
 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ("I would look at the data.", "that was no action"),
-        ("", "that was no action"),
-        ("```bash\nls\n```", "that was no action"),
-        ('{"kind": "execute_code", "code": "a "b""}', "that looks like JSON and is not"),
-        ("<tool_call>ls</tool_call>", "that was no action"),
+        ("I would look at the data.", "your answer contains no action"),
+        ("", "your answer contains no action"),
+        ("```bash\nls\n```", "your answer contains no action"),
+        ('{"kind": "execute_code", "code": "a "b""}', "your answer is not valid JSON"),
+        ("<tool_call>ls</tool_call>", "your answer contains no action"),
         ('{"kind": "execute", "code": "1"}', "no action of kind 'execute'; known: request_info"),
         ('{"name": "bash", "arguments": {}}', "no action of kind 'bash'; known: request_info"),
         ('{"kind": "execute_code", "source": "1"}', "execute_code does not fit: code"),
-        ("I am NOT DONE yet", "that was no action"),
+        ("I am NOT DONE yet", "your answer contains no action"),
     ],
 )
-def test_anything_else_is_told_what_was_wanted(content: str, reason: str) -> None:
-    (found,) = meant(content)
+def test_any_other_answer_is_a_fault_with_a_reason(content: str, reason: str) -> None:
+    (found,) = actions(content)
 
     assert isinstance(found, Fault)
     assert found.reason.startswith(reason)
 
 
 @pytest.mark.parametrize("content", ["DONE", "**DONE**", "It is fine. DONE.", "Bye!\n\n`DONE`\n"])
-def test_done_is_done(content: str) -> None:
+def test_done_ends_the_episode(content: str) -> None:
     assert answer(content).done
     assert answer(content).calls == ()
 
 
-def test_thoughts_are_kept_for_the_record_and_thinking_is_not_sent_back() -> None:
+def test_thinking_is_in_the_thought_and_not_in_the_text() -> None:
     found = answer(f"<think>Hm.</think>Before.\n{BLOCK}\nAfter.")
 
-    assert found.words == f"Before.\n{BLOCK}\nAfter."
+    assert found.text == f"Before.\n{BLOCK}\nAfter."
     assert found.thought == "Hm.\n\nBefore.\n\nAfter."
 
 
@@ -128,7 +128,7 @@ pieces = st.sampled_from(
     st.one_of(st.lists(pieces, max_size=30).map("".join), st.text()),
     st.sampled_from(["stop", "length"]),
 )
-def test_whatever_a_model_says_has_a_meaning(content: str, finish: str) -> None:
+def test_every_answer_is_parsed(content: str, finish: str) -> None:
     found = answer(content, finish)
 
     assert found.done == (found.calls == ())
@@ -137,5 +137,5 @@ def test_whatever_a_model_says_has_a_meaning(content: str, finish: str) -> None:
 @pytest.mark.parametrize(
     "piece", ['{"a":', "[", "```", "<think>", "\n", "{ ", "```\n", "x", "DONE "]
 )
-def test_long_nonsense_is_read_quickly(piece: str) -> None:
+def test_a_long_invalid_answer_is_parsed_quickly(piece: str) -> None:
     assert len(answer(piece * (60_000 // len(piece))).calls) < 2

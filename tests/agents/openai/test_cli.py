@@ -7,19 +7,19 @@ from pathlib import Path
 import pytest
 
 from kernel_env.episode.actions import ExecuteCode
-from support.chat_server import KEY, ChatServer, asks, refuses
+from support.chat_server import KEY, ChatServer, error_reply, tool_answer
 
 
 def run(*argv: str) -> subprocess.CompletedProcess[str]:
     program = "from kernel_env.cli import main; main()"
-    whole = [sys.executable, "-c", program, "run", *argv, "--agent", "openai"]
-    return subprocess.run(whole, env=dict(os.environ), capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", program, "run", *argv, "--agent", "openai"]
+    return subprocess.run(
+        command, env=dict(os.environ), capture_output=True, text=True, check=False
+    )
 
 
-def test_the_command_line_plays_and_prints_one_line_of_json(
-    chat: ChatServer, tiny: str, tmp_path: Path
-) -> None:
-    chat.script = [asks(ExecuteCode(code="1"))]
+def test_run_prints_one_line_of_json(chat: ChatServer, tiny: str, tmp_path: Path) -> None:
+    chat.script = [tool_answer(ExecuteCode(code="1"))]
     options = ["--sandbox", "local", "--model", "m", "--base-url", chat.url]
 
     done = run(tiny, *options, "--out", str(tmp_path), "--steps", "5", "--json")
@@ -29,23 +29,21 @@ def test_the_command_line_plays_and_prints_one_line_of_json(
     assert (record["status"], record["agent"], record["steps"]) == ("finished", "openai", 1)
 
 
-def test_the_command_line_ends_with_one_line_and_no_traceback_when_the_model_is_no_use(
+def test_run_ends_with_a_one_line_error_when_the_model_fails(
     chat: ChatServer, tiny: str, tmp_path: Path
 ) -> None:
-    chat.script = [refuses(401, f"wrong key {KEY}")]
+    chat.script = [error_reply(401, f"wrong key {KEY}")]
     options = ["--sandbox", "local", "--model", "m", "--base-url", chat.url]
 
     done = run(tiny, *options, "--out", str(tmp_path))
 
     assert done.returncode == 1
-    assert f"{chat.url} refused the key in OPENAI_API_KEY" in done.stderr
+    assert f"{chat.url} rejected the key in OPENAI_API_KEY" in done.stderr
     assert "Traceback" not in done.stderr
     assert KEY not in done.stdout + done.stderr
 
 
-def test_the_command_line_says_that_a_key_is_missing(
-    tiny: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_run_reports_a_missing_key(tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY")
 
     done = run(tiny, "--model", "m")

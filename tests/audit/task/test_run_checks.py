@@ -1,4 +1,4 @@
-"""A sound folder passes; each flaw is found by the check that is for it, and by no other."""
+"""A sound folder passes; a flaw is found by its check and by no other."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -7,8 +7,8 @@ import pytest
 import pytest_asyncio
 
 from kernel_env.audit.task import duplicates, leaks
-from kernel_env.audit.task.run_checks import at_rest, open_folder
-from kernel_env.audit.task.task_under_test import look
+from kernel_env.audit.task.run_checks import check_data, open_folder
+from kernel_env.audit.task.task_under_test import TaskUnderTest, load_tables
 from kernel_env.grading.host import Grader
 from kernel_env.tasks import spec
 from kernel_env.tasks.prepare import prepare
@@ -16,21 +16,20 @@ from kernel_env.tasks.prepare import prepare
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SPLIT = "    train, test = table[:140], table[140:].reset_index(drop=True)\n"
-"""A line of the tiny task's prepare.py; a flaw is put before or behind it."""
-Z = '    table["z"] = rng.normal(size=200).round(6)\n'
-"""Another column, so that a row is more than one number."""
-NOTES = """\
+"""A line of the tiny task's prepare.py; flaws are inserted before or after it."""
+SECOND_FEATURE = '    table["z"] = rng.normal(size=200).round(6)\n'
+TEXT_FEATURE = """\
     words = [a + b for a in 'abcdefgh' for b in 'aeiou']
     table["note"] = [" ".join(rng.choice(words, 15)) for _ in range(200)]
 """
-PICTURES = """\
+PICTURE_FEATURE = """\
     import os, shutil
     from PIL import Image
     table["file"] = [f"{n}.png" for n in range(200)]
     for file in table.file:
         pixels = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(public / file)
-    one, other = public / "5.png", public / "140.png"
+    train_file, test_file = public / "5.png", public / "140.png"
 """
 
 
@@ -41,6 +40,11 @@ async def grader() -> AsyncIterator[Grader]:
         yield shared
 
 
+def prepared(folder: Path) -> TaskUnderTest:
+    task = spec.load(folder)
+    return load_tables(task, prepare(task))
+
+
 def change(path: Path, old: str, new: str) -> None:
     text = path.read_text()
     assert old in text
@@ -48,73 +52,76 @@ def change(path: Path, old: str, new: str) -> None:
 
 
 async def failures(folder: Path, grader: Grader) -> dict[str, str]:
-    """What is wrong with a folder at rest, by check."""
-    task = spec.load(folder)
-    case = look(task, prepare(task))
-    found = duplicates.ids(case)
+    """The texts of the failed checks of the tables and the leaderboard, by check."""
+    subject = prepared(folder)
+    found = duplicates.check_ids(subject)
     if found[0].verdict == "ok":
-        found += [finding async for finding in at_rest(case, grader)]
+        found += [finding async for finding in check_data(subject, grader)]
     return {finding.check: finding.text for finding in found if finding.verdict == "failed"}
 
 
-async def test_a_sound_folder_passes_and_says_what_does_not_concern_it(
+async def test_a_sound_folder_passes_and_reports_checks_that_do_not_apply(
     tiny: str, grader: Grader
 ) -> None:
     opened = open_folder(Path(tiny))
-    assert opened.case is not None
+    assert opened.subject is not None
 
-    found = [*opened.findings, *[finding async for finding in at_rest(opened.case, grader)]]
+    found = [*opened.findings, *[finding async for finding in check_data(opened.subject, grader)]]
 
     assert [(f.check, f.verdict, f.text) for f in found] == [
-        ("schema", "ok", "every file is there and every field is right"),
-        ("prepare", "ok", "twice the same 5 files, and the cached copy has them"),
-        ("ids", "ok", "60 ids, the same in test, sample and answers, none in train"),
-        ("rows", "ok", "none of 60 test rows equals one of 140 in train"),
-        ("near-duplicate rows", "ok", "none with fractions at 5 digits and text without marks"),
-        ("near-duplicate texts", "not applicable", "no column is written in sentences"),
+        ("schema", "ok", "every file is present and every field is valid"),
+        ("prepare", "ok", "two runs wrote the same 5 files, equal to the cached ones"),
+        ("ids", "ok", "60 ids, equal in test, sample and answers, none in train"),
+        ("rows", "ok", "none of 60 test rows equals one of 140 training rows"),
+        (
+            "near-duplicate rows",
+            "ok",
+            "none after rounding fractions to 5 digits and text to its words",
+        ),
+        ("near-duplicate texts", "not applicable", "no column holds sentences"),
         ("files", "not applicable", "no column names public files"),
         ("near-duplicate pictures", "not applicable", "no column names public files"),
         ("public files", "ok", "no column of 3 public tables holds the answers"),
-        ("leak columns", "ok", "none of 1 determines the target"),
+        ("leak columns", "ok", "none of 1 columns determines the target"),
         (
             "order of rows",
             "ok",
-            "the answers stand in an order that tells no more than a random one",
+            "consecutive answers are no more similar than in a random order",
         ),
         (
             "ids as features",
             "ok",
-            "a tree and the nearest ids guess from row numbers and ids as chance does",
+            "row numbers and ids alone predict no better than chance",
         ),
         ("leaderboard", "ok", "4 reference entries"),
         (
             "sample submission",
             "ok",
-            "valid, and scores 3.0953 / 2.6387 and beats 25 % of 4 entries",
+            "valid; scores 3.0953 / 2.6387 and beats 25 % of 4 entries",
         ),
         (
             "constant answer",
             "ok",
-            "the best, -0.005884, scores 3.094 / 2.6383 and beats 25 % of 4 entries",
+            "the best constant, -0.005884, scores 3.094 / 2.6383 and beats 25 % of 4 entries",
         ),
-        ("oracle", "ok", "scores 0 / 0; no entry of the board is better"),
+        ("oracle", "ok", "scores 0 / 0; no entry of the leaderboard is better"),
     ]
 
 
-async def test_a_board_of_the_constant_alone_is_not_called_sound(tasks: Path) -> None:
+async def test_a_leaderboard_with_only_the_constant_is_too_small(tasks: Path) -> None:
     board = tasks / "leaderboard.csv"
     lines = board.read_text().splitlines()
     board.write_text(f"{lines[0]}\n{lines[-1]}\n")
 
-    (case,) = [open_folder(tasks).case]
-    assert case is not None
+    subject = open_folder(tasks).subject
+    assert subject is not None
     async with Grader() as grader:
-        (found,) = [f async for f in at_rest(case, grader) if f.check == "leaderboard"]
+        (found,) = [f async for f in check_data(subject, grader) if f.check == "leaderboard"]
 
     assert (found.verdict, found.text) == (
         "not run",
-        "it has 1 of at least 4 reference entries, so a place on it says nothing; make it:"
-        f" kernel-env tasks population {tasks} --write",
+        "1 reference entries, expected at least 4;"
+        f" run: kernel-env tasks population {tasks} --write",
     )
 
 
@@ -127,7 +134,7 @@ async def test_a_folder_that_does_not_load_is_a_finding(tasks: Path) -> None:
     assert found.text == f"{tasks}/task.toml: the field name is wrong: field required"
 
 
-async def test_data_that_comes_out_different_each_time_is_found(tasks: Path) -> None:
+async def test_data_that_differs_between_runs_is_found(tasks: Path) -> None:
     change(tasks / "prepare.py", "default_rng(0)", "default_rng()")
 
     found = open_folder(tasks).findings[1]
@@ -135,61 +142,59 @@ async def test_data_that_comes_out_different_each_time_is_found(tasks: Path) -> 
     assert (found.check, found.verdict, found.text) == (
         "prepare",
         "failed",
-        "prepared twice, private/answers.csv and 2 more came out different; the same raw files must"
-        " give the same bytes: seed every random number, sort what a set or a folder lists",
+        "private/answers.csv and 2 more differ between two runs of prepare, expected equal bytes;"
+        " seed every random number generator and sort sets and folder listings",
     )
 
 
-async def test_a_cached_copy_that_was_changed_is_found(tasks: Path) -> None:
+async def test_cached_data_that_was_changed_is_found(tasks: Path) -> None:
     change(tasks / "prepare.py", "default_rng(0)", "default_rng(11)")
-    prepared = prepare(spec.load(tasks))
-    change(prepared.public / "test.csv", "140,", "140,-")
+    cached = prepare(spec.load(tasks))
+    change(cached.public / "test.csv", "140,", "140,-")
 
     (_, found) = open_folder(tasks).findings[:2]
 
     assert found.verdict == "failed"
     assert found.text == (
-        f"{prepared.public}/test.csv was changed since it was prepared; remove {prepared.public.parent}"
+        f"{cached.public}/test.csv was changed since it was prepared; remove {cached.public.parent}"
     )
 
 
-async def test_a_series_without_moments_may_repeat_itself(tasks: Path, grader: Grader) -> None:
+async def test_a_time_series_without_timestamps_may_have_equal_rows(tasks: Path) -> None:
     change(tasks / "prepare.py", SPLIT, SPLIT + "    test.loc[0, 'x'] = train.x[5]\n")
     change(tasks / "task.toml", 'domain = "tabular"', 'domain = "time series"')
-    task = spec.load(tasks)
 
-    rows, near = duplicates.rows(look(task, prepare(task)))
+    rows, near = duplicates.check_rows(prepared(tasks))
 
     assert rows.verdict == near.verdict == "not applicable"
-    assert (
-        rows.text == "1 test rows equal a training row, as rows of a series without its moment may"
+    assert rows.text == (
+        "1 test rows equal a training row, which is possible in a time series without timestamps"
     )
 
 
-async def test_rows_in_the_order_of_a_column_that_agents_see_give_nothing_away(tasks: Path) -> None:
+async def test_rows_sorted_by_a_public_column_reveal_nothing(tasks: Path) -> None:
     change(tasks / "prepare.py", SPLIT, "    table = table.sort_values('x')\n" + SPLIT)
-    task = spec.load(tasks)
 
-    order, ids = leaks.order(look(task, prepare(task)))
+    order, ids = leaks.check_order(prepared(tasks))
 
     assert order.verdict == "not applicable"
     assert order.text == "test.csv is sorted by 'x', which agents see"
-    assert ids.verdict == "ok"  # for these ids are not in that order
+    assert ids.verdict == "ok"  # the ids are not in that order
 
 
 FLAWS = {
     "an id is in train and test": (
         [("prepare.py", SPLIT, SPLIT + "    test.loc[0, 'id'] = 7\n")],
         {
-            "ids": "1 ids are in train.csv and in test.csv (for example '7'); a row belongs to one"
-            " side: number the rows before the split"
+            "ids": "1 ids are in both train.csv and test.csv (for example '7');"
+            " number the rows before the split"
         },
     ),
     "an id is unknown": (
         [("prepare.py", "test.assign(Usage=usage)", "test.assign(Usage=usage, id=test.id + 1)")],
         {
-            "ids": "sample_submission.csv lacks 1 ids of answers.csv, has 1 that it does not know"
-            " and 0 twice; they must be the same ids"
+            "ids": "sample_submission.csv lacks 1 ids of answers.csv, has 1 others"
+            " and 0 repeated ones; write the same ids to both files"
         },
     ),
     "a row is in train and test": (
@@ -204,13 +209,15 @@ FLAWS = {
             (
                 "prepare.py",
                 SPLIT,
-                Z + SPLIT + "    test.loc[:4, ['x', 'z']] = train.loc[:4, ['x', 'z']] + 1e-5\n",
+                SECOND_FEATURE
+                + SPLIT
+                + "    test.loc[:4, ['x', 'z']] = train.loc[:4, ['x', 'z']] + 1e-5\n",
             )
         ],
         {
-            "near-duplicate rows": "5 of 60 test rows equal a training row once fractions are"
-            " rounded to 3 digits and text to its words (for example ids 140 and 0); keep such rows"
-            " on one side of the split"
+            "near-duplicate rows": "5 of 60 test rows equal a training row after rounding fractions"
+            " to 3 digits and text to its words (for example ids 140 and 0); keep such rows on one"
+            " side of the split"
         },
     ),
     "a text is nearly in train and test": (
@@ -218,20 +225,26 @@ FLAWS = {
             (
                 "prepare.py",
                 SPLIT,
-                NOTES + SPLIT + "    test.loc[0, 'note'] = train.note[5].upper() + '!'\n",
+                TEXT_FEATURE + SPLIT + "    test.loc[0, 'note'] = train.note[5].upper() + '!'\n",
             )
         ],
         {
             "near-duplicate texts": "1 of 60 test rows have a training row whose 'note' shares 80 %"
-            " of their phrases of 3 words (for example ids 140 and 5); keep such texts on one side"
-            " of the split"
+            " of the 3-word phrases (for example ids 140 and 5); keep such texts on one side of the"
+            " split"
         },
     ),
     "a file is in train and test": (
-        [("prepare.py", SPLIT, PICTURES + SPLIT + "    shutil.copyfile(one, other)\n")],
+        [
+            (
+                "prepare.py",
+                SPLIT,
+                PICTURE_FEATURE + SPLIT + "    shutil.copyfile(train_file, test_file)\n",
+            )
+        ],
         {
-            "files": "1 of 60 test files in 'file' have the bytes of a training file (for example"
-            " ids 140 and 5); keep equal files on one side"
+            "files": "1 of 60 test files in 'file' equal a training file (for example ids 140"
+            " and 5); keep equal files on one side of the split"
         },
     ),
     "a picture is nearly in train and test": (
@@ -239,13 +252,15 @@ FLAWS = {
             (
                 "prepare.py",
                 SPLIT,
-                PICTURES + SPLIT + "    Image.open(one).resize((64, 64), 0).save(other)\n",
+                PICTURE_FEATURE
+                + SPLIT
+                + "    Image.open(train_file).resize((64, 64), 0).save(test_file)\n",
             )
         ],
         {
-            "near-duplicate pictures": "1 of 60 test pictures in 'file' look like a training"
-            " picture at 16 × 16 pixels (for example ids 140 and 5); keep such pictures on one"
-            " side"
+            "near-duplicate pictures": "1 of 60 test pictures in 'file' equal a training picture"
+            " reduced to 16 × 16 pixels (for example ids 140 and 5); keep such pictures on one side"
+            " of the split"
         },
     ),
     "files are written in the order of the answers": (
@@ -253,21 +268,21 @@ FLAWS = {
             (
                 "prepare.py",
                 SPLIT,
-                PICTURES
+                PICTURE_FEATURE
                 + SPLIT
                 + "    for n, row in test.sort_values('y').reset_index().iterrows():\n"
                 "        os.utime(public / row.file, (n, n))\n",
             )
         ],
         {
-            "order of rows": "in the times at which the files in 'file' were written, rows that"
-            " follow each other have like answers for 'y': none of 9,999 random orders is as"
-            " telling (p = 0.0001); shuffle the rows before they are numbered and written"
+            "order of rows": "in the modification times of the files in 'file', consecutive rows"
+            " have similar answers for 'y': none of 9,999 random orders is as similar"
+            " (p = 0.0001); shuffle the rows before numbering and writing them"
         },
     ),
     "test.csv has the target": (
         [("prepare.py", 'test.drop(columns="y")', "test")],
-        {"public files": "test.csv has the target 'y'; leave it out of test.csv"},
+        {"public files": "test.csv has the target 'y'; remove that column"},
     ),
     "another public file has the answers": (
         [
@@ -279,16 +294,15 @@ FLAWS = {
             )
         ],
         {
-            "public files": "the column 'w' of the public file more.csv holds the answers for 'y';"
-            " leave it out"
+            "public files": "column 'w' of the public file more.csv holds the answers for 'y';"
+            " remove that column"
         },
     ),
-    "a column gives the target away": (
+    "a column determines the target": (
         [("prepare.py", SPLIT, "    table['w'] = 2 * table.y + 1\n" + SPLIT)],
         {
-            "leak columns": "the column 'w' determines 'y': learned from train.csv, it takes away"
-            " 100.0 % of the constant's error on the hidden answers (98 % is too much); leave it"
-            " out"
+            "leak columns": "the column 'w' determines 'y': learned from train.csv, it removes"
+            " 100.0 % of the best constant's error, expected less than 98 %; remove that column"
         },
     ),
     "test rows are sorted by the answers": (
@@ -301,12 +315,12 @@ FLAWS = {
             )
         ],
         {
-            "order of rows": "in test.csv, rows that follow each other have like answers for 'y':"
-            " none of 9,999 random orders is as telling (p = 0.0001); shuffle the rows before they"
-            " are numbered and written"
+            "order of rows": "in test.csv, consecutive rows have similar answers for 'y': none of"
+            " 9,999 random orders is as similar (p = 0.0001); shuffle the rows before numbering and"
+            " writing them"
         },
     ),
-    "ids are dealt out by the answers": (
+    "ids depend on the answers": (
         [
             (
                 "prepare.py",
@@ -315,54 +329,53 @@ FLAWS = {
             )
         ],
         {
-            "ids as features": "a tree, learned from row numbers and ids alone, guesses 'y' better"
-            " than chance: none of 9,999 random orders of the answers agrees with it as well"
-            " (p = 0.0001); shuffle the rows, then number them"
+            "ids as features": "row numbers and ids alone predict 'y' better than chance"
+            " (decision tree): none of 9,999 random orders of the answers agrees as well"
+            " (p = 0.0001); shuffle the rows before numbering them"
         },
     ),
     "the sample is no submission": (
         [("prepare.py", "test.assign(y=0.0)", "test.assign(y='?')")],
         {
-            "sample submission": "it is refused: column 'y' has 60 values that are no finite number"
-            " (for example '?'); this task wants numbers"
+            "sample submission": "rejected: column 'y' has 60 values that are not finite numbers"
+            " (for example '?'); this task expects numbers"
         },
     ),
     "the sample is a good model": (
         [("prepare.py", "test.assign(y=0.0)", "test.assign(y=3 * test.x)")],
         {
-            "sample submission": "it scores 0.088008 / 0.093603 and beats 100 % of 4 entries; it"
-            " must say nothing of the answers"
+            "sample submission": "scores 0.088008 / 0.093603 and beats 100 % of 4 entries, expected"
+            " at most 25 %; write values that do not depend on the answers"
         },
     ),
-    "a constant pleases the metric": (
+    "a constant scores well": (
         [
             ("prepare.py", "test.assign(y=0.0)", "test.assign(y=50.0)"),
             ("leaderboard.csv", "2.0,2.0", "9.0,9.0"),
             ("leaderboard.csv", "1.5,1.5", "9.0,9.0"),
         ],
         {
-            "constant answer": "saying -0.005884 for every row scores 3.094 / 2.6383 and beats 75 %"
-            " of 4 entries; at most 25 % is wanted: choose a metric that a constant cannot please,"
-            " or make the board anew"
+            "constant answer": "the constant -0.005884 scores 3.094 / 2.6383 and beats 75 % of"
+            " 4 entries, expected at most 25 %; choose another metric, or make a new leaderboard"
         },
     ),
-    "the board is better than the answers": (
+    "the leaderboard is better than the answers": (
         [("leaderboard.csv", "0.11,0.11", "-0.11,-0.11")],
         {
-            "oracle": "the answers themselves score 0 / 0 and are only number 2 of 4; look at the"
-            " metric's direction, the answers and leaderboard.csv"
+            "oracle": "the answers score 0 / 0 and rank 2 of 4, expected rank 1; check the metric's"
+            " direction, the answers and leaderboard.csv"
         },
     ),
 }
-"""What is changed in the tiny task, and what is then found."""
+"""Changes of the tiny task, and the findings that they cause."""
 
 
 @pytest.mark.parametrize("flaw", FLAWS)
-async def test_a_flaw_is_found_by_its_check_alone(tasks: Path, grader: Grader, flaw: str) -> None:
-    changes, wanted = FLAWS[flaw]
-    if any(PICTURES in new for _, _, new in changes):
+async def test_a_flaw_is_found_only_by_its_check(tasks: Path, grader: Grader, flaw: str) -> None:
+    changes, expected = FLAWS[flaw]
+    if any(PICTURE_FEATURE in new for _, _, new in changes):
         pytest.importorskip("PIL")
     for file, old, new in changes:
         change(tasks / file, old, new)
 
-    assert await failures(tasks, grader) == wanted
+    assert await failures(tasks, grader) == expected

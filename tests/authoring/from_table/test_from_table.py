@@ -1,4 +1,4 @@
-"""`kernel-env tasks new`: from a table to a folder that passes its check."""
+"""Create task folders from tables with `kernel-env tasks new`."""
 
 import asyncio
 import gzip
@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 
 from kernel_env.audit.task import board
 from kernel_env.audit.task.finding import Finding
-from kernel_env.audit.task.run_checks import at_rest, open_folder
+from kernel_env.audit.task.run_checks import check_data, open_folder
 from kernel_env.authoring.from_table import design
-from kernel_env.authoring.reference.leaderboard import population
+from kernel_env.authoring.reference.leaderboard import run_reference_pipelines
 from kernel_env.cli import app
 from kernel_env.errors import KernelEnvError, TaskError, UsageError
 from kernel_env.grading.host import Grader
@@ -28,7 +28,7 @@ ROWS = 300
 
 @pytest.fixture(scope="module")
 def table() -> pd.DataFrame:
-    """Visits to a shop: numbers, a category, a day, whom they belong to, and what came of them."""
+    """A table of shop visits with numbers, a category, a date, a group and three targets."""
     random = np.random.RandomState(3)
     minutes, pages = random.gamma(2, 3, ROWS).round(2), random.randint(1, 8, ROWS)
     wish = 0.3 * minutes + 0.4 * pages + random.normal(size=ROWS)
@@ -50,14 +50,14 @@ def table() -> pd.DataFrame:
 
 @pytest.fixture
 def csv(table: pd.DataFrame, tmp_path: Path) -> Path:
-    """The same as a file."""
+    """The table as a CSV file."""
     path = tmp_path / "visits.csv"
     table.to_csv(path, index=False)
     return path
 
 
-def new(*argv: object) -> list[str]:
-    """Run the command; what it said on standard output and error, in lines."""
+def run_new(*argv: object) -> list[str]:
+    """Run `tasks new`; return the lines of standard output and standard error."""
     done = CliRunner().invoke(app, ["tasks", "new", *map(str, argv)])
     if done.exception and not isinstance(done.exception, SystemExit):
         raise done.exception
@@ -65,21 +65,19 @@ def new(*argv: object) -> list[str]:
     return done.output.splitlines()
 
 
-async def checked(folder: Path) -> list[Finding]:
-    """All that is wrong with the folder at rest."""
+async def failed_checks(folder: Path) -> list[Finding]:
+    """Run the checks of the folder's data; return the failures."""
     opened = open_folder(folder)
-    assert opened.case is not None, opened.findings
+    assert opened.subject is not None, opened.findings
     async with Grader() as grader:
-        found = [*opened.findings, *[f async for f in at_rest(opened.case, grader)]]
+        found = [*opened.findings, *[f async for f in check_data(opened.subject, grader)]]
     return [finding for finding in found if finding.verdict == "failed"]
 
 
-def test_a_table_becomes_a_task_that_passes_its_check(
-    csv: Path, table: pd.DataFrame, tmp_path: Path
-) -> None:
+def test_a_new_task_passes_its_checks(csv: Path, table: pd.DataFrame, tmp_path: Path) -> None:
     table.drop(columns=["day", "what", "spent"]).to_csv(csv, index=False)
 
-    said = new(
+    lines = run_new(
         "shop-visits",
         "--from",
         csv,
@@ -91,11 +89,11 @@ def test_a_table_becomes_a_task_that_passes_its_check(
     )
 
     folder = tmp_path / "t" / "shop-visits"
-    assert said == [
+    assert lines == [
         "kind: binary classification ('bought' has two values)",
         "target: 1 is 'yes'",
-        "metric: roc_auc (two classes, judged by how well they are ranked)",
-        "split: random (no column holds moments, stratified)",
+        "metric: roc_auc (two classes, scored by the ranking of the rows)",
+        "split: random (no column contains timestamps, stratified)",
         "the population did not run: --no-population was given",
         f"once it can: kernel-env tasks population {folder} --write",
         f"{folder}: leaderboard.csv has the constant answer alone",
@@ -114,7 +112,7 @@ def test_a_table_becomes_a_task_that_passes_its_check(
         "task.toml",
     ]
     assert list((tmp_path / "t").iterdir()) == [folder]
-    assert asyncio.run(checked(folder)) == []
+    assert asyncio.run(failed_checks(folder)) == []
     description = (folder / "description.md").read_text()
     assert "| `train.csv` | 210 rows with their `bought` |" in description
     assert "| `device` | one of 3 values: `" in description
@@ -131,7 +129,7 @@ def test_a_table_becomes_a_task_that_passes_its_check(
     assert [(answers["Usage"] == usage).sum() for usage in ("Public", "Private")] == [27, 63]
 
 
-def test_moments_make_a_split_by_time_and_a_skewed_amount_a_logarithm(
+def test_timestamps_and_skew_choose_a_time_split_and_rmsle(
     table: pd.DataFrame, tmp_path: Path
 ) -> None:
     path = tmp_path / "visits.csv.gz"
@@ -140,36 +138,36 @@ def test_moments_make_a_split_by_time_and_a_skewed_amount_a_logarithm(
     with gzip.open(path, "wt") as file:
         table.assign(spent=spent).to_csv(file, index=False)
 
-    said = new(
+    lines = run_new(
         "spent", "--from", path, "--target", "spent", "--id", "visit", "--into", tmp_path, "--json",
         "--no-population",
     )  # fmt: skip
 
-    made = json.loads(said[-1])
+    made = json.loads(lines[-1])
     folder = Path(made["folder"])
     assert made["kind"] == "regression"
     assert made["metric"] == "rmsle"
     assert (made["split"], made["split_column"]) == ("time", "day")
     assert (made["rows"], made["left_out"], made["entries"]) == (299, 1, 1)
-    assert "1 rows without 'spent' are left out" in said
-    assert asyncio.run(checked(folder)) == []
+    assert "1 rows without 'spent' are left out" in lines
+    assert asyncio.run(failed_checks(folder)) == []
     public = prepare(spec.load(folder)).public
     train, test = pd.read_csv(public / "train.csv"), pd.read_csv(public / "test.csv")
     assert train["day"].max() < test["day"].min()
     assert set(train["visit"]) | set(test["visit"]) == set(table["visit"]) - {table["visit"][7]}
 
 
-def test_groups_stay_together(csv: Path, tmp_path: Path) -> None:
-    said = new(
+def test_a_group_split_keeps_groups_together(csv: Path, tmp_path: Path) -> None:
+    lines = run_new(
         "pages", "--from", csv, "--target", "pages", "--metric", "quadratic_kappa",
         "--split", "group:shop", "--into", tmp_path, "--no-population",
     )  # fmt: skip
 
     folder = tmp_path / "pages"
-    assert said[:3] == [
-        "kind: multiclass classification ('pages' has 7 whole numbers, each many times)",
-        "metric: quadratic_kappa (as you said)",
-        "split: group by 'shop' (as you said)",
+    assert lines[:3] == [
+        "kind: multiclass classification ('pages' has 7 distinct whole numbers, each many times)",
+        "metric: quadratic_kappa (as requested)",
+        "split: group by 'shop' (as requested)",
     ]
     public = prepare(spec.load(folder)).public
     train, test = pd.read_csv(public / "train.csv"), pd.read_csv(public / "test.csv")
@@ -178,7 +176,7 @@ def test_groups_stay_together(csv: Path, tmp_path: Path) -> None:
     nbformat.validate(nbformat.read(folder / "solution.ipynb", as_version=4))
 
 
-def test_a_metric_of_numbers_makes_amounts_of_whole_numbers(table: pd.DataFrame) -> None:
+def test_a_regression_metric_changes_the_kind(table: pd.DataFrame) -> None:
     text = table.astype(str)
 
     chosen = design("pages", Path("t.csv"), text, target="pages", metric="mae", split="random")
@@ -190,17 +188,19 @@ def test_a_metric_of_numbers_makes_amounts_of_whole_numbers(table: pd.DataFrame)
 
 
 @pytest.mark.docker
-def test_the_population_takes_a_column_in_which_hardly_two_words_are_the_same(
+def test_the_pipelines_accept_a_column_of_distinct_texts(
     csv: Path, table: pd.DataFrame, tmp_path: Path
 ) -> None:
     many = pd.concat([table] * 3, ignore_index=True).drop(columns=["what", "spent"])
     many["name"] = [f"person {number}" for number in range(len(many))]
     many["pages"] += many.index  # no two rows are the same
     many.to_csv(csv, index=False)
-    new("named", "--from", csv, "--target", "bought", "--into", tmp_path, "--no-population")
+    run_new("named", "--from", csv, "--target", "bought", "--into", tmp_path, "--no-population")
     names = ("constant", "naive-bayes-bins", "histogram-boosting", "xgboost", "lightgbm")
 
-    entries = asyncio.run(population(spec.load(tmp_path / "named"), "docker", only=names))
+    entries = asyncio.run(
+        run_reference_pipelines(spec.load(tmp_path / "named"), "docker", only=names)
+    )
 
     assert {entry.entry for entry in entries} == set(names)
 
@@ -210,32 +210,34 @@ def test_the_population_takes_a_column_in_which_hardly_two_words_are_the_same(
     "KERNEL_ENV_TEST_POPULATIONS" not in os.environ,
     reason="fits thirty pipelines; set KERNEL_ENV_TEST_POPULATIONS to run it",
 )
-def test_the_population_makes_the_leaderboard_and_the_solution_does_well_on_it(
+def test_the_pipelines_write_a_leaderboard_that_the_solution_fits(
     csv: Path, table: pd.DataFrame, tmp_path: Path
 ) -> None:
     table.drop(columns=["bought", "spent"]).to_csv(csv, index=False)
 
-    async def solved(folder: Path) -> Finding:
+    async def run_solution(folder: Path) -> Finding:
         async with Grader() as grader:
-            (found,) = await board.solution(spec.load(folder), "docker", grader)
+            (found,) = await board.check_solution(spec.load(folder), "docker", grader)
         return found
 
-    said = new("wanted", "--from", csv, "--target", "what", "--into", tmp_path, "--split", "random")
+    lines = run_new(
+        "wanted", "--from", csv, "--target", "what", "--into", tmp_path, "--split", "random"
+    )
 
-    assert said[1] == "metric: accuracy (the largest class has 41 % of the rows)"
-    assert said[-5] == f"{tmp_path}/wanted: leaderboard.csv has 30 entries"
+    assert lines[1] == "metric: accuracy (the largest class has 41 % of the rows)"
+    assert lines[-5] == f"{tmp_path}/wanted: leaderboard.csv has 30 entries"
     assert len(spec.load(tmp_path / "wanted").leaderboard.public) == 30
-    assert asyncio.run(solved(tmp_path / "wanted")).text.startswith("it scores 0.")
+    assert asyncio.run(run_solution(tmp_path / "wanted")).text.startswith("it scores 0.")
 
 
 @pytest.mark.parametrize(
-    ("argv", "complaint"),
+    ("argv", "message"),
     [
-        ("Visits --from CSV --target bought", "the name 'Visits' must be of small letters"),
+        ("Visits --from CSV --target bought", "the name 'Visits' must consist of small letters"),
         ("v --from /nowhere.csv --target bought", "/nowhere.csv cannot be read: No such file"),
-        ("v --from /etc/passwd --target bought", "/etc/passwd is no table that can be read; give"),
+        ("v --from /etc/passwd --target bought", "/etc/passwd has an unknown format; give a table"),
         ("v --from BAD.csv.xz --target bought", "BAD.csv.xz is no table: "),
-        ("v --from ONE.csv --target a", "has one column, 'a'; cells want commas between"),
+        ("v --from ONE.csv --target a", "only one column found, 'a'; is the separator a comma?"),
         ("v --from CSV --target nope", "--target: the table has no column 'nope'; it has visit, "),
         ("v --from CSV --target bought --id nope", "--id: the table has no column 'nope'"),
         ("v --from CSV --target bought --id bought", "--id and --target are both 'bought'"),
@@ -248,27 +250,27 @@ def test_the_population_makes_the_leaderboard_and_the_solution_does_well_on_it(
         ("v --from CSV --target spent --metric roc_auc", "--metric roc_auc does not fit 'spent'"),
         ("v --from CSV --target spent --metric map@3", "--metric map@3 scores lists; write such"),
         ("v --from CSV --target spent --metric mape", "--metric mape divides by 'spent', which is"),
-        ("v --from CSV --target day", "'day' has 86 different texts in 300 rows; as classes each"),
+        ("v --from CSV --target day", "'day' has 86 distinct texts in 300 rows; classes need at"),
         ("v --from CSV --target bought --split half", "--split is 'half'; give random, group:"),
         ("v --from CSV --target bought --split group:nope", "--split: the table has no column"),
         (
             "v --from CSV --target bought --split group:device",
-            "'device' has 3 different values; to",
+            "'device' has 3 distinct values; a split",
         ),
         (
             "v --from CSV --target bought --split time:device",
-            "not all of 'device' are moments; write them as",
+            "not all values of 'device' are timestamps; write them as",
         ),
         ("v --from CSV --target bought --split time:bought", "'bought' is the id or the target"),
-        ("v --from SHORT.csv --target bought", "has 50 rows with a 'bought'; at least 100 are"),
-        ("v --from RARE.csv --target what", "the class 'stone' has 3 rows; each wants at least 10"),
+        ("v --from SHORT.csv --target bought", "has 50 rows with a 'bought'; a task needs at"),
+        ("v --from RARE.csv --target what", "the class 'stone' has 3 rows; each class needs at"),
         ("v --from SAME.csv --target bought", "'bought' is 'no' in every row; there is no task"),
-        ("t --from CSV --target bought", "is there already; remove it, or choose another name"),
+        ("t --from CSV --target bought", "exists already; remove it, or choose another name"),
         ("v --from CSV --target bought --into /proc/x", "/proc/x cannot be written: "),
     ],
 )
-def test_bad_input_gets_one_clear_line_and_nothing_is_made(
-    csv: Path, table: pd.DataFrame, tmp_path: Path, argv: str, complaint: str
+def test_invalid_input_gives_one_line_and_no_folder(
+    csv: Path, table: pd.DataFrame, tmp_path: Path, argv: str, message: str
 ) -> None:
     (tmp_path / "t" / "t").mkdir(parents=True)
     (tmp_path / "BAD.csv.xz").write_bytes(b"no archive")
@@ -284,21 +286,21 @@ def test_bad_input_gets_one_clear_line_and_nothing_is_made(
     words += [] if "--into" in words else ["--into", str(tmp_path / "t")]
 
     with pytest.raises(UsageError) as caught:
-        new(*words, "--no-population")
+        run_new(*words, "--no-population")
 
-    assert complaint in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert [path.name for path in (tmp_path / "t").iterdir()] == ["t"]
 
 
-def test_a_table_that_makes_no_sound_task_leaves_nothing(
+def test_an_unsuitable_split_leaves_no_folder(
     csv: Path, table: pd.DataFrame, tmp_path: Path
 ) -> None:
     late = np.where(table["day"] > "2024-03-20", "late", "early")
     table.assign(bought=late).to_csv(csv, index=False)
 
     with pytest.raises(KernelEnvError) as caught:
-        new(
+        run_new(
             "late", "--from", csv, "--target", "bought", "--into", tmp_path / "t", "--no-population"
         )
 

@@ -1,10 +1,10 @@
-"""Leaderboards can be made again: a sample of each board gives the scores that are committed."""
+"""Recompute a sample of every leaderboard and compare it with the committed scores."""
 
 import csv
 
 import pytest
 
-from kernel_env.authoring.reference.leaderboard import population
+from kernel_env.authoring.reference.leaderboard import run_reference_pipelines
 from kernel_env.tasks import catalog
 
 SAMPLES = {
@@ -29,12 +29,12 @@ SAMPLES = {
 
 @pytest.mark.docker
 @pytest.mark.parametrize("name", SAMPLES)
-async def test_a_sample_of_the_leaderboard_is_made_again_exactly(name: str) -> None:
+async def test_a_sample_of_the_leaderboard_is_reproducible(name: str) -> None:
     task = catalog.find(name)
     with (task.folder / "leaderboard.csv").open(newline="") as file:
         board = {row["entry"]: row for row in csv.DictReader(file)}
 
-    entries = await population(task, "docker", only=SAMPLES[name])
+    entries = await run_reference_pipelines(task, "docker", only=SAMPLES[name])
 
     assert {entry.entry for entry in entries} == set(SAMPLES[name])
     for entry in entries:

@@ -186,7 +186,7 @@ async def test_messages_that_are_none_and_forged_ones_do_no_harm(kernel: KernelC
 
     assert "honest" in text(cell)
     assert text(after) == "42"
-    assert kernel.not_understood >= 1
+    assert kernel.invalid_messages >= 1
 
 
 BREAKING = """

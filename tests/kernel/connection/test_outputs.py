@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from kernel_env.kernel.connection.outputs import (
     DISPLAY_BYTES,
     HEAD_BYTES,
-    MOST_OUTPUTS,
+    MAX_OUTPUTS,
     TAIL_BYTES,
     OutputCollector,
     overwritten,
@@ -19,7 +19,7 @@ from kernel_env.kernel.connection.outputs import (
 def fold(*messages: tuple[str, object]) -> OutputCollector:
     folded = OutputCollector()
     for kind, content in messages:
-        folded.take(kind, content)
+        folded.add(kind, content)
     return folded
 
 
@@ -113,9 +113,9 @@ def test_displays_beyond_the_limit_leave_a_note() -> None:
 def test_the_error_is_kept_however_many_outputs_came_before() -> None:
     error = ("error", {"ename": "E", "evalue": "v", "traceback": ["t"]})
 
-    folded = fold(*([display("d")] * (MOST_OUTPUTS + 50)), error)
+    folded = fold(*([display("d")] * (MAX_OUTPUTS + 50)), error)
 
-    assert len(folded.outputs()) == MOST_OUTPUTS
+    assert len(folded.outputs()) == MAX_OUTPUTS
     assert folded.outputs()[-1]["ename"] == "E"
 
 

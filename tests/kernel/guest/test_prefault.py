@@ -1,4 +1,4 @@
-"""Pages that are written after each copy, copied ahead: counted by the system, in real processes."""
+"""Page faults after each fork, with and without copying pages in advance."""
 
 import json
 import subprocess
@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from kernel_env.kernel.guest.prefault import runs
 
-PROGRAM = """
+FORK_PROGRAM = """
 import json, mmap, os, resource, signal, sys
 from kernel_env.kernel.guest.prefault import Prefault
 
 PAGES = 1000
 memory = mmap.mmap(-1, 4 * PAGES * mmap.PAGESIZE, flags=mmap.MAP_PRIVATE)
 memory.write(b"x" * len(memory))
-prefault, copies, faults = Prefault(), [], []
+prefault, children, faults = Prefault(), [], []
 
 def write(first):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -26,42 +26,46 @@ def write(first):
 
 for step in range(6):
     prefault.learn()
-    if not (copy := os.fork()):
+    if not (child := os.fork()):
         signal.pause()
-    copies.append(copy)
-    if sys.argv[1] == "ahead":
-        prefault.copy_ahead()
+    children.append(child)
+    if sys.argv[1] == "prefault":
+        prefault.populate()
     faults.append([write(0), write((1 + step % 3) * PAGES)])
-for copy in copies:
-    os.kill(copy, signal.SIGKILL)
-    os.waitpid(copy, 0)
+for child in children:
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
 print(json.dumps(faults))
 """
 
 
-def faults(how: str) -> list[list[int]]:
-    """After each of six copies: faults on 1,000 pages written each time, and on others."""
-    ran = subprocess.run(
-        [sys.executable, "-c", PROGRAM, how], capture_output=True, text=True, timeout=60, check=True
+def page_faults(mode: str) -> list[list[int]]:
+    """Return, for each of six forks, the faults on 1,000 pages always written and on others."""
+    done = subprocess.run(
+        [sys.executable, "-c", FORK_PROGRAM, mode],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
     )
-    found: list[list[int]] = json.loads(ran.stdout)
+    found: list[list[int]] = json.loads(done.stdout)
     return found
 
 
-def test_pages_that_are_written_after_every_copy_cost_no_fault_once_they_are_known() -> None:
-    ahead, plain = faults("ahead"), faults("plain")
+def test_pages_written_after_every_fork_cause_no_faults_once_known() -> None:
+    prefault, plain = page_faults("prefault"), page_faults("plain")
 
     assert all(each >= 1000 for each, _ in plain)
-    assert all(each >= 1000 for each, _ in ahead[:2]), "not known yet"
-    assert all(each < 100 for each, _ in ahead[3:])
+    assert all(each >= 1000 for each, _ in prefault[:2]), "not known yet"
+    assert all(each < 100 for each, _ in prefault[3:])
 
 
-def test_pages_that_are_written_now_and_then_are_left_alone() -> None:
-    assert all(now_and_then >= 1000 for _, now_and_then in faults("ahead")[1:])
+def test_pages_written_occasionally_are_left_alone() -> None:
+    assert all(occasional >= 1000 for _, occasional in page_faults("prefault")[1:])
 
 
 @given(st.sets(st.integers(0, 60)))
-def test_runs_cover_the_pages_and_no_others_in_as_few_pieces_as_can_be(pages: set[int]) -> None:
+def test_runs_are_the_fewest_that_cover_exactly_the_pages(pages: set[int]) -> None:
     pieces = list(runs(pages))
 
     assert {page for first, count in pieces for page in range(first, first + count)} == pages

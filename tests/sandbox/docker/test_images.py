@@ -1,3 +1,5 @@
+"""Tags, ancestors and builds of images."""
+
 import subprocess
 import sys
 import uuid
@@ -13,10 +15,10 @@ from kernel_env.sandbox.docker import debian, engine, images
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two images of which one starts from the other."""
+    """A folder with two images, one of which starts from the other."""
     for name, start in {
-        "ground": "python:3.11-slim-bookworm",
-        "upper": "kernel-env/ground",
+        "lower": "python:3.11-slim-bookworm",
+        "upper": "kernel-env/lower",
     }.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "Dockerfile").write_text(f"ARG BASE={start}\nFROM ${{BASE}}\n")
@@ -41,7 +43,7 @@ def tabular(client: docker.DockerClient) -> images.Image:
     return image
 
 
-def test_a_tag_stays_when_nothing_changes(folder: Path, tmp_path: Path) -> None:
+def test_tag_is_stable_when_nothing_changes(folder: Path, tmp_path: Path) -> None:
     before = images.find("upper", folder).tag
 
     (folder / "upper" / "requirements.in").write_text("# a note\n")
@@ -52,10 +54,8 @@ def test_a_tag_stays_when_nothing_changes(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("file", ["Dockerfile", "requirements.lock", "extra/data.txt"])
-@pytest.mark.parametrize("name", ["ground", "upper"])
-def test_a_tag_changes_with_each_file_it_or_its_parent_is_made_from(
-    folder: Path, name: str, file: str
-) -> None:
+@pytest.mark.parametrize("name", ["lower", "upper"])
+def test_tag_changes_with_each_file_of_image_and_parent(folder: Path, name: str, file: str) -> None:
     before = images.find("upper", folder).tag
 
     path = folder / name / file
@@ -66,49 +66,49 @@ def test_a_tag_changes_with_each_file_it_or_its_parent_is_made_from(
     assert images.find("upper", folder).tag != before
 
 
-def test_a_child_does_not_change_its_parent(folder: Path) -> None:
-    before = images.find("ground", folder).tag
+def test_child_does_not_change_tag_of_parent(folder: Path) -> None:
+    before = images.find("lower", folder).tag
 
     (folder / "upper" / "requirements.lock").write_text("numpy==2.1\n")
 
-    assert images.find("ground", folder).tag == before
+    assert images.find("lower", folder).tag == before
 
 
-def test_an_image_knows_its_ancestors(folder: Path) -> None:
-    ground, upper = images.find("upper", folder).line
+def test_build_order_lists_ancestors_first(folder: Path) -> None:
+    lower, upper = images.find("upper", folder).build_order
 
-    assert (ground.name, upper.name) == ("ground", "upper")
-    assert ground.start == "python:3.11-slim-bookworm"
-    assert upper.start == ground.tag
+    assert (lower.name, upper.name) == ("lower", "upper")
+    assert lower.base == "python:3.11-slim-bookworm"
+    assert upper.base == lower.tag
 
 
-def test_an_unknown_image_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(UnknownName, match=r"no image named 'tabula'; known: base, .*tabular"):
+def test_unknown_image_is_answered_with_known_names() -> None:
+    with pytest.raises(UnknownName, match=r"no image named 'tabula'; .*known: base, .*tabular"):
         images.find("tabula")
 
 
-def test_an_image_that_starts_from_an_unknown_one_is_refused(folder: Path) -> None:
+def test_unknown_base_image_is_rejected(folder: Path) -> None:
     (folder / "upper" / "Dockerfile").write_text("ARG BASE=kernel-env/cellar\n")
 
     with pytest.raises(UnknownName, match="no image named 'cellar'"):
         images.find("upper", folder)
 
 
-def test_an_image_that_starts_from_itself_is_refused(folder: Path) -> None:
-    (folder / "ground" / "Dockerfile").write_text("ARG BASE=kernel-env/upper\n")
+def test_image_based_on_itself_is_rejected(folder: Path) -> None:
+    (folder / "lower" / "Dockerfile").write_text("ARG BASE=kernel-env/upper\n")
 
-    with pytest.raises(UsageError, match="its own ancestor: upper ← ground ← upper"):
+    with pytest.raises(UsageError, match="its own ancestor: upper ← lower ← upper"):
         images.find("upper", folder)
 
 
-def test_an_image_that_does_not_say_where_it_starts_is_refused(folder: Path) -> None:
+def test_dockerfile_without_base_argument_is_rejected(folder: Path) -> None:
     (folder / "upper" / "Dockerfile").write_text("FROM scratch\n")
 
     with pytest.raises(UsageError, match="no line `ARG BASE"):
         images.find("upper", folder)
 
 
-def test_every_image_of_ours_is_locked_with_hashes() -> None:
+def test_requirements_are_locked_with_hashes() -> None:
     for image in images.known().values():
         lock = (image.folder / "requirements.lock").read_text()
         pinned = [line for line in lock.splitlines() if line[:1].isalnum()]
@@ -118,37 +118,37 @@ def test_every_image_of_ours_is_locked_with_hashes() -> None:
         assert "://" not in lock
 
 
-def test_wheels_are_chosen_for_the_interpreter_in_the_image() -> None:
-    options = images.Python(version=(3, 13), machine="aarch64", glibc=(2, 41)).selection()
+def test_wheels_are_selected_for_the_interpreter_of_the_image() -> None:
+    options = images.Python(version=(3, 13), machine="aarch64", glibc=(2, 41)).pip_options()
 
     assert options[:6] == ["--python-version", "3.13", "--implementation", "cp", "--abi", "cp313"]
     assert "--platform=manylinux_2_28_aarch64" in options
     assert "--platform=manylinux_2_42_aarch64" not in options
 
 
-def test_a_failed_program_is_summed_up_in_the_line_that_says_why() -> None:
+def test_error_line_states_the_reason() -> None:
     apt = "Reading package lists...\nE: Unable to locate package docker.io\nE: giving up\n"
     full = "Collecting numpy\nERROR: Could not install: [Errno 28] No space left on device\n"
 
-    assert debian.gist(apt) == "Unable to locate package docker.io"
-    assert debian.gist(full).startswith("the disk is full")
-    assert debian.gist("one\n\n  two   words  \n") == "two words"
-    assert debian.gist("") == ""
+    assert debian.error_line(apt) == "Unable to locate package docker.io"
+    assert debian.error_line(full).startswith("the disk is full")
+    assert debian.error_line("one\n\n  two   words  \n") == "two words"
+    assert debian.error_line("") == ""
 
 
 @pytest.mark.docker
 def test_building_again_changes_nothing(client: docker.DockerClient, tabular: images.Image) -> None:
     before = {image.id for image in client.images.list(all=True)}
-    said: list[str] = []
+    reports: list[str] = []
 
-    images.build(client, tabular, lambda text, done: said.append(text))
+    images.build(client, tabular, lambda text, done: reports.append(text))
 
-    assert said == []
+    assert reports == []
     assert {image.id for image in client.images.list(all=True)} == before
 
 
 @pytest.mark.docker
-def test_building_leaves_no_stages_behind(
+def test_building_leaves_no_intermediate_images(
     client: docker.DockerClient, tabular: images.Image
 ) -> None:
     left = client.images.list(filters={"dangling": True, "label": f"{images.LABEL}=build"})
@@ -157,7 +157,7 @@ def test_building_leaves_no_stages_behind(
 
 
 @pytest.mark.docker
-def test_a_sealed_user_can_use_the_libraries(
+def test_libraries_work_for_the_unprivileged_user(
     client: docker.DockerClient, tabular: images.Image
 ) -> None:
     program = """
@@ -173,7 +173,7 @@ print(os.getuid(), os.getcwd(), os.environ["OMP_WAIT_POLICY"])
 print(pandas.Timestamp.now("Asia/Tokyo").tz)
 """
 
-    said = client.containers.run(
+    output = client.containers.run(
         tabular.tag,
         ["python", "-c", program],
         network_mode="none",
@@ -184,14 +184,12 @@ print(pandas.Timestamp.now("Asia/Tokyo").tz)
         remove=True,
     )
 
-    assert said.decode().split() == ["10001", "/workspace", "passive", "Asia/Tokyo"]
+    assert output.decode().split() == ["10001", "/workspace", "passive", "Asia/Tokyo"]
 
 
 @pytest.mark.docker
-def test_nothing_in_an_image_lends_privileges(
-    client: docker.DockerClient, tabular: images.Image
-) -> None:
-    said = client.containers.run(
+def test_image_has_no_setuid_files(client: docker.DockerClient, tabular: images.Image) -> None:
+    output = client.containers.run(
         tabular.tag,
         ["find", "/", "-xdev", "-type", "f", "-perm", "/6000"],
         user="0",
@@ -200,14 +198,14 @@ def test_nothing_in_an_image_lends_privileges(
         remove=True,
     )
 
-    assert said == b""
+    assert output == b""
 
 
 @pytest.mark.docker
-def test_libraries_and_interpreter_come_compiled(
+def test_libraries_and_interpreter_are_compiled(
     client: docker.DockerClient, tabular: images.Image
 ) -> None:
-    # What would have to be compiled again at every start, for nothing can be written.
+    # Otherwise they are compiled again at every start: the file system is read-only.
     program = """
 import importlib, os, sys
 for name in ("numpy", "pandas", "sklearn", "ipykernel", "lightgbm", "xgboost", "asyncio"):
@@ -216,7 +214,7 @@ missing = [m.__name__ for m in list(sys.modules.values())
            if getattr(m, "__cached__", None) and not os.path.exists(m.__cached__)]
 print(missing)
 """
-    said = client.containers.run(
+    output = client.containers.run(
         tabular.tag,
         ["python", "-c", program],
         network_mode="none",
@@ -224,11 +222,11 @@ print(missing)
         remove=True,
     )
 
-    assert said.decode().strip() == "[]"
+    assert output.decode().strip() == "[]"
 
 
-def starting_from(tag: str, folder: Path, command: str) -> images.Image:
-    """An image of one command, whose start is told as if it were a public image."""
+def image_based_on(tag: str, folder: Path, command: str) -> images.Image:
+    """Return an image that runs one command on a local image named like a public one."""
     folder.mkdir()
     (folder / "requirements.lock").write_text("")
     (folder / "Dockerfile").write_text(f"ARG BASE=docker.io/{tag}\nFROM ${{BASE}}\nRUN {command}\n")
@@ -236,10 +234,10 @@ def starting_from(tag: str, folder: Path, command: str) -> images.Image:
 
 
 @pytest.mark.docker
-def test_processes_that_build_the_same_image_wait_for_each_other(
+def test_concurrent_builds_of_one_image_wait_for_each_other(
     client: docker.DockerClient, tabular: images.Image, tmp_path: Path
 ) -> None:
-    image = starting_from(tabular.tag, tmp_path / "tiny", f"echo {uuid.uuid4()} > /workspace/mark")
+    image = image_based_on(tabular.tag, tmp_path / "tiny", f"echo {uuid.uuid4()} > /workspace/mark")
     program = """
 import sys
 from pathlib import Path
@@ -262,10 +260,12 @@ client.close()
 
 
 @pytest.mark.docker
-def test_a_build_that_fails_says_why_and_leaves_nothing(
+def test_failed_build_states_the_reason_and_leaves_no_image(
     client: docker.DockerClient, tabular: images.Image, tmp_path: Path
 ) -> None:
-    image = starting_from(tabular.tag, tmp_path / "broken", "echo 'ERROR: the moon is full'; false")
+    image = image_based_on(
+        tabular.tag, tmp_path / "broken", "echo 'ERROR: the moon is full'; false"
+    )
 
     with pytest.raises(SandboxError, match=r"'broken' cannot be built: the moon is full$"):
         images.build(client, image, lambda text, done: None)
@@ -274,17 +274,17 @@ def test_a_build_that_fails_says_why_and_leaves_nothing(
 
 
 @pytest.mark.docker
-def test_a_start_that_is_too_old_is_refused(
+def test_base_image_with_old_python_is_rejected(
     client: docker.DockerClient, tabular: images.Image, tmp_path: Path
 ) -> None:
     old = r"""printf '#!/bin/sh\necho "[3, 9, null, null]"\n' > /workspace/python3"""
-    fake = starting_from(
+    fake = image_based_on(
         tabular.tag,
         tmp_path / "fake",
         f"{old} && chmod +x /workspace/python3\nENV PATH=/workspace:$PATH",
     )
     images.build(client, fake, lambda text, done: None)
-    image = starting_from(fake.tag, tmp_path / "upper", "true")
+    image = image_based_on(fake.tag, tmp_path / "upper", "true")
 
     with pytest.raises(SandboxError, match=r"has Python 3\.9; the images need 3\.11 or newer"):
         images.build(client, image, lambda text, done: None)

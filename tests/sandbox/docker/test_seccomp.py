@@ -1,9 +1,9 @@
-"""Our seccomp profile beside the engine's own, call by call.
+"""Compare the seccomp profile with the engine's default profile, call by call.
 
-What a filter says about a call cannot be read from the call's error alone: "not permitted" may be
-the kernel's own answer. So the probe adds a filter of its own, for its thread, that hands every
-call which the container's filter lets through to another thread, and that one answers 99. Nothing
-is executed, so every call can be tried with any arguments, and each answer is the filter's.
+The error of a call does not show what a filter decided: "not permitted" may come from the kernel.
+So the probe adds a filter of its own, for its thread, that passes every call which the container's
+filter allows to another thread, and that thread makes it fail with 99. No call is executed, so
+every call can be tried with any arguments, and each result is the decision of the filter.
 """
 
 import asyncio
@@ -18,10 +18,10 @@ from kernel_env.sandbox.docker import DockerSandbox
 from kernel_env.sandbox.docker.seccomp import profile
 
 Table = Mapping[str, str]
-"""What became of each call: `reached`, or the name of the error that refused it."""
+"""The result of each call: `reached`, or the name of the error that refused it."""
 
 EXACT = {"unshare": 0x10020000, "mount": 0x6}
-"""The two additions, each with its only flags."""
+"""The two added calls, each with the only flags it allows."""
 
 NUMBERS = {
     "x86_64": {"clone": 56, "socket": 41, "personality": 135, "mount": 165, "unshare": 272},
@@ -54,14 +54,14 @@ REFUSED = {
 }
 """Their numbers on x86_64 and aarch64."""
 
-DIFFERENT = {
+ENGINES_DIFFER = {
     "x86_64": {303, 310, 311, 329, 330, 331},
     "x32": {303, 329, 330, 331},
     "i386": {102, 341, 347, 348, 380, 381, 382},
     "aarch64": {264, 270, 271, 288, 289, 290},
 }
-"""socketcall, and what older engines refuse: name_to_handle_at, process_vm_*, pkey_*."""
-IO_URING, FIRST_OF_TODAY = {425, 426, 427}, 450
+"""socketcall, and calls that older engines refuse: name_to_handle_at, process_vm_*, pkey_*."""
+IO_URING, FIRST_NEWER_CALL = {425, 426, 427}, 450
 
 PROBE = r"""
 import ctypes, errno, fcntl, json, mmap, os, platform, struct, sys, threading
@@ -113,14 +113,14 @@ def calls(abi):
     base = 1 << 30 if abi == "x32" else 0
     for number in range(471):
         if number in (335, 336) and abi != "i386":
-            continue  # uretprobe, uprobe: the kernel keeps them from every filter, and from us
+            continue  # uretprobe, uprobe: the kernel hides them from every filter
         yield f"{number} with zeros", base + number, [0] * 5
         yield f"{number} with ones", base + number, [-1] * 5
     for family in range(50):
         yield f"socket {family}", named["socket"], [family]
     for value in [0, 8, 0x20000, 0x20008, 0xFFFFFFFF, 1, 2, 0x40000, 0x20009]:
         yield f"personality {value:#x}", named["personality"], [value]
-    # of a 32-bit kind of program a filter sees 32 bits; the kernel knows no flag beyond them
+    # a filter sees 32 bits of a 32-bit ABI; the kernel knows no flag beyond them
     bits = [0, *[1 << bit for bit in range(64 if abi == MACHINE else 32)]]
     for flags in {17, 0x3D0F00, *bits, *[17 | bit for bit in bits]}:
         yield f"clone {flags:#x}", named["clone"], [flags]
@@ -131,41 +131,41 @@ def calls(abi):
 
 abis = {MACHINE: native} | ({"x32": native} if MACHINE == "x86_64" else {}) | ({"i386": old} if has_old() else {})
 watch()
-said = {}
+results = {}
 for abi, call in abis.items():
     for label, number, arguments in calls(abi):
         error = call(number, arguments)
-        said[f"{abi} {label}"] = "reached" if error == REACHED else errno.errorcode[error]
-print(json.dumps(said))
+        results[f"{abi} {label}"] = "reached" if error == REACHED else errno.errorcode[error]
+print(json.dumps(results))
 """
 
 
-def weaker(default: Table, ours: Table) -> set[str]:
-    """The calls that the default refuses and ours lets through. Both must tell of the same ones."""
-    assert default.keys() == ours.keys(), "the tables are of different calls"
-    return {call for call in default if default[call] != "reached" == ours[call]}
+def newly_allowed(default: Table, custom: Table) -> set[str]:
+    """Return the calls that `default` refuses and `custom` allows; both must list the same calls."""
+    assert default.keys() == custom.keys(), "the tables list different calls"
+    return {call for call in default if default[call] != "reached" == custom[call]}
 
 
-def additions(table: Table) -> set[str]:
-    """The two calls, for every kind of program (64 bits, 32 bits) that the machine can run."""
+def added_calls(table: Table) -> set[str]:
+    """Return the two added calls for every ABI (64 bits, 32 bits) that the machine can run."""
     kinds = {call.split()[0] for call in table}
     return {f"{kind} {name} {flags:#x}" for kind in kinds for name, flags in EXACT.items()}
 
 
 def engines_differ_about(call: str) -> bool:
-    """Whether some engine from 20.10 to 29 refuses it, or it is a newer call than all of them."""
+    """Return whether some engine from 20.10 to 29 refuses a call, or the call is newer than all."""
     kind, name, *rest = call.split()
     if name == "socket":
         return int(rest[0]) in {38, 40}
     if not name.isdigit():
         return False
-    return int(name) in DIFFERENT[kind] | IO_URING or int(name) >= FIRST_OF_TODAY
+    return int(name) in ENGINES_DIFFER[kind] | IO_URING or int(name) >= FIRST_NEWER_CALL
 
 
 async def probe(*, branching: bool) -> Table:
-    async with DockerSandbox(replace(SMALL, branching=branching)) as box:
-        given = json.dumps([NUMBERS, EXACT])
-        done = await box.run([box.python, "-I", "-S", "-c", PROBE, given], timeout_s=60)
+    async with DockerSandbox(replace(SMALL, branching=branching)) as sandbox:
+        argument = json.dumps([NUMBERS, EXACT])
+        done = await sandbox.run([sandbox.python, "-I", "-S", "-c", PROBE, argument], timeout_s=60)
     assert done.exit_code == 0, (done.exit_code, done.output.decode())
     table: Table = json.loads(done.output)
     return table
@@ -177,74 +177,76 @@ def tables(built: None) -> tuple[Table, Table]:
 
 
 @pytest.mark.docker
-def test_nothing_but_the_two_additions_is_weaker_than_the_engines_own_profile(
+def test_only_the_two_additions_are_weaker_than_the_default_profile(
     tables: tuple[Table, Table],
 ) -> None:
-    default, ours = tables
+    default, custom = tables
 
-    assert weaker(default, ours) == additions(ours)
+    assert newly_allowed(default, custom) == added_calls(custom)
 
 
 @pytest.mark.docker
-def test_it_is_stricter_only_where_engines_differ(tables: tuple[Table, Table]) -> None:
-    default, ours = tables
+def test_profile_is_stricter_only_where_engines_differ(tables: tuple[Table, Table]) -> None:
+    default, custom = tables
 
-    lost = weaker(ours, default)
+    lost = newly_allowed(custom, default)
 
     assert {call for call in lost if not engines_differ_about(call)} == set()
 
 
 @pytest.mark.docker
-def test_the_additions_end_at_their_exact_flags(tables: tuple[Table, Table]) -> None:
-    _, ours = tables
+def test_additions_allow_exactly_their_flags(tables: tuple[Table, Table]) -> None:
+    _, custom = tables
 
-    reached = {call for call, became in ours.items() if became == "reached"}
+    reached = {call for call, result in custom.items() if result == "reached"}
 
-    assert {call for call in reached if call.split()[1] in EXACT} == additions(ours)
+    assert {call for call in reached if call.split()[1] in EXACT} == added_calls(custom)
     assert not {
         call for call in reached if "clone" in call and int(call.split()[2], 16) & NAMESPACES
     }
 
 
 @pytest.mark.docker
-def test_every_other_way_to_a_namespace_or_a_mount_is_refused(
+def test_other_calls_for_namespaces_and_mounts_are_refused(
     tables: tuple[Table, Table],
 ) -> None:
-    _, ours = tables
-    machine = "x86_64" if "x86_64 0 with zeros" in ours else "aarch64"
+    _, custom = tables
+    machine = "x86_64" if "x86_64 0 with zeros" in custom else "aarch64"
 
     for name, (x86_64, aarch64) in REFUSED.items():
         number = x86_64 if machine == "x86_64" else aarch64
         for what in ("zeros", "ones"):
             error = "ENOSYS" if name in {"clone3", "open_tree_attr"} else "EPERM"
-            assert ours[f"{machine} {number} with {what}"] == error, name
+            assert custom[f"{machine} {number} with {what}"] == error, name
 
 
-def test_a_call_that_only_ours_lets_through_is_weaker() -> None:
+def test_call_allowed_only_by_the_profile_is_weaker() -> None:
     default = {"read": "reached", "mount": "EPERM", "clone3": "ENOSYS", "bpf": "EPERM"}
 
-    assert weaker(default, {**default, "mount": "reached"}) == {"mount"}
-    assert weaker(default, {**default, "clone3": "reached"}) == {"clone3"}
+    assert newly_allowed(default, {**default, "mount": "reached"}) == {"mount"}
+    assert newly_allowed(default, {**default, "clone3": "reached"}) == {"clone3"}
 
 
-def test_a_call_that_ours_refuses_is_not_weaker() -> None:
+def test_call_refused_by_the_profile_is_not_weaker() -> None:
     default = {"read": "reached", "mount": "EPERM"}
 
-    assert weaker(default, default) == set()
-    assert weaker(default, {"read": "EPERM", "mount": "ENOSYS"}) == set()
+    assert newly_allowed(default, default) == set()
+    assert newly_allowed(default, {"read": "EPERM", "mount": "ENOSYS"}) == set()
 
 
 def test_tables_of_different_calls_are_not_compared() -> None:
     with pytest.raises(AssertionError, match="different calls"):
-        weaker({"read": "reached"}, {})
+        newly_allowed({"read": "reached"}, {})
 
 
-def test_the_profile_names_each_unconditional_call_once() -> None:
-    given = json.loads(profile())
+def test_profile_lists_each_unconditional_call_once() -> None:
+    parsed = json.loads(profile())
 
-    assert given["defaultAction"] == "SCMP_ACT_ERRNO"
-    free = [name for rule in given["syscalls"] if not rule.get("args") for name in rule["names"]]
-    assert sorted(set(free)) == sorted(free)
-    limited = {name for rule in given["syscalls"] if rule.get("args") for name in rule["names"]}
+    assert parsed["defaultAction"] == "SCMP_ACT_ERRNO"
+    unconditional = [
+        name for rule in parsed["syscalls"] if not rule.get("args") for name in rule["names"]
+    ]
+    assert sorted(set(unconditional)) == sorted(unconditional)
+    limited = {name for rule in parsed["syscalls"] if rule.get("args") for name in rule["names"]}
     assert limited == {"socket", "personality", "clone", "unshare", "mount"}
-    assert not limited & set(free)
+    assert not limited & set(unconditional)

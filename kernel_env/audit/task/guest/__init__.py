@@ -1,1 +1,1 @@
-"""Code that runs inside a container: cells that try to cheat. Imports nothing from outside."""
+"""Code that runs inside the sandbox: exploit cells. It imports nothing from the host package."""

@@ -1,5 +1,5 @@
-"""Small modules under other benchmarks' names, imported by their code in place of their own.
+"""Provide small modules under other benchmarks' package names.
 
-This folder is put on the path of the processes that prepare and grade imported tasks, so that
-`from mledojo.metrics.base import …` needs neither that package nor all that it needs.
+The processes that prepare and grade imported tasks put this folder on `sys.path`. The
+benchmark's code then imports these modules in place of its own package and its dependencies.
 """

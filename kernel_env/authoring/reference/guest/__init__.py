@@ -1,1 +1,1 @@
-"""Fixed pools of pipelines whose scores make the leaderboards of the embedded tasks."""
+"""Define the reference pipelines whose scores make the leaderboards of the embedded tasks."""

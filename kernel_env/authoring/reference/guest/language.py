@@ -1,20 +1,20 @@
-"""The reference population of tasks on texts: thirty-three pipelines of rising skill.
+"""Run the reference pipelines of text tasks: thirty-three, from a constant to a stack.
 
-Run inside a task's container, on exactly what an agent gets, never the answers:
+The program runs in the agent's container image and reads only the agent's files, never the answers:
 
     python -m guest.language '{"data": "/data", "out": "/workspace/predictions",
                          "kind": "regression", "metric": "rmse",
                          "id": "id", "target": "rating", "seed": 0}'
 
-The one column of text is read, whatever it is called. Words are runs of letters and
-digits, and a Chinese character is a word of its own, so the same pool serves both
-scripts; nothing here knows a language. A task that asks for numbers meets the same
-pool: a linear model becomes its regression, and a method that knows only classes
-learns five levels of the number and answers with the level it expects.
+The table must have exactly one text column; its name does not matter. A word is a run of
+letters and digits or a single Chinese character, so the pipelines work with both scripts and
+depend on no language. Under a regression the same pipelines run: a linear classifier becomes a
+linear regression, and a method that supports only classes learns five levels of the target and
+predicts the expected level.
 
-The pool is part of a leaderboard's meaning. Changing an entry changes what "beats
-85 % of reference pipelines" says, so raise `VERSION` and make the leaderboards anew.
-The settings are textbook ones, the same for every task.
+A change of an entry changes the meaning of "beats 85 % of reference pipelines". After such a
+change, increase `VERSION` and create the leaderboards again. The settings are textbook ones,
+the same for every task.
 """
 
 import functools
@@ -48,69 +48,82 @@ from sklearn.svm import LinearSVC, LinearSVR
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from .pool import SAME_TREES, run
-from .recipe import Model, Pair, Problem, Recipe, blend, stack
+from .recipe import Model, Problem, Recipe, TrainTest, blend, stack
 
 VERSION = 1
 
 KINDS = ("binary classification", "multiclass classification", "regression")
 WORD = r"[\u4e00-\u9fff]|[^\W_\u4e00-\u9fff]+"
-"""A Chinese character, or a run of letters and digits of anything else."""
-BEGINNING = 1000
-"""Characters of each text whose n-grams are counted: a long mail shows itself early."""
-TOPICS = 100
-LEVELS = 5
+"""A regular expression for a single Chinese character or a run of other letters and digits."""
+MAX_CHARACTERS = 1000
+"""The number of leading characters of each text whose character n-grams are counted."""
+TOPIC_COUNT = 100
+LEVEL_COUNT = 5
 
 
 class Texts:
-    """A task's texts and the features made of them, none of which needs a label."""
+    """A task's texts and the features computed from them without labels.
+
+    Args:
+        train: the training texts.
+        test: the test texts.
+        seed: the random seed of the topics.
+    """
 
     def __init__(self, train: "pd.Series[str]", test: "pd.Series[str]", seed: int) -> None:
         self.train, self.test, self.seed = train, test, seed
-        self.features: dict[str, Callable[[], Pair]] = {
+        self.features: dict[str, Callable[[], TrainTest]] = {
             "length": self.length,
             "statistics": self.statistics,
-            "common-words": lambda: self.counts(token_pattern=WORD, max_features=1000),
-            "words": functools.cache(lambda: self.counts(token_pattern=WORD, min_df=2)),
+            "common-words": lambda: self.count_ngrams(token_pattern=WORD, max_features=1000),
+            "words": functools.cache(lambda: self.count_ngrams(token_pattern=WORD, min_df=2)),
             "word-pairs": functools.cache(
-                lambda: self.counts(token_pattern=WORD, ngram_range=(1, 2), min_df=3)
+                lambda: self.count_ngrams(token_pattern=WORD, ngram_range=(1, 2), min_df=3)
             ),
-            "characters": lambda: self.counts(
-                beginning=BEGINNING, analyzer="char_wb", ngram_range=(1, 4), min_df=5
+            "characters": lambda: self.count_ngrams(
+                beginning=MAX_CHARACTERS, analyzer="char_wb", ngram_range=(1, 4), min_df=5
             ),
             "topics": self.topics,
         }
 
-    def counts(self, *, beginning: int | None = None, **settings: Any) -> Pair:
-        """How often each n-gram stands in each text, by the n-grams of the training texts."""
+    def count_ngrams(self, *, beginning: int | None = None, **settings: Any) -> TrainTest:
+        """Count each text's n-grams; the training texts define the vocabulary.
+
+        Args:
+            beginning: the number of leading characters to use; None: all.
+            settings: options of scikit-learn's `CountVectorizer`.
+        """
         counter = CountVectorizer(dtype=np.float32, **settings)
-        first = counter.fit_transform(self.train.str[:beginning])
-        return Pair(train=first, test=counter.transform(self.test.str[:beginning]))
+        train = counter.fit_transform(self.train.str[:beginning])
+        return TrainTest(train=train, test=counter.transform(self.test.str[:beginning]))
 
-    def length(self) -> Pair:
-        """The number of characters, as a logarithm."""
-        return self.of_each(lambda text: [np.log1p(len(text))])
+    def length(self) -> TrainTest:
+        """Return the logarithm of the number of characters."""
+        return self.measure(lambda text: [np.log1p(len(text))])
 
-    def statistics(self) -> Pair:
-        """What a reader sees from afar: length, capitals, digits, marks, lines."""
-        return self.of_each(seen_from_afar)
+    def statistics(self) -> TrainTest:
+        """Return statistics of length, capitals, digits, punctuation and lines."""
+        return self.measure(text_statistics)
 
-    def of_each(self, measured: Callable[[str], list[float]]) -> Pair:
-        """The same measurements of every text."""
-        first, second = (
-            np.array([measured(text) for text in texts], dtype=float)
+    def measure(self, function: Callable[[str], list[float]]) -> TrainTest:
+        """Apply a function to every text."""
+        train, test = (
+            np.array([function(text) for text in texts], dtype=float)
             for texts in (self.train, self.test)
         )
-        return Pair(train=first, test=second)
+        return TrainTest(train=train, test=test)
 
-    def topics(self) -> Pair:
-        """The words and pairs of each text, weighted and pressed into a hundred numbers."""
+    def topics(self) -> TrainTest:
+        """Reduce the tf-idf of words and word pairs to a hundred dimensions (LSA)."""
         words = self.features["word-pairs"]()
-        press = make_pipeline(weights(), TruncatedSVD(TOPICS, random_state=self.seed))
-        return Pair(train=press.fit_transform(words.train), test=press.transform(words.test))
+        reduction = make_pipeline(tf_idf(), TruncatedSVD(TOPIC_COUNT, random_state=self.seed))
+        return TrainTest(
+            train=reduction.fit_transform(words.train), test=reduction.transform(words.test)
+        )
 
 
 def read(data: Path, id_column: str, target: str) -> tuple[pd.DataFrame, pd.DataFrame, str]:
-    """train.csv, test.csv and the name of the one column of text that both have."""
+    """Read train.csv and test.csv; return them with the name of the text column."""
     train, test = pd.read_csv(data / "train.csv"), pd.read_csv(data / "test.csv")
     texts = [
         str(name)
@@ -118,14 +131,14 @@ def read(data: Path, id_column: str, target: str) -> tuple[pd.DataFrame, pd.Data
         if name not in (id_column, target) and not pd.api.types.is_numeric_dtype(test[name])
     ]
     if len(texts) != 1:
-        raise SystemExit(f"test.csv has the text columns {texts}; this pool wants exactly one")
+        raise SystemExit(f"test.csv has the text columns {texts}; this pool requires exactly one")
     for table in (train, test):
         table[texts[0]] = table[texts[0]].fillna("")
     return train, test, texts[0]
 
 
-def seen_from_afar(text: str) -> list[float]:
-    """Fourteen measurements that need no vocabulary."""
+def text_statistics(text: str) -> list[float]:
+    """Return fourteen statistics that need no vocabulary."""
     size = max(len(text), 1)
     words = re.findall(WORD, text)
     count = max(len(words), 1)
@@ -147,64 +160,69 @@ def seen_from_afar(text: str) -> list[float]:
     ]
 
 
-class Levels(RegressorMixin, BaseEstimator):  # type: ignore[misc]
-    """A classifier as a regression: it learns levels of the number, and expects one of them."""
+class LevelRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    """A regression from a classifier that learns levels of the target."""
 
     def __init__(self, classifier: Model) -> None:
         self.classifier = classifier
 
-    def fit(self, rows: Any, numbers: np.ndarray) -> "Levels":
-        """Cut the numbers into levels of equal counts and learn those."""
-        borders = np.quantile(numbers, np.arange(1, LEVELS) / LEVELS)
+    def fit(self, rows: Any, numbers: np.ndarray) -> "LevelRegressor":
+        """Discretise the target into levels of equal counts and fit the classifier."""
+        borders = np.quantile(numbers, np.arange(1, LEVEL_COUNT) / LEVEL_COUNT)
         level = np.unique(np.searchsorted(borders, numbers), return_inverse=True)[1]
         self.means_ = np.bincount(level, numbers) / np.bincount(level)
         self.classifier_ = clone(self.classifier).fit(rows, level)
         return self
 
     def predict(self, rows: Any) -> np.ndarray:
-        """The mean of each level, weighted by how likely the level is."""
+        """Return the mean of the levels' means, weighted by their probabilities."""
         return np.asarray(self.classifier_.predict_proba(rows) @ self.means_)
 
 
 class LogRatio(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Weighs each n-gram by how much more often it stands in high rows than in low ones.
+    """A weight for each n-gram: the log ratio of its frequencies in high and low rows.
 
-    After Wang & Manning (2012), Baselines and Bigrams: Simple, Good Sentiment and Topic
-    Classification. High is above the mean, which for 0 and 1 is class 1.
+    See Wang & Manning (2012), Baselines and Bigrams: Simple, Good Sentiment and Topic
+    Classification. A row is high if its label is above the mean; for labels 0 and 1 that is
+    class 1.
     """
 
     def fit(self, rows: Any, labels: np.ndarray) -> "LogRatio":
-        """Count presence, with one added everywhere."""
-        seen, high = rows > 0, labels > np.mean(labels)
-        more = 1 + np.asarray(seen[high].sum(axis=0)).ravel()
-        less = 1 + np.asarray(seen[~high].sum(axis=0)).ravel()
-        ratio = np.log(more / more.sum()) - np.log(less / less.sum())
+        """Count the rows that contain each n-gram, with add-one smoothing."""
+        present, high = rows > 0, labels > np.mean(labels)
+        in_high = 1 + np.asarray(present[high].sum(axis=0)).ravel()
+        in_low = 1 + np.asarray(present[~high].sum(axis=0)).ravel()
+        ratio = np.log(in_high / in_high.sum()) - np.log(in_low / in_low.sum())
         self.ratio_ = scipy.sparse.diags(ratio.astype(np.float32))
         return self
 
     def transform(self, rows: Any) -> Any:
-        """Presence times weight."""
+        """Multiply each n-gram's presence by its weight."""
         return (rows > 0).astype(np.float32) @ self.ratio_
 
 
-def weights() -> Model:
-    """tf-idf with logarithmic counts, each row of length 1."""
+def tf_idf() -> Model:
+    """Build tf-idf with logarithmic counts and rows of norm 1."""
     return TfidfTransformer(sublinear_tf=True)
 
 
 def deterministic(seed: int) -> dict[str, Any]:
-    """LightGBM's settings for the same trees each time."""
+    """Return LightGBM's settings for reproducible trees."""
     return {"random_state": seed, **SAME_TREES}
 
 
 def pool(*, classes: bool) -> dict[str, Callable[[Problem], np.ndarray]]:
-    """Name of an entry → what makes its predictions, in the order in which they are made."""
+    """Return a dict from an entry's name to a function that predicts the test rows.
 
-    def of_classes(classifier: Model) -> Model:
-        return classifier if classes else Levels(classifier)
+    Args:
+        classes: whether the task is a classification.
+    """
+
+    def from_classifier(classifier: Model) -> Model:
+        return classifier if classes else LevelRegressor(classifier)
 
     def linear(strength: float) -> Model:
-        """A regression; the stronger, the closer it follows the training rows."""
+        """Build a linear model; a greater strength regularises less."""
         if classes:
             return LogisticRegression(C=strength, max_iter=300)
         return Ridge(alpha=1 / strength, solver="sparse_cg", tol=1e-4)
@@ -213,8 +231,8 @@ def pool(*, classes: bool) -> dict[str, Callable[[Problem], np.ndarray]]:
         kind = DecisionTreeClassifier if classes else DecisionTreeRegressor
         return kind(random_state=seed, **settings)
 
-    def telling(count: int) -> Model:
-        """The columns that go with the target most."""
+    def select_columns(count: int) -> Model:
+        """Select the columns with the highest F statistic for the target."""
         return SelectKBest(f_classif if classes else f_regression, k=count)
 
     def neighbours(count: int, **settings: Any) -> Model:
@@ -253,18 +271,20 @@ def pool(*, classes: bool) -> dict[str, Callable[[Problem], np.ndarray]]:
         return OneVsRestClassifier(model) if classes else model
 
     recipes = {
-        # Hardly a model
+        # Trivial models
         "constant": Recipe(
             ("length",), lambda _: DummyClassifier() if classes else DummyRegressor()
         ),
         "length": Recipe(("length",), lambda seed: tree(seed, max_depth=2)),
         "one-word": Recipe(
-            ("common-words",), lambda seed: make_pipeline(telling(1), tree(seed, max_depth=1))
+            ("common-words",),
+            lambda seed: make_pipeline(select_columns(1), tree(seed, max_depth=1)),
         ),
         "five-words": Recipe(
-            ("common-words",), lambda seed: make_pipeline(telling(5), tree(seed, max_depth=5))
+            ("common-words",),
+            lambda seed: make_pipeline(select_columns(5), tree(seed, max_depth=5)),
         ),
-        # Without reading
+        # Statistics of the text
         "statistics-linear": Recipe(
             ("statistics",), lambda _: make_pipeline(StandardScaler(), linear(1))
         ),
@@ -277,40 +297,40 @@ def pool(*, classes: bool) -> dict[str, Callable[[Problem], np.ndarray]]:
         ),
         # Textbook methods
         "hundred-words-linear": Recipe(
-            ("common-words",), lambda _: make_pipeline(telling(100), weights(), linear(1))
+            ("common-words",), lambda _: make_pipeline(select_columns(100), tf_idf(), linear(1))
         ),
         "word-tree": Recipe(("common-words",), lambda seed: tree(seed, min_samples_leaf=10)),
-        "naive-bayes-presence": Recipe(("words",), lambda _: of_classes(BernoulliNB())),
-        "naive-bayes-counts": Recipe(("words",), lambda _: of_classes(MultinomialNB())),
+        "naive-bayes-presence": Recipe(("words",), lambda _: from_classifier(BernoulliNB())),
+        "naive-bayes-counts": Recipe(("words",), lambda _: from_classifier(MultinomialNB())),
         "naive-bayes-pairs": Recipe(
-            ("word-pairs",), lambda _: of_classes(make_pipeline(weights(), ComplementNB()))
+            ("word-pairs",), lambda _: from_classifier(make_pipeline(tf_idf(), ComplementNB()))
         ),
         "nearest-centroid": Recipe(
-            ("topics",), lambda _: of_classes(make_pipeline(Normalizer(), NearestCentroid()))
+            ("topics",), lambda _: from_classifier(make_pipeline(Normalizer(), NearestCentroid()))
         ),
-        "nearest-neighbour": Recipe(("words",), lambda _: make_pipeline(weights(), neighbours(1))),
+        "nearest-neighbour": Recipe(("words",), lambda _: make_pipeline(tf_idf(), neighbours(1))),
         "neighbours": Recipe(
-            ("words",), lambda _: make_pipeline(weights(), neighbours(25, weights="distance"))
+            ("words",), lambda _: make_pipeline(tf_idf(), neighbours(25, weights="distance"))
         ),
         "topics-linear": Recipe(("topics",), lambda _: linear(10)),
         # Linear models of n-grams
-        "words-linear": Recipe(("words",), lambda _: make_pipeline(weights(), linear(1))),
+        "words-linear": Recipe(("words",), lambda _: make_pipeline(tf_idf(), linear(1))),
         "common-words-linear": Recipe(
-            ("common-words",), lambda _: make_pipeline(weights(), linear(3))
+            ("common-words",), lambda _: make_pipeline(tf_idf(), linear(3))
         ),
-        "word-pairs-linear": Recipe(("word-pairs",), lambda _: make_pipeline(weights(), linear(3))),
-        "characters-linear": Recipe(("characters",), lambda _: make_pipeline(weights(), linear(3))),
+        "word-pairs-linear": Recipe(("word-pairs",), lambda _: make_pipeline(tf_idf(), linear(3))),
+        "characters-linear": Recipe(("characters",), lambda _: make_pipeline(tf_idf(), linear(3))),
         "log-ratio-linear": Recipe(("word-pairs",), ratio_linear),
         "word-pairs-support-vectors": Recipe(
-            ("word-pairs",), lambda seed: make_pipeline(weights(), support_vectors(seed))
+            ("word-pairs",), lambda seed: make_pipeline(tf_idf(), support_vectors(seed))
         ),
         "word-pairs-descent": Recipe(
-            ("word-pairs",), lambda seed: make_pipeline(weights(), descent(seed))
+            ("word-pairs",), lambda seed: make_pipeline(tf_idf(), descent(seed))
         ),
         "words-characters-linear": Recipe(
-            ("word-pairs", "characters"), lambda _: make_pipeline(weights(), linear(3))
+            ("word-pairs", "characters"), lambda _: make_pipeline(tf_idf(), linear(3))
         ),
-        # Beyond a line
+        # Nonlinear models
         "topics-network": Recipe(
             ("topics",), lambda seed: make_pipeline(StandardScaler(), network(seed))
         ),
@@ -327,27 +347,27 @@ def pool(*, classes: bool) -> dict[str, Callable[[Problem], np.ndarray]]:
             lambda seed: boosting(seed, n_estimators=200, learning_rate=0.05, num_leaves=15),
         ),
     }
-    together = {
+    blends = {
         "linear-blend": ["word-pairs-linear", "characters-linear", "log-ratio-linear"],
         "blend": ["word-pairs-linear", "characters-linear", "words-boosting", "topics-boosting"],
     }
     stacked = ["word-pairs-linear", "characters-linear", "naive-bayes-counts", "topics-boosting"]
 
-    def alone(recipe: Recipe) -> Callable[[Problem], np.ndarray]:
-        return lambda problem: problem.judged(recipe)
+    def single(recipe: Recipe) -> Callable[[Problem], np.ndarray]:
+        return lambda problem: problem.predict_test(recipe)
 
     def blended(names: list[str]) -> Callable[[Problem], np.ndarray]:
         return lambda problem: blend(problem, [recipes[name] for name in names])
 
     return {
-        **{name: alone(recipe) for name, recipe in recipes.items()},
-        **{name: blended(names) for name, names in together.items()},
+        **{name: single(recipe) for name, recipe in recipes.items()},
+        **{name: blended(names) for name, names in blends.items()},
         "stack": lambda problem: stack(problem, [recipes[name] for name in stacked]),
     }
 
 
 def main(request: dict[str, Any]) -> None:
-    """Write every entry's submission, then the list of them."""
+    """Run every entry and write its submission."""
     kind, seed = request["kind"], request["seed"]
     if kind not in KINDS:
         raise SystemExit(f"kind is {kind!r}; this pool is for {', '.join(KINDS)}")
@@ -360,10 +380,10 @@ def main(request: dict[str, Any]) -> None:
         seed=seed,
     )
 
-    def answering(entry: Callable[[Problem], np.ndarray]) -> Callable[[], np.ndarray]:
-        return lambda: problem.answers(entry(problem))
+    def submission_of(entry: Callable[[Problem], np.ndarray]) -> Callable[[], np.ndarray]:
+        return lambda: problem.submission_values(entry(problem))
 
-    entries = {name: answering(entry) for name, entry in pool(classes=kind != KINDS[2]).items()}
+    entries = {name: submission_of(entry) for name, entry in pool(classes=kind != KINDS[2]).items()}
     run(request, test[request["id"]], entries)
 
 

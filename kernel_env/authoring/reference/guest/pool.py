@@ -1,7 +1,7 @@
-"""What every population does: a job in, one submission per entry and `entries.json` out.
+"""Run the reference pipelines of a pool and write a submission for each.
 
-A script of this folder says what its entries are; `run` makes them, one after another,
-each on one thread, so that the same versions of the libraries give the same bytes.
+Each module of a domain defines its entries. `run` runs them one after another, each on one
+thread, so that the same versions of the libraries write the same bytes.
 """
 
 import json
@@ -20,18 +20,19 @@ SAME_TREES: dict[str, Any] = {
     "n_jobs": 1,
     "verbosity": -1,
 }
-"""LightGBM's settings for the same trees on each run."""
+"""LightGBM's settings for reproducible trees."""
 
 
 def run(
     request: Mapping[str, Any], ids: "pd.Series[Any]", entries: Mapping[str, Callable[[], Any]]
 ) -> None:
-    """Write every entry's submission, then the list of them.
+    """Write a submission for every entry, then `entries.json` with their seeds and run times.
 
     Args:
-        request: the job; of it `out`, `id`, `target`, `seed` and `only` are read.
-        ids: of the test rows.
-        entries: name → what makes its column of predictions, a value for each of the ids.
+        request: the job; this function reads `out`, `id`, `target`, `seed` and `only`.
+        ids: the ids of the test rows, shape (rows,).
+        entries: a dict from an entry's name to a function that returns its predictions,
+            shape (rows,).
     """
     out = Path(request["out"])
     out.mkdir(parents=True, exist_ok=True)

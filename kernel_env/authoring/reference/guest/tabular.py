@@ -1,18 +1,17 @@
-"""The reference population of tabular tasks: a fixed pool of pipelines of rising skill.
+"""Run the reference pipelines of tabular tasks.
 
-Run inside a task's container, on exactly what an agent gets, never the answers:
+The program runs in the agent's container image and reads only the agent's files, never the answers:
 
     python -m guest.tabular '{"data": "/data", "out": "/workspace/predictions",
                         "kind": "binary classification", "metric": "roc_auc",
                         "id": "id", "target": "income", "seed": 0}'
 
-It writes one submission per entry and `entries.json`, which says the seed and the
-seconds of each. The same versions of the libraries give the same bytes on each run:
-every entry has the same seed and one thread. What the entries are stands beside:
-`tabular_classification.py`, `tabular_regression.py`.
+It writes one submission per entry and `entries.json` with each entry's seed and run time. The
+same versions of the libraries write the same bytes on each run: every entry has the same seed
+and one thread. `tabular_classification.py` and `tabular_regression.py` define the entries.
 
-The pool is part of a leaderboard's meaning. Changing an entry changes what "beats
-85 % of reference pipelines" says, so raise `VERSION` and make the leaderboards anew.
+A change of an entry changes the meaning of "beats 85 % of reference pipelines". After such a
+change, increase `VERSION` and create the leaderboards again.
 """
 
 import json
@@ -33,37 +32,40 @@ from .tabular_columns import Model
 
 VERSION = 1
 
-MOST = 254
-"""Categories of a column, the most common ones; all others are one more. Some of the models take no
-more than 255."""
-OTHERS = "all others"
+MAX_CATEGORIES = 254
+"""The most common categories of a column that are kept; all others become one category.
+
+Some of the models support at most 255 categories."""
+OTHER_CATEGORY = "all others"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A task's public data, ready for a model."""
+    """A task's public data as features."""
 
     train: pd.DataFrame
-    """Features alone: numbers as floats, everything else as pandas categories."""
+    """The features of the training rows: numbers as floats, other columns as categories."""
     target: pd.Series
-    """Of the training rows."""
+    """The target of the training rows."""
     test: pd.DataFrame
+    """The features of the test rows, with the same columns and categories."""
     ids: pd.Series
-    """Of the test rows."""
+    """The ids of the test rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
-    """The entries for a kind of task, and how to ask one for a prediction."""
+    """The entries for a kind of task, and the function that fits and predicts."""
 
     entries: dict[str, Callable[[int], Model]]
-    """Name of an entry → how to build it from a seed. Run in this order."""
+    """A dict from an entry's name to a function that builds its model from a seed, in the order
+    in which they run."""
     predict: Callable[[Model, pd.DataFrame, pd.Series, pd.DataFrame], np.ndarray]
-    """(model, train, target, test) → what to submit."""
+    """A function from (model, train, target, test) to the predictions, shape (test rows,)."""
 
 
-def pool_for(kind: str, metric: str) -> Pool:
-    """The pool for a kind of task."""
+def select_pool(kind: str, metric: str) -> Pool:
+    """Return the pool for a kind of task."""
     match kind:
         case "binary classification" | "multiclass classification":
             binary = kind.startswith("binary")
@@ -82,7 +84,7 @@ def pool_for(kind: str, metric: str) -> Pool:
 
 
 def read(data: Path, id_column: str, target: str) -> Table:
-    """Read train.csv and test.csv; a category has the same code in both."""
+    """Read train.csv and test.csv; both get the same categories."""
     train, test = pd.read_csv(data / "train.csv"), pd.read_csv(data / "test.csv")
     both = pd.concat([train.drop(columns=target), test], ignore_index=True)
     features = both.drop(columns=id_column)
@@ -90,7 +92,7 @@ def read(data: Path, id_column: str, target: str) -> Table:
         if pd.api.types.is_numeric_dtype(features[name]):
             features[name] = features[name].astype("float64")
         else:
-            features[name] = common(features[name]).astype("category")
+            features[name] = limit_categories(features[name]).astype("category")
     return Table(
         train=features.iloc[: len(train)],
         target=train[target],
@@ -99,23 +101,26 @@ def read(data: Path, id_column: str, target: str) -> Table:
     )
 
 
-def common(words: pd.Series) -> pd.Series:
-    """A column of words in which few enough differ; of as many equally common ones the first."""
-    counts = words.value_counts().sort_index().sort_values(ascending=False, kind="stable")
-    if len(counts) <= MOST + 1:
-        return words
-    return words.where(words.isna() | words.isin(counts.index[:MOST]), OTHERS)
+def limit_categories(column: pd.Series) -> pd.Series:
+    """Keep the most common categories of a column and merge the others.
+
+    Of equally common categories the alphabetically first is kept.
+    """
+    counts = column.value_counts().sort_index().sort_values(ascending=False, kind="stable")
+    if len(counts) <= MAX_CATEGORIES + 1:
+        return column
+    return column.where(column.isna() | column.isin(counts.index[:MAX_CATEGORIES]), OTHER_CATEGORY)
 
 
 def main(request: dict[str, Any]) -> None:
-    """Write every entry's submission, then the list of them."""
-    these = pool_for(request["kind"], request["metric"])
+    """Run every entry and write its submission."""
+    pool = select_pool(request["kind"], request["metric"])
     table = read(Path(request["data"]), request["id"], request["target"])
 
     def entry(build: Callable[[int], Model]) -> Callable[[], np.ndarray]:
-        return lambda: these.predict(build(request["seed"]), table.train, table.target, table.test)
+        return lambda: pool.predict(build(request["seed"]), table.train, table.target, table.test)
 
-    run(request, table.ids, {name: entry(build) for name, build in these.entries.items()})
+    run(request, table.ids, {name: entry(build) for name, build in pool.entries.items()})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Thirty classifiers of rising skill.
+"""Define thirty classifiers of tabular data, from a constant to a stack.
 
-The boostings' settings were chosen by cross-validation on the training rows of
-adult-income and image-segment together, and are the same for every task.
+The tuned gradient boosting settings were chosen by cross-validation on the training rows of
+adult-income and image-segment together. They are the same for every task.
 """
 
 from collections.abc import Callable
@@ -36,29 +36,29 @@ from .tabular_columns import Model, bins, codes, numbers_only, nystroem, one_hot
 
 
 def best_columns(count: int) -> Model:
-    """The columns whose means differ most between the classes."""
+    """Select the columns with the highest F statistic between the classes."""
     return make_pipeline(codes(), SelectKBest(f_classif, k=count))
 
 
 def lightgbm(seed: int, **settings: Any) -> Model:
-    """LightGBM as it must be set to give the same trees each time."""
+    """Build LightGBM with settings for reproducible trees."""
     return LGBMClassifier(random_state=seed, **SAME_TREES, **settings)
 
 
 def xgboost(seed: int, **settings: Any) -> Model:
-    """XGBoost on one thread."""
+    """Build XGBoost on one thread."""
     return XGBClassifier(random_state=seed, nthread=1, enable_categorical=True, **settings)
 
 
 def histogram_boosting(seed: int, **settings: Any) -> Model:
-    """scikit-learn's own boosting of histograms; it splits on sets of categories."""
+    """Build scikit-learn's histogram gradient boosting, which splits on sets of categories."""
     return HistGradientBoostingClassifier(
         random_state=seed, categorical_features="from_dtype", **settings
     )
 
 
 def tuned_lightgbm(seed: int) -> Model:
-    """Many small steps; small leaves, so that rare values may matter."""
+    """Build LightGBM with many small steps, and with small leaves for rare values."""
     return lightgbm(
         seed,
         n_estimators=400,
@@ -72,7 +72,7 @@ def tuned_lightgbm(seed: int) -> Model:
 
 
 def tuned_xgboost(seed: int) -> Model:
-    """The same idea in XGBoost."""
+    """Build XGBoost with settings close to `tuned_lightgbm`."""
     return xgboost(
         seed,
         n_estimators=600,
@@ -84,7 +84,7 @@ def tuned_xgboost(seed: int) -> Model:
 
 
 def tuned_histogram_boosting(seed: int) -> Model:
-    """Small leaves again, on half of the columns for each split."""
+    """Build histogram boosting with small leaves and half of the columns for each split."""
     return histogram_boosting(
         seed,
         max_iter=200,
@@ -97,7 +97,7 @@ def tuned_histogram_boosting(seed: int) -> Model:
 
 
 def tuned_boostings(seed: int) -> list[tuple[str, Model]]:
-    """One of each library."""
+    """Build the tuned boosting model of each library, with its name."""
     return [
         ("lightgbm", tuned_lightgbm(seed)),
         ("xgboost", tuned_xgboost(seed)),
@@ -106,24 +106,24 @@ def tuned_boostings(seed: int) -> list[tuple[str, Model]]:
 
 
 def extra_trees(seed: int) -> Model:
-    """Trees with random cuts, kept from learning single rows by heart."""
+    """Build extremely randomised trees whose leaves have at least two rows."""
     trees = ExtraTreesClassifier(200, min_samples_leaf=2, max_features=0.5, random_state=seed)
     return make_pipeline(codes(), trees)
 
 
 def boosting_blend(seed: int) -> Model:
-    """The mean of three boostings' probabilities."""
+    """Average the probabilities of the three boosting models."""
     return VotingClassifier(tuned_boostings(seed), voting="soft")
 
 
 def stack(seed: int) -> Model:
-    """A regression that learns on held-out rows whom to trust, forest and boostings."""
+    """Stack the boosting models and the extra trees with a logistic regression."""
     members = [*tuned_boostings(seed), ("extra-trees", extra_trees(seed))]
     return StackingClassifier(members, LogisticRegression(max_iter=500), cv=3)
 
 
 POOL: dict[str, Callable[[int], Model]] = {
-    # Hardly a model
+    # Trivial models
     "constant": lambda seed: DummyClassifier(random_state=seed),
     "stump": lambda seed: make_pipeline(
         codes(), DecisionTreeClassifier(max_depth=1, random_state=seed)
@@ -147,7 +147,7 @@ POOL: dict[str, Callable[[int], Model]] = {
     "linear-discriminant": lambda _: make_pipeline(one_hot(), LinearDiscriminantAnalysis()),
     "logistic-numbers": lambda _: make_pipeline(numbers_only(), LogisticRegression(max_iter=500)),
     "logistic": lambda _: make_pipeline(one_hot(), LogisticRegression(max_iter=500)),
-    # A feature engineer at work
+    # Feature engineering
     "logistic-splines": lambda seed: make_pipeline(
         one_hot(QuantileTransformer(random_state=seed), SplineTransformer(6)),
         LogisticRegression(max_iter=500),
@@ -159,7 +159,7 @@ POOL: dict[str, Callable[[int], Model]] = {
         one_hot(),
         MLPClassifier((64,), alpha=1e-2, early_stopping=True, max_iter=300, random_state=seed),
     ),
-    # Many trees
+    # Ensembles of trees
     "bagged-trees": lambda seed: make_pipeline(codes(), BaggingClassifier(random_state=seed)),
     "random-forest": lambda seed: make_pipeline(codes(), RandomForestClassifier(random_state=seed)),
     "extra-trees": extra_trees,
@@ -177,17 +177,22 @@ POOL: dict[str, Callable[[int], Model]] = {
     "lightgbm-tuned": tuned_lightgbm,
     "xgboost-tuned": tuned_xgboost,
     "histogram-boosting-tuned": tuned_histogram_boosting,
-    # Several together
+    # Ensembles of models
     "boosting-blend": boosting_blend,
     "stack": stack,
 }
-"""Name of an entry → how to build it from a seed. Made in this order."""
+"""A dict from an entry's name to a function that builds its model from a seed, in the order in
+which they run."""
 
 
 def predict(
     model: Model, train: pd.DataFrame, target: pd.Series, test: pd.DataFrame, *, binary: bool
 ) -> np.ndarray:
-    """Fit and predict: the second class's probability for a binary task, else class names."""
+    """Fit a model and predict the test rows.
+
+    Returns:
+        Probabilities of the second class for a binary task, else class names, shape (test rows,).
+    """
     coder = LabelEncoder().fit(target)
     probability = model.fit(train, coder.transform(target)).predict_proba(test)
     if binary:

@@ -1,4 +1,4 @@
-"""What a pipeline does with the columns of a table before a model sees them."""
+"""Define the preprocessing of table columns that the tabular pipelines share."""
 
 from typing import Any
 
@@ -9,19 +9,19 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import KBinsDiscretizer, OneHotEncoder, OrdinalEncoder, StandardScaler
 
 Model = Any
-"""Whatever has scikit-learn's `fit`; these libraries carry no types."""
+"""An estimator or transformer with scikit-learn's `fit`; these libraries have no types."""
 
 NUMBERS = make_column_selector(dtype_include="number")
 CATEGORIES = make_column_selector(dtype_include="category")
 
 
 def numbers_only() -> Model:
-    """The numeric columns, standardised."""
+    """Select the numeric columns and standardise them."""
     return make_column_transformer((make_pipeline(SimpleImputer(), StandardScaler()), NUMBERS))
 
 
 def codes() -> Model:
-    """Every column as one number; a category's is its place in the alphabet."""
+    """Encode every column as one number; a category's is its index in alphabetical order."""
     coder = OrdinalEncoder(
         handle_unknown="use_encoded_value", unknown_value=-2, encoded_missing_value=-1
     )
@@ -29,19 +29,23 @@ def codes() -> Model:
 
 
 def one_hot(*numbers: Model) -> Model:
-    """A column of 0 and 1 for each category; numbers go through the given steps."""
+    """Encode categories as 0/1 columns; apply the given steps to numeric columns.
+
+    Args:
+        numbers: transformers of the imputed numeric columns; none: standardise them.
+    """
     steps = make_pipeline(SimpleImputer(), *(numbers or [StandardScaler()]))
     coder = OneHotEncoder(handle_unknown="ignore", min_frequency=5, sparse_output=False)
     return make_column_transformer((steps, NUMBERS), (coder, CATEGORIES))
 
 
 def bins() -> Model:
-    """Numbers cut into ten bins of equal counts, as 0 and 1."""
+    """Discretise numbers into ten bins of equal counts, as 0/1 columns."""
     return KBinsDiscretizer(
         10, encode="onehot-dense", quantile_method="averaged_inverted_cdf", subsample=None
     )
 
 
 def nystroem(seed: int) -> Model:
-    """A radial-basis kernel, approximated from 300 training rows."""
+    """Approximate a radial-basis kernel from 300 training rows."""
     return Nystroem(gamma=0.05, n_components=300, random_state=seed)

@@ -1,11 +1,11 @@
-"""Thirty-one regressions of rising skill, and seven more where the metric compares logarithms.
+"""Define thirty-one regressions of tabular data, and seven more for a logarithmic metric.
 
-Under `rmsle` an error counts by its ratio. Somebody who knows that fits log(1 + y), somebody
-who does not fits y. The plain entries stand in the pool in both ways, the tuned ones on the
-logarithm alone. A prediction below 0 is then 0, as the metric refuses it.
+`rmsle` measures the error of log(1 + y). Under this metric some plain entries fit y and a second
+time log(1 + y); the skilled entries fit log(1 + y) only. Negative predictions become 0, because
+the metric rejects them.
 
-The boostings' settings were chosen by cross-validation on the training rows of
-ames-housing and diamonds-price together, and are the same for every task.
+The tuned gradient boosting settings were chosen by cross-validation on the training rows of
+ames-housing and diamonds-price together. They are the same for every task.
 """
 
 from collections.abc import Callable
@@ -40,35 +40,35 @@ from .pool import SAME_TREES
 from .tabular_columns import Model, codes, numbers_only, nystroem, one_hot
 
 PENALTIES = np.logspace(-2, 4, 25)
-"""From which a ridge chooses by leaving one row out."""
-LARGEST_LOG = 50.0
-"""A straight line in logarithms may run far off; exp of this is still a number."""
+"""The penalties from which a ridge regression chooses by leave-one-out cross-validation."""
+MAX_LOG = 50.0
+"""The limit of a predicted logarithm: linear models can extrapolate far, and exp must be finite."""
 
 
 def best_columns(count: int) -> Model:
-    """The columns that a straight line follows best, one by one."""
+    """Select the columns with the highest linear correlation with the target."""
     return make_pipeline(codes(), SelectKBest(f_regression, k=count))
 
 
 def lightgbm(seed: int, **settings: Any) -> Model:
-    """LightGBM as it must be set to give the same trees each time."""
+    """Build LightGBM with settings for reproducible trees."""
     return LGBMRegressor(random_state=seed, **SAME_TREES, **settings)
 
 
 def xgboost(seed: int, **settings: Any) -> Model:
-    """XGBoost on one thread."""
+    """Build XGBoost on one thread."""
     return XGBRegressor(random_state=seed, nthread=1, enable_categorical=True, **settings)
 
 
 def histogram_boosting(seed: int, **settings: Any) -> Model:
-    """scikit-learn's own boosting of histograms; it splits on sets of categories."""
+    """Build scikit-learn's histogram gradient boosting, which splits on sets of categories."""
     return HistGradientBoostingRegressor(
         random_state=seed, categorical_features="from_dtype", **settings
     )
 
 
 def tuned_lightgbm(seed: int) -> Model:
-    """Many small steps, each tree on some of the columns."""
+    """Build LightGBM with many small steps, and some of the columns for each tree."""
     return lightgbm(
         seed,
         n_estimators=800,
@@ -82,7 +82,7 @@ def tuned_lightgbm(seed: int) -> Model:
 
 
 def tuned_xgboost(seed: int) -> Model:
-    """The same idea in XGBoost."""
+    """Build XGBoost with settings close to `tuned_lightgbm`."""
     return xgboost(
         seed,
         n_estimators=800,
@@ -96,7 +96,7 @@ def tuned_xgboost(seed: int) -> Model:
 
 
 def tuned_histogram_boosting(seed: int) -> Model:
-    """Small leaves again, on half of the columns for each split."""
+    """Build histogram boosting with small leaves and half of the columns for each split."""
     return histogram_boosting(
         seed,
         max_iter=600,
@@ -109,7 +109,7 @@ def tuned_histogram_boosting(seed: int) -> Model:
 
 
 def tuned_boostings(seed: int) -> list[tuple[str, Model]]:
-    """One of each library."""
+    """Build the tuned boosting model of each library, with its name."""
     return [
         ("lightgbm", tuned_lightgbm(seed)),
         ("xgboost", tuned_xgboost(seed)),
@@ -118,19 +118,19 @@ def tuned_boostings(seed: int) -> list[tuple[str, Model]]:
 
 
 def ridge_splines(seed: int) -> Model:
-    """Numbers may bend: a ridge on smooth pieces of each."""
-    bent = one_hot(QuantileTransformer(random_state=seed), SplineTransformer(6))
-    return make_pipeline(bent, RidgeCV(PENALTIES))
+    """Build a ridge regression on splines of the numeric columns."""
+    splines = one_hot(QuantileTransformer(random_state=seed), SplineTransformer(6))
+    return make_pipeline(splines, RidgeCV(PENALTIES))
 
 
 def extra_trees(seed: int) -> Model:
-    """Trees with random cuts, kept from learning single rows by heart."""
+    """Build extremely randomised trees whose leaves have at least two rows."""
     trees = ExtraTreesRegressor(100, min_samples_leaf=2, max_features=0.5, random_state=seed)
     return make_pipeline(codes(), trees)
 
 
 def neural_network(seed: int) -> Model:
-    """One hidden layer; it wants its target standardised."""
+    """Build a network with one hidden layer and a standardised target."""
     network = MLPRegressor(
         hidden_layer_sizes=(64,),
         alpha=1e-2,
@@ -144,12 +144,12 @@ def neural_network(seed: int) -> Model:
 
 
 def boosting_blend(seed: int) -> Model:
-    """The mean of three boostings."""
+    """Average the predictions of the three boosting models."""
     return VotingRegressor(tuned_boostings(seed))
 
 
 def stack(seed: int) -> Model:
-    """A regression that learns on held-out rows whom to trust: boostings, forest and splines."""
+    """Stack the boosting models, the extra trees and the splines with a ridge regression."""
     members = [
         *tuned_boostings(seed),
         ("extra-trees", extra_trees(seed)),
@@ -159,7 +159,7 @@ def stack(seed: int) -> Model:
 
 
 PLAIN: dict[str, Callable[[int], Model]] = {
-    # Hardly a model
+    # Trivial models
     "mean": lambda _: DummyRegressor(),
     "median": lambda _: DummyRegressor(strategy="median"),
     "stump": lambda seed: make_pipeline(
@@ -184,9 +184,9 @@ PLAIN: dict[str, Callable[[int], Model]] = {
     "partial-least-squares": lambda _: make_pipeline(one_hot(), PLSRegression(5)),
     "ridge": lambda _: make_pipeline(one_hot(), RidgeCV(PENALTIES)),
     "lasso": lambda _: make_pipeline(one_hot(), LassoCV()),
-    # A feature engineer at work
+    # Feature engineering
     "ridge-splines": ridge_splines,
-    # Many trees
+    # Ensembles of trees
     "bagged-trees": lambda seed: make_pipeline(codes(), BaggingRegressor(random_state=seed)),
     "random-forest": lambda seed: make_pipeline(
         codes(), RandomForestRegressor(max_features=0.5, random_state=seed)
@@ -200,9 +200,10 @@ PLAIN: dict[str, Callable[[int], Model]] = {
     "xgboost": xgboost,
     "histogram-boosting": histogram_boosting,
 }
-"""Name of an entry → how to build it from a seed: people who fit the target as it is."""
+"""The entries that fit the target itself: a dict from name to a function that builds the model
+from a seed."""
 
-IN_BOTH_WAYS = (
+BOTH_TARGETS = (
     "neighbours",
     "pruned-tree",
     "ridge",
@@ -211,10 +212,10 @@ IN_BOTH_WAYS = (
     "lightgbm",
     "xgboost",
 )
-"""Of these a second one, `…-log`, stands in the pool where the metric compares logarithms."""
+"""The plain entries that get a second entry, NAME-log, under a logarithmic metric."""
 
 SKILLED: dict[str, Callable[[int], Model]] = {
-    # A feature engineer at work
+    # Feature engineering
     "kernel-ridge": lambda seed: make_pipeline(one_hot(), nystroem(seed), Ridge(0.1)),
     "neural-network": neural_network,
     # Trees and boosting, tuned
@@ -222,39 +223,39 @@ SKILLED: dict[str, Callable[[int], Model]] = {
     "lightgbm-tuned": tuned_lightgbm,
     "xgboost-tuned": tuned_xgboost,
     "histogram-boosting-tuned": tuned_histogram_boosting,
-    # Several together
+    # Ensembles of models
     "boosting-blend": boosting_blend,
     "stack": stack,
 }
-"""The same: people who fit what the metric compares."""
+"""The entries that fit the quantity that the metric compares, in the format of `PLAIN`."""
 
 
 def pool(metric: str) -> dict[str, Callable[[int], Model]]:
-    """The entries for a metric, in the order in which they run."""
+    """Return the entries for a metric, in the order in which they run."""
     if metric != "rmsle":
         return {**PLAIN, **SKILLED}
     return {
         **PLAIN,
-        **{f"{name}-log": partial(in_logarithms, PLAIN[name]) for name in IN_BOTH_WAYS},
-        **{name: partial(in_logarithms, build) for name, build in SKILLED.items()},
+        **{f"{name}-log": partial(log_target, PLAIN[name]) for name in BOTH_TARGETS},
+        **{name: partial(log_target, build) for name, build in SKILLED.items()},
     }
 
 
-def in_logarithms(build: Callable[[int], Model], seed: int) -> Model:
-    """The model of log(1 + y) instead of y."""
+def log_target(build: Callable[[int], Model], seed: int) -> Model:
+    """Build a model that fits log(1 + y) instead of y."""
     return TransformedTargetRegressor(
-        build(seed), func=np.log1p, inverse_func=exponential, check_inverse=False
+        build(seed), func=np.log1p, inverse_func=capped_expm1, check_inverse=False
     )
 
 
-def exponential(logarithm: np.ndarray) -> np.ndarray:
-    """The way back, kept from infinity."""
-    return np.asarray(np.expm1(np.minimum(logarithm, LARGEST_LOG)))
+def capped_expm1(logarithm: np.ndarray) -> np.ndarray:
+    """Return exp(x) - 1, with x limited so that the result is finite."""
+    return np.asarray(np.expm1(np.minimum(logarithm, MAX_LOG)))
 
 
 def predict(
     model: Model, train: pd.DataFrame, target: pd.Series, test: pd.DataFrame, *, metric: str
 ) -> np.ndarray:
-    """Fit and predict; under `rmsle` nothing below 0."""
+    """Fit a model and predict the test rows; under `rmsle` negative predictions become 0."""
     predicted = model.fit(train, target.to_numpy(dtype=float)).predict(test)
     return np.asarray(np.maximum(predicted, 0.0) if metric == "rmsle" else predicted)

@@ -1,18 +1,18 @@
-"""The reference populations of time series: forecasts of what comes, and windows with a label.
+"""Run the reference pipelines of time-series tasks: forecasts, and classification of windows.
 
-Run inside a task's container, on exactly what an agent gets, never the answers:
+The program runs in the agent's container image and reads only the agent's files, never the answers:
 
     python -m guest.time_series '{"data": "/data", "out": "/workspace/predictions",
                             "kind": "regression", "metric": "mae",
                             "id": "id", "target": "traffic_volume", "seed": 0}'
 
-A regression is a forecast: train.csv ends before test.csv begins, a column holds moments,
-others may say which series a row is of and what else is known of it. A classification is
-one of windows: a row holds columns like `ax_00 … ax_99`, the samples of each channel.
-What the entries are is in `time_series_forecasting` and `time_series_windows`.
+A regression is a forecast: train.csv ends before test.csv begins, and a column contains
+timestamps. Other columns can contain the name of the series and known covariates. A
+classification is one of windows: a row has columns like `ax_00 … ax_99`, the samples of each
+channel. `time_series_forecasting` and `time_series_windows` define the entries.
 
-The pools are part of a leaderboard's meaning. Changing an entry changes what "beats
-85 % of reference pipelines" says, so raise `VERSION` and make the leaderboards anew.
+A change of an entry changes the meaning of "beats 85 % of reference pipelines". After such a
+change, increase `VERSION` and create the leaderboards again.
 """
 
 import json
@@ -30,7 +30,7 @@ VERSION = 1
 
 
 def main(request: dict[str, Any]) -> None:
-    """Choose the pool by the kind of task, and run it."""
+    """Run the pool for the kind of task."""
     data = Path(request["data"])
     train, test = pd.read_csv(data / "train.csv"), pd.read_csv(data / "test.csv")
     match request["kind"]:

@@ -1,9 +1,9 @@
-"""Thirty-eight classifiers of windows, of rising skill.
+"""Define thirty-eight classifiers of time-series windows, from a constant to a stack.
 
-A row holds the samples of one or more channels, in columns named like `ax_00 … ax_99`, and
-perhaps other columns that both tables have. Statistics, spectra, shapes and random kernels
-of the channels are written out below; the models are textbook ones, with settings that are
-the same for every task. Nobody here knows more of the data than its columns say.
+A row contains the samples of one or more channels, in columns named like `ax_00 … ax_99`, and
+optional other columns that both tables have. This module computes statistics, spectra, shapes and
+random kernels of the channels. The models and their settings are textbook ones, the same for
+every task. The features use no knowledge of the data except its columns.
 """
 
 import functools
@@ -36,28 +36,28 @@ from sklearn.tree import DecisionTreeClassifier
 from xgboost import XGBClassifier
 
 from .pool import SAME_TREES
-from .recipe import Model, Pair, Problem, Recipe, blend, stack
+from .recipe import Model, Problem, Recipe, TrainTest, blend, stack
 
-SAMPLE = re.compile(r"(.+)_(\d+)")
-"""The name of a column that holds a sample: its channel and its place."""
-FREQUENCIES, LAGS, STEPS = 16, 12, 20
-KERNELS = 400
-"""Random ones, after Dempster, Petitjean & Webb (2020)."""
-TINY = 1e-9
+SAMPLE_COLUMN = re.compile(r"(.+)_(\d+)")
+"""The name of a sample column: the channel and the sample's index."""
+FREQUENCY_COUNT, LAG_COUNT, STEP_COUNT = 16, 12, 20
+KERNEL_COUNT = 400
+"""The number of random kernels."""
+EPSILON = 1e-9
 
 
-# ---- features, none of which needs a label ----------------------------------------------
+# ---- features, computed without labels --------------------------------------------------
 
 
 def channels(table: pd.DataFrame) -> np.ndarray:
-    """The samples, shape (windows, channels, samples)."""
+    """Return the samples, shape (windows, channels, samples)."""
     found: dict[str, list[tuple[int, str]]] = {}
     for name in table:
-        if matched := SAMPLE.fullmatch(str(name)):
+        if matched := SAMPLE_COLUMN.fullmatch(str(name)):
             found.setdefault(matched[1], []).append((int(matched[2]), str(name)))
     if not found or len({len(samples) for samples in found.values()}) > 1:
         counts = {channel: len(samples) for channel, samples in found.items()}
-        raise SystemExit(f"samples of each channel: {counts}; this pool wants equally many of each")
+        raise SystemExit(f"samples of each channel: {counts}; this pool requires equal numbers")
     return np.stack(
         [
             table[[name for _, name in sorted(samples)]].to_numpy(dtype=float)
@@ -67,23 +67,23 @@ def channels(table: pd.DataFrame) -> np.ndarray:
     )
 
 
-def flat(signals: np.ndarray) -> np.ndarray:
-    """One row of numbers for each window."""
+def flatten(signals: np.ndarray) -> np.ndarray:
+    """Reshape windows to one row of numbers each."""
     return signals.reshape(len(signals), -1)
 
 
 def means(signals: np.ndarray) -> np.ndarray:
-    """The mean of each channel."""
+    """Return the mean of each channel."""
     return np.asarray(signals.mean(axis=2))
 
 
 def spreads(signals: np.ndarray) -> np.ndarray:
-    """The standard deviation of each channel."""
+    """Return the standard deviation of each channel."""
     return np.asarray(signals.std(axis=2))
 
 
 def moments(signals: np.ndarray) -> np.ndarray:
-    """Extremes, lopsidedness, peakedness and roughness of each channel."""
+    """Return each channel's extremes, skewness, kurtosis, step sizes and mean crossings."""
     steps = np.diff(signals, axis=2)
     centred = signals - signals.mean(axis=2, keepdims=True)
     crossings = (np.diff(np.sign(centred), axis=2) != 0).mean(axis=2)
@@ -101,85 +101,92 @@ def moments(signals: np.ndarray) -> np.ndarray:
 
 
 def quantiles(signals: np.ndarray) -> np.ndarray:
-    """Nine of each channel."""
-    return flat(np.moveaxis(np.quantile(signals, np.linspace(0.1, 0.9, 9), axis=2), 0, 2))
+    """Return the nine deciles of each channel."""
+    return flatten(np.moveaxis(np.quantile(signals, np.linspace(0.1, 0.9, 9), axis=2), 0, 2))
 
 
 def spectra(signals: np.ndarray) -> np.ndarray:
-    """The logarithm of the power at the lowest frequencies, and where its middle is."""
+    """Return the log power at the lowest frequencies, and the spectral centroid."""
     centred = signals - signals.mean(axis=2, keepdims=True)
     power = np.abs(np.fft.rfft(centred * np.hanning(signals.shape[2]), axis=2)) ** 2
     power = power[:, :, 1:]
-    middle = (power * np.arange(power.shape[2])).sum(axis=2) / (power.sum(axis=2) + TINY)
-    return np.hstack([flat(np.log(power[:, :, :FREQUENCIES] + 1e-3)), middle])
+    middle = (power * np.arange(power.shape[2])).sum(axis=2) / (power.sum(axis=2) + EPSILON)
+    return np.hstack([flatten(np.log(power[:, :, :FREQUENCY_COUNT] + 1e-3)), middle])
 
 
 def correlations(signals: np.ndarray) -> np.ndarray:
-    """How each two channels go together."""
+    """Return the correlation of each pair of channels."""
     centred = signals - signals.mean(axis=2, keepdims=True)
-    scaled = centred / (np.sqrt((centred**2).sum(axis=2, keepdims=True)) + TINY)
-    together = scaled @ scaled.transpose(0, 2, 1)
-    one, other = np.triu_indices(signals.shape[1], 1)
-    return np.asarray(together[:, one, other])
+    scaled = centred / (np.sqrt((centred**2).sum(axis=2, keepdims=True)) + EPSILON)
+    products = scaled @ scaled.transpose(0, 2, 1)
+    first, second = np.triu_indices(signals.shape[1], 1)
+    return np.asarray(products[:, first, second])
 
 
-def echoes(signals: np.ndarray) -> np.ndarray:
-    """How like each channel is to itself some samples later."""
+def autocorrelations(signals: np.ndarray) -> np.ndarray:
+    """Return the autocorrelation of each channel at several lags."""
     centred = signals - signals.mean(axis=2, keepdims=True)
-    power = (centred**2).sum(axis=2) + TINY
-    lags = np.unique(np.linspace(1, signals.shape[2] // 2, LAGS).astype(int))
+    power = (centred**2).sum(axis=2) + EPSILON
+    lags = np.unique(np.linspace(1, signals.shape[2] // 2, LAG_COUNT).astype(int))
     return np.hstack([(centred[:, :, k:] * centred[:, :, :-k]).sum(axis=2) / power for k in lags])
 
 
 def coarse(signals: np.ndarray) -> np.ndarray:
-    """The samples themselves, averaged to twenty of each channel."""
-    starts = np.arange(STEPS) * signals.shape[2] // STEPS
+    """Return the samples, averaged to twenty per channel."""
+    starts = np.arange(STEP_COUNT) * signals.shape[2] // STEP_COUNT
     widths = np.diff([*starts, signals.shape[2]])
-    return flat(np.add.reduceat(signals, starts, axis=2) / widths)
+    return flatten(np.add.reduceat(signals, starts, axis=2) / widths)
 
 
 def kernels(signals: np.ndarray, seed: int) -> np.ndarray:
-    """Random filters of all lengths: the highest answer, and how often there is one."""
+    """Return the maximum and the positive share of random convolution kernels' responses.
+
+    See Dempster, Petitjean & Webb (2020), ROCKET: Exceptionally Fast and Accurate Time Series
+    Classification Using Random Convolutional Kernels.
+    """
     random = np.random.RandomState(seed)
     length = signals.shape[2]
     scale = signals.std(axis=2, keepdims=True)
-    scaled = (signals - signals.mean(axis=2, keepdims=True)) / (scale + TINY)
-    found = []
-    for _ in range(KERNELS):
+    scaled = (signals - signals.mean(axis=2, keepdims=True)) / (scale + EPSILON)
+    features = []
+    for _ in range(KERNEL_COUNT):
         size = int(random.choice([7, 9, 11]))
         weights = random.normal(size=size)
         weights -= weights.mean()
-        apart = int(2 ** random.uniform(0, np.log2((length - 1) / (size - 1))))
+        dilation = int(2 ** random.uniform(0, np.log2((length - 1) / (size - 1))))
         bias = random.uniform(-1, 1)
         source = scaled[:, random.randint(signals.shape[1])]
-        reach = length - (size - 1) * apart
-        answer = bias + sum(
-            w * source[:, k * apart : k * apart + reach] for k, w in enumerate(weights)
+        width = length - (size - 1) * dilation
+        response = bias + sum(
+            w * source[:, k * dilation : k * dilation + width] for k, w in enumerate(weights)
         )
-        found += [answer.max(axis=1), (answer > 0).mean(axis=1)]
-    return np.column_stack(found)
+        features += [response.max(axis=1), (response > 0).mean(axis=1)]
+    return np.column_stack(features)
 
 
-def others(train: pd.DataFrame, test: pd.DataFrame, id_column: str) -> Pair:
-    """The columns that are no samples, categories as 0 and 1; none is an empty matrix."""
-    names = [name for name in test if name != id_column and not SAMPLE.fullmatch(str(name))]
+def other_columns(train: pd.DataFrame, test: pd.DataFrame, id_column: str) -> TrainTest:
+    """Return the columns that are not samples, with categories as 0/1 columns.
+
+    The matrices have no columns if the tables have none.
+    """
+    names = [name for name in test if name != id_column and not SAMPLE_COLUMN.fullmatch(str(name))]
     both = pd.concat([train[names], test[names]], ignore_index=True)
     table = pd.get_dummies(both).to_numpy(dtype=float) if names else np.empty((len(both), 0))
-    return Pair(train=table[: len(train)], test=table[len(train) :])
+    return TrainTest(train=table[: len(train)], test=table[len(train) :])
 
 
 # ---- models -----------------------------------------------------------------------------
 
 
 def linear(penalty: float) -> Callable[[int], Model]:
-    """A logistic regression of standardised features; a small penalty is a free model."""
+    """Build a logistic regression of standardised features with an L2 penalty."""
     return lambda _: make_pipeline(
         StandardScaler(), LogisticRegression(C=1 / penalty, max_iter=500)
     )
 
 
 def discriminant(shrinkage: str | None) -> Callable[[int], Model]:
-    """Classes as clouds of one shape, which is drawn towards a ball or is not."""
+    """Build a linear discriminant analysis with or without shrinkage of the covariance."""
     solver = "svd" if shrinkage is None else "lsqr"
     return lambda _: make_pipeline(
         StandardScaler(), LinearDiscriminantAnalysis(solver=solver, shrinkage=shrinkage)
@@ -187,24 +194,24 @@ def discriminant(shrinkage: str | None) -> Callable[[int], Model]:
 
 
 def neighbours(count: int) -> Callable[[int], Model]:
-    """The nearest windows, by standardised features."""
+    """Build a nearest-neighbour classifier of standardised features."""
     return lambda _: make_pipeline(StandardScaler(), KNeighborsClassifier(count))
 
 
-def support(cost: float) -> Callable[[int], Model]:
-    """A support vector machine whose distances are turned into chances."""
+def support_vectors(cost: float) -> Callable[[int], Model]:
+    """Build a support vector machine with calibrated probabilities."""
     return lambda _: make_pipeline(
         StandardScaler(), CalibratedClassifierCV(SVC(C=cost), ensemble=False)
     )
 
 
 def lightgbm(seed: int, **settings: Any) -> Model:
-    """LightGBM as it must be set to give the same trees each time."""
+    """Build LightGBM with settings for reproducible trees."""
     return LGBMClassifier(random_state=seed, **SAME_TREES, **settings)
 
 
 def tuned_lightgbm(seed: int) -> Model:
-    """Small trees on a few of the columns each."""
+    """Build LightGBM with small trees and a few of the columns for each."""
     return lightgbm(
         seed,
         n_estimators=150,
@@ -218,7 +225,7 @@ def tuned_lightgbm(seed: int) -> Model:
 
 
 def xgboost(seed: int) -> Model:
-    """XGBoost on one thread, with shallow trees on a few of the columns each."""
+    """Build XGBoost on one thread with shallow trees and a few of the columns for each."""
     return XGBClassifier(
         random_state=seed,
         nthread=1,
@@ -231,19 +238,19 @@ def xgboost(seed: int) -> Model:
 
 
 def histogram_boosting(seed: int) -> Model:
-    """scikit-learn's own boosting of histograms, on a fifth of the columns for each split."""
+    """Build scikit-learn's histogram boosting with a fifth of the columns for each split."""
     return HistGradientBoostingClassifier(
         random_state=seed, max_iter=80, max_leaf_nodes=7, max_features=0.2
     )
 
 
 def extra_trees(seed: int) -> Model:
-    """Many trees with random cuts."""
+    """Build extremely randomised trees."""
     return ExtraTreesClassifier(300, random_state=seed)
 
 
 def network(seed: int) -> Model:
-    """One hidden layer."""
+    """Build a neural network with one hidden layer."""
     return make_pipeline(
         StandardScaler(), MLPClassifier((64,), alpha=0.1, max_iter=200, random_state=seed)
     )
@@ -253,11 +260,11 @@ def network(seed: int) -> Model:
 
 SIMPLE = ("means", "spreads")
 STATISTICS = ("means", "spreads", "moments", "others")
-SHAPES = ("spectra", "correlations", "echoes")
+SHAPES = ("spectra", "correlations", "autocorrelations")
 ALL = ("means", "spreads", "moments", "quantiles", *SHAPES, "others")
 
 RECIPES: dict[str, Recipe] = {
-    # Hardly a model
+    # Trivial models
     "constant": Recipe(("means",), lambda seed: DummyClassifier(random_state=seed)),
     "stump": Recipe(
         ("means",), lambda seed: DecisionTreeClassifier(max_depth=1, random_state=seed)
@@ -286,7 +293,7 @@ RECIPES: dict[str, Recipe] = {
     "linear-discriminant": Recipe(STATISTICS, discriminant(None)),
     "logistic-free": Recipe(STATISTICS, linear(0.01)),
     "logistic": Recipe(STATISTICS, linear(1.0)),
-    "support-vectors": Recipe(STATISTICS, support(1.0)),
+    "support-vectors": Recipe(STATISTICS, support_vectors(1.0)),
     "bagged-trees": Recipe(STATISTICS, lambda seed: BaggingClassifier(random_state=seed)),
     "random-forest": Recipe(STATISTICS, lambda seed: RandomForestClassifier(random_state=seed)),
     "adaboost": Recipe(
@@ -299,7 +306,7 @@ RECIPES: dict[str, Recipe] = {
     # All features
     "shrunken-discriminant": Recipe(ALL, discriminant("auto")),
     "logistic-all": Recipe(ALL, linear(10.0)),
-    "support-vectors-all": Recipe(ALL, support(10.0)),
+    "support-vectors-all": Recipe(ALL, support_vectors(10.0)),
     "neural-network": Recipe(ALL, network),
     "random-kernels": Recipe(("kernels", "means", "others"), linear(100.0)),
     "extra-trees": Recipe(ALL, extra_trees),
@@ -307,7 +314,7 @@ RECIPES: dict[str, Recipe] = {
     "xgboost-tuned": Recipe(ALL, xgboost),
     "histogram-boosting-tuned": Recipe(ALL, histogram_boosting),
 }
-"""Name of an entry → its features and its model. Run in this order, then the blends."""
+"""A dict from an entry's name to its recipe; they run in this order, before the blends."""
 
 TREES = ("extra-trees", "lightgbm-tuned", "xgboost-tuned")
 LINES = ("shrunken-discriminant", "logistic-all", "support-vectors-all")
@@ -316,12 +323,12 @@ LINES = ("shrunken-discriminant", "logistic-all", "support-vectors-all")
 def entries(
     train: pd.DataFrame, test: pd.DataFrame, request: Mapping[str, Any]
 ) -> dict[str, Callable[[], np.ndarray]]:
-    """Name of an entry → what makes its predictions."""
+    """Return a dict from an entry's name to a function that predicts the test rows."""
     seed = request["seed"]
-    signals = functools.cache(lambda: Pair(train=channels(train), test=channels(test)))
+    signals = functools.cache(lambda: TrainTest(train=channels(train), test=channels(test)))
 
-    def of_both(function: Callable[[np.ndarray], np.ndarray]) -> Callable[[], Pair]:
-        return lambda: Pair(train=function(signals().train), test=function(signals().test))
+    def of_both(function: Callable[[np.ndarray], np.ndarray]) -> Callable[[], TrainTest]:
+        return lambda: TrainTest(train=function(signals().train), test=function(signals().test))
 
     functions: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         "means": means,
@@ -330,35 +337,37 @@ def entries(
         "quantiles": quantiles,
         "spectra": spectra,
         "correlations": correlations,
-        "echoes": echoes,
+        "autocorrelations": autocorrelations,
         "coarse": coarse,
-        "samples": flat,
+        "samples": flatten,
         "kernels": functools.partial(kernels, seed=seed),
     }
     problem = Problem(
         features={
             **{name: of_both(function) for name, function in functions.items()},
-            "others": lambda: others(train, test, request["id"]),
+            "others": lambda: other_columns(train, test, request["id"]),
         },
         labels=train[request["target"]].to_numpy(),
         kind=request["kind"],
         metric=request["metric"],
         seed=seed,
     )
-    one = {
-        name: functools.partial(lambda recipe: problem.answers(problem.judged(recipe)), recipe)
+    singles = {
+        name: functools.partial(
+            lambda recipe: problem.submission_values(problem.predict_test(recipe)), recipe
+        )
         for name, recipe in RECIPES.items()
     }
-    several = {
+    blends = {
         "tree-blend": lambda: blend(problem, [RECIPES[name] for name in TREES]),
         "line-blend": lambda: blend(problem, [RECIPES[name] for name in LINES]),
         "wide-blend": lambda: blend(problem, [RECIPES[name] for name in (*TREES, *LINES)]),
         "stack": lambda: stack(problem, [RECIPES[name] for name in (*LINES, "extra-trees")]),
     }
     return {
-        **one,
+        **singles,
         **{
-            name: functools.partial(lambda made: problem.answers(made()), made)
-            for name, made in several.items()
+            name: functools.partial(lambda entry: problem.submission_values(entry()), entry)
+            for name, entry in blends.items()
         },
     }

@@ -1,1 +1,1 @@
-"""What MLE-bench's competition folders import of their own package; the rest is in the checkout."""
+"""Replace the modules that MLE-bench's competitions import; the others come from the checkout."""

@@ -1,4 +1,4 @@
-"""How a grader refuses a submission."""
+"""Export the exception with which a grader rejects a submission."""
 
 from kernel_env.authoring.importers.external_code import InvalidSubmissionError
 

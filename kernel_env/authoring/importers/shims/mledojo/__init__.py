@@ -1,1 +1,1 @@
-"""What MLE-Dojo's competition folders import of their own package."""
+"""Replace the modules that MLE-Dojo's competitions import from their own package."""

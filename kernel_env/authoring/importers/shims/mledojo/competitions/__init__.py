@@ -1,1 +1,1 @@
-"""Where `utils` is."""
+"""Contain the replacement of `mledojo.competitions.utils`."""

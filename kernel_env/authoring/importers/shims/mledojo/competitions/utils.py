@@ -1,4 +1,4 @@
-"""What the competitions' own code calls."""
+"""Export the helper functions that the competitions' own code calls."""
 
 from kernel_env.authoring.importers.external_code import (
     compress,

@@ -1,1 +1,1 @@
-"""Where `base` is."""
+"""Contain the replacement of `mledojo.metrics.base`."""

@@ -1,4 +1,4 @@
-"""The class that every metric of a competition extends, and how it refuses a submission."""
+"""Define the base class of competition metrics and the exception that rejects a submission."""
 
 from kernel_env.authoring.importers.external_code import InvalidSubmissionError
 
@@ -6,7 +6,7 @@ __all__ = ["CompetitionMetrics", "InvalidSubmissionError"]
 
 
 class CompetitionMetrics:
-    """A competition's metric; `evaluate` and `validate_submission` come with the subclass."""
+    """A competition's metric; a subclass defines `evaluate` and `validate_submission`."""
 
     def __init__(self, higher_is_better: bool = True) -> None:
         self.higher_is_better = higher_is_better

@@ -1,0 +1,43 @@
+"""Fixtures of the fault tests: a kernel that the tests of a file share, and a report."""
+
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+import pytest_asyncio
+
+pytest.register_assert_rewrite("support.faults")
+
+from kernel_env.kernel.cell import Cell  # noqa: E402 - the line above must come first
+from support.faults import SETUP, SMALL_SETUP, Report, SharedKernel, report_row  # noqa: E402
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_kernel(built: None) -> AsyncIterator[SharedKernel]:
+    """A kernel with an array of a gigabyte, which is crashed and restored."""
+    shared = SharedKernel(SETUP)
+    yield shared
+    await shared.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def small_kernel(built: None) -> AsyncIterator[SharedKernel]:
+    """A kernel with little memory, whose forks are damaged."""
+    shared = SharedKernel(SMALL_SETUP)
+    yield shared
+    await shared.close()
+
+
+@pytest.fixture(autouse=True)
+def short_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replace a kernel that ignores the interrupt after 1.5 seconds."""
+    monkeypatch.setattr("kernel_env.kernel.connection.client.INTERRUPT_S", 1.5)
+
+
+@pytest.fixture
+def report(tell: Callable[[str], None]) -> Report:
+    """Add a crash to the table that is printed after all tests."""
+
+    def add(name: str, cell: Cell) -> None:
+        tell(report_row(name, cell))
+
+    return add
