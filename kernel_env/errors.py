@@ -23,6 +23,10 @@ A message is one line: what was found, what was expected, and what to do.
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+MIN_SIMILARITY = 0.7
+"""The least similarity of a suggested name, from 0 to 1; at difflib's 0.6, unrelated short names
+match."""
+
 
 class KernelEnvError(Exception):
     """The base class of every error that this package raises on purpose."""
@@ -57,7 +61,7 @@ class UnknownName(UsageError, LookupError):
 
     def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
-        similar = get_close_matches(name, names, n=1)
+        similar = get_close_matches(name, names, n=1, cutoff=MIN_SIMILARITY)
         suggestion = f"did you mean {similar[0]!r}? " if similar else ""
         super().__init__(
             f"no {what} named {name!r}; {suggestion}known: {', '.join(names) or 'none'}"

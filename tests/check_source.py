@@ -73,7 +73,7 @@ def outside_imports(path: Path, libraries: set[str]) -> Iterator[tuple[int, str]
 
 
 GUEST_LIBRARIES = {
-    "kernel_env/kernel/guest": {"IPython", "ipykernel", "tornado", "zmq"},
+    "kernel_env/kernel/guest": {"IPython", "ipykernel", "stack_data", "tornado", "zmq"},
     "kernel_env/sandbox/guest": set(),
     "kernel_env/audit/task/guest": {"ipykernel"},
     "kernel_env/authoring/reference/guest": {

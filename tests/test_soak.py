@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from kernel_env.episode import Episode, open_episode
 from kernel_env.episode.actions import ExecuteCode, Reset, ValidateCode
-from kernel_env.episode.episode import Episode, open_episode
 from kernel_env.errors import SandboxError
 from kernel_env.grading.host import Grader
 from kernel_env.sandbox.docker import engine

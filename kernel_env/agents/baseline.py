@@ -17,7 +17,7 @@ class Baseline:
 
     async def play(self, episode: Episode) -> None:
         """Execute the cells of the solution, one step each."""
-        path = episode.rules.task.solution
+        path = episode.setup.task.solution
         if not path.is_file():
             raise TaskError(f"{path} is missing; the baseline agent plays it")
         await script.play(script.read(path), episode)

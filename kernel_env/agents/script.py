@@ -11,7 +11,7 @@ from kernel_env.episode import json_codec
 from kernel_env.episode.actions import Action, ExecuteCode
 from kernel_env.episode.episode import Episode
 from kernel_env.episode.journal import read_journal
-from kernel_env.episode.notebook import parse_notebook, read_notebook
+from kernel_env.episode.notebook_parser import parse_notebook, read_notebook
 from kernel_env.errors import ActionError, UsageError
 
 

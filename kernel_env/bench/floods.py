@@ -20,8 +20,8 @@ from kernel_env.bench.measure import (
     resident_mb,
     row,
 )
+from kernel_env.episode import Episode, open_episode
 from kernel_env.episode.actions import ExecuteCode
-from kernel_env.episode.episode import Episode, open_episode
 
 MEMORY_GB = 10
 """Least available memory with which the peer runs, because the peer's memory is unlimited."""

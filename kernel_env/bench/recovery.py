@@ -15,7 +15,7 @@ from kernel_env.bench.measure import (
     time_call,
 )
 from kernel_env.bench.starts import time_plain_kernel
-from kernel_env.episode.episode import Episode, open_episode
+from kernel_env.episode import Episode, open_episode
 from kernel_env.errors import KernelError
 from kernel_env.gym.env import make
 from kernel_env.kernel.source import pristine_kernel

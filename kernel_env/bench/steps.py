@@ -17,8 +17,8 @@ from kernel_env.bench.measure import (
     time_await,
     time_call,
 )
+from kernel_env.episode import Episode, open_episode
 from kernel_env.episode.actions import ExecuteCode
-from kernel_env.episode.episode import Episode, open_episode
 from kernel_env.grading.host import Grader
 from kernel_env.gym.env import make
 from kernel_env.kernel.recoverable import RecoverableKernel

@@ -1,28 +1,30 @@
-"""`kernel-env replay NOTEBOOK`: play the actions of a notebook again in a fresh episode."""
+"""`kernel-env replay NOTEBOOK`: run the actions of a notebook in a fresh episode."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from kernel_env.cli.run import play, prepare
+from kernel_env.cli.run import run_and_print
 
 
 def replay(
     notebook: Annotated[Path, typer.Argument(help="A trajectory, or any notebook with --task.")],
-    task: Annotated[str | None, typer.Option(help="The task; a trajectory names its own.")] = None,
-    out: Annotated[Path, typer.Option(help="Where the new notebook goes.")] = Path("runs"),
+    task: Annotated[
+        str | None, typer.Option(help="The task (default: the trajectory's own).")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the new run.")] = Path("runs"),
     sandbox: Annotated[
         str, typer.Option(help="docker, local, auto, or a plug-in's name.")
     ] = "auto",
     json: Annotated[bool, typer.Option("--json", help="One JSON line.")] = False,
 ) -> None:
-    """Play a notebook's actions again, in a fresh episode."""
+    """Run a notebook's actions again, in a fresh episode."""
     from kernel_env.agents.base import Options
-    from kernel_env.episode.notebook import parse_notebook, read_notebook
+    from kernel_env.episode import EpisodeConfig
+    from kernel_env.episode.notebook_parser import parse_notebook, read_notebook
     from kernel_env.errors import UsageError
-    from kernel_env.runner import Plan
-    from kernel_env.runner.job import make_agent
+    from kernel_env.runner import Plan, make_agent
 
     budget = {}
     if task is None:
@@ -31,14 +33,7 @@ def replay(
             raise UsageError(f"{notebook} does not name its task; give it with --task")
         past = parse_notebook(found)
         task, budget = past.header.task, {"steps": past.header.budget.steps}
-    plan = Plan(
-        task=task,
-        agent="scripted",
-        options=Options(script=notebook),
-        sandbox=sandbox,
-        out=out,
-        budget=budget,
-    )
+    config = EpisodeConfig(task=task, agent="scripted", sandbox=sandbox, out=out, budget=budget)
+    plan = Plan(config=config, options=Options(script=notebook))
     make_agent(plan)
-    prepare([task], sandbox)
-    play([plan], json=json)
+    run_and_print([plan], json=json)

@@ -1,4 +1,4 @@
-"""`kernel-env run TASK…`: agents play episodes; a table or a line of JSON for each."""
+"""`kernel-env run TASK…`: run agents on tasks; print a table or a line of JSON per episode."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -8,9 +8,9 @@ import typer
 from kernel_env.cli.console import answer, answer_json, fail, note, progress, table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from kernel_env.episode.episode import Episode
+    from kernel_env.episode import Episode
     from kernel_env.episode.observation import Feedback
     from kernel_env.episode.result import EpisodeResult
     from kernel_env.runner import Plan
@@ -19,36 +19,35 @@ if TYPE_CHECKING:
 def run(
     tasks: Annotated[list[str], typer.Argument(metavar="TASK…", help="Names or task folders.")],
     agent: Annotated[str, typer.Option(help="baseline, scripted, openai, or a plug-in's name.")],
-    seeds: Annotated[int, typer.Option(help="Episodes for each task, seeds 0 … N-1.")] = 1,
-    out: Annotated[Path, typer.Option(help="Where journals and notebooks go.")] = Path("runs"),
+    seeds: Annotated[int, typer.Option(help="Episodes per task, seeds 0 … N-1.")] = 1,
+    out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
     sandbox: Annotated[
         str, typer.Option(help="docker, local, auto, or a plug-in's name.")
     ] = "auto",
     reward: Annotated[
         str, typer.Option(help="position, raw, improvement or human_rank.")
     ] = "position",
-    feedback: Annotated[str, typer.Option(help="public, or both.")] = "public",
-    steps: Annotated[int | None, typer.Option(help="Steps an episode may take.")] = None,
-    seconds: Annotated[float | None, typer.Option(help="Seconds an episode may last.")] = None,
-    cell_seconds: Annotated[float | None, typer.Option(help="Seconds a cell may run.")] = None,
-    tokens: Annotated[int | None, typer.Option(help="Tokens a model may use.")] = None,
-    money: Annotated[float | None, typer.Option(help="US dollars a model may cost.")] = None,
+    feedback: Annotated[str, typer.Option(help="Scores that agents see: public, both.")] = "public",
+    steps: Annotated[int | None, typer.Option(help="Maximum number of steps.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Time limit of an episode, s.")] = None,
+    cell_seconds: Annotated[float | None, typer.Option(help="Time limit of a cell, s.")] = None,
+    tokens: Annotated[int | None, typer.Option(help="Maximum number of model tokens.")] = None,
+    money: Annotated[float | None, typer.Option(help="Maximum cost of the model, US $.")] = None,
     script: Annotated[Path | None, typer.Option(help="scripted: .ipynb, .json or .jsonl.")] = None,
     model: Annotated[str, typer.Option(help="openai: the model's name.")] = "",
-    base_url: Annotated[str | None, typer.Option(help="openai: an endpoint of your own.")] = None,
+    base_url: Annotated[str | None, typer.Option(help="openai: the endpoint's URL.")] = None,
     temperature: Annotated[float | None, typer.Option(help="openai: sampling temperature.")] = None,
-    price_in: Annotated[float | None, typer.Option(help="Dollars for 1M prompt tokens.")] = None,
-    price_out: Annotated[float | None, typer.Option(help="Dollars for 1M answer tokens.")] = None,
-    context: Annotated[int, typer.Option(help="Tokens the model can see.")] = 32_000,
-    answer_tokens: Annotated[int, typer.Option(help="Tokens one answer may have.")] = 4_000,
-    images: Annotated[bool, typer.Option(help="Show the model the plots it draws.")] = False,
+    price_in: Annotated[float | None, typer.Option(help="US $ per 1M prompt tokens.")] = None,
+    price_out: Annotated[float | None, typer.Option(help="US $ per 1M answer tokens.")] = None,
+    context: Annotated[int, typer.Option(help="Context window of the model, tokens.")] = 32_000,
+    answer_tokens: Annotated[int, typer.Option(help="Maximum tokens of an answer.")] = 4_000,
+    images: Annotated[bool, typer.Option(help="Show the model the plots that it draws.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON line per episode.")] = False,
 ) -> None:
-    """Let an agent play tasks, and print how it went."""
+    """Run an agent on tasks and print the results."""
     from kernel_env.agents.base import Options
-    from kernel_env.runner import Plan
-    from kernel_env.runner.job import make_agent
-    from kernel_env.runner.job import seeds as seeded
+    from kernel_env.episode import EpisodeConfig
+    from kernel_env.runner import Plan, make_agent, with_seeds
 
     limits = {
         "steps": steps,
@@ -68,110 +67,60 @@ def run(
         answer_tokens=answer_tokens,
         images=images,
     )
-    plans = [
-        plan
-        for task in tasks
-        for plan in seeded(
-            Plan(
-                task=task,
-                agent=agent,
-                options=options,
-                sandbox=sandbox,
-                out=out,
-                budget={name: limit for name, limit in limits.items() if limit is not None},
-                reward=reward,
-                feedback=cast("Feedback", feedback),  # checked where the episode begins
-            ),
-            seeds,
+    plans = []
+    for task in tasks:
+        config = EpisodeConfig(
+            task=task,
+            agent=agent,
+            sandbox=sandbox,
+            out=out,
+            budget={name: limit for name, limit in limits.items() if limit is not None},
+            reward=reward,
+            feedback=cast("Feedback", feedback),  # EpisodeConfig checks it
         )
-    ]
+        plans += with_seeds(Plan(config=config, options=options), seeds)
     make_agent(plans[0])
-    prepare(sorted(set(tasks)), sandbox)
-    play(plans, json=json)
+    run_and_print(plans, json=json)
 
 
-def prepare(names: list[str], sandbox: str) -> None:
-    """Find the tasks, make their data ready, and build their images where they are needed."""
-    from kernel_env.sandbox.selection import choose
-    from kernel_env.tasks import catalog
-    from kernel_env.tasks.prepare import prepare as make_ready
-
-    found = [catalog.find(name) for name in names]
-    chosen, _ = choose(sandbox)
-    with progress() as tell:
-        for task in found:
-            tell(f"preparing {task.id}", None)
-            make_ready(task)
-        if chosen == "docker":
-            from kernel_env.sandbox.docker import engine, images
-
-            client = engine.connect()
-            for name in sorted({task.file.image for task in found}):
-                images.build(client, images.find(name), tell)
-            client.close()
-
-
-def play(plans: "list[Plan]", *, json: bool) -> None:
-    """Play the plans and print their records; exit with 1 when one failed."""
+def run_and_print(plans: "Sequence[Plan]", *, json: bool) -> None:
+    """Prepare the tasks, run the plans and print the results; exit with 1 if one failed."""
     import asyncio
 
+    from kernel_env.runner import prepare_tasks
+
+    tasks = {task.folder: task for plan in plans if (task := plan.config.load_task())}
+    with progress() as report:
+        prepare_tasks(tasks.values(), plans[0].config.sandbox, report)
+    running: list[Episode] = []
     try:
-        records = asyncio.run(played(plans, show_json if json else lambda _: None))
+        results = asyncio.run(collect(plans, running, show_json if json else lambda _: None))
     except (KeyboardInterrupt, asyncio.CancelledError):
+        for episode in running:
+            if episode.result is not None and episode.result.status == "interrupted":
+                note(f"the steps until then are in {episode.notebook}")
         fail("interrupted", code=130)
     if not json:
-        show(records)
-    if any(record.error for record in records):
+        show(results)
+    if any(result.error for result in results):
         raise typer.Exit(1)
 
 
-async def played(
-    plans: "list[Plan]", each: "Callable[[EpisodeResult], None]"
+async def collect(
+    plans: "Sequence[Plan]", running: "list[Episode]", each: "Callable[[EpisodeResult], None]"
 ) -> "list[EpisodeResult]":
-    """The records, one after the other."""
-    import asyncio
+    """Run the plans; pass each result on as soon as it is there, and return all."""
+    from kernel_env.runner import run_plans
 
-    from kernel_env.grading.host import Grader
-    from kernel_env.runner import run_episode
-
-    records = []
-    async with Grader() as grader:
-        with progress() as tell:
-            for plan in plans:
-                playing: list[Episode] = []
-                following = asyncio.create_task(follow(plan, playing, tell))
-                try:
-                    record = await run_episode(plan, grader=grader, watch=playing.append)
-                except asyncio.CancelledError:
-                    for episode in playing:
-                        note(f"what was done is in {episode.notebook}")
-                    raise
-                finally:
-                    following.cancel()
-                each(record)
-                records.append(record)
-    return records
+    results = []
+    with progress() as report:
+        async for result in run_plans(plans, report, running.append):
+            each(result)
+            results.append(result)
+    return results
 
 
-async def follow(
-    plan: "Plan", playing: "list[Episode]", tell: "Callable[[str, float | None], None]"
-) -> None:
-    """Say how an episode goes, a few times a second."""
-    import asyncio
-
-    while True:
-        if not playing:
-            tell(f"{plan.task}: starting a kernel", None)
-        for episode in playing:
-            best, most = episode.progress.best, episode.rules.budget.steps
-            score = f" · best {best.grade.public_score:.5g}" if best else ""
-            step = len(episode.steps)
-            text = f"{plan.task}: {plan.agent} plays · step {step} of {most} at most{score}"
-            tell(text, min(1.0, step / most))
-        await asyncio.sleep(0.2)
-
-
-WHO = {
+ENTRIES = {
     "reference": "reference pipelines",
     "human": "human teams",
     "published": "published results",
@@ -179,13 +128,13 @@ WHO = {
 """What the entries of a leaderboard are, by its kind."""
 
 
-def show_json(record: "EpisodeResult") -> None:
-    """A record as a line of JSON."""
-    answer_json(record.json())
+def show_json(result: "EpisodeResult") -> None:
+    """Print a result as a line of JSON."""
+    answer_json(result.json())
 
 
-def show(records: "list[EpisodeResult]") -> None:
-    """The table at the end, and where the notebooks are."""
+def show(results: "list[EpisodeResult]") -> None:
+    """Print a table of results and the paths of the notebooks."""
 
     def share(position: float | None) -> str:
         return "–" if position is None else f"{100 * position:.0f} %"
@@ -194,8 +143,8 @@ def show(records: "list[EpisodeResult]") -> None:
         return "–" if value is None else f"{value:.5f}"
 
     rows = []
-    for r in records:
-        kind = WHO.get(r.leaderboard_kind, r.leaderboard_kind)
+    for r in results:
+        kind = ENTRIES.get(r.leaderboard_kind, r.leaderboard_kind)
         human = f"; human rank {r.human_rank:.4f}" if r.human_rank is not None else ""
         cost = f"${r.usage.money:.4f}" if r.usage.money else f"{r.usage.tokens:,} tokens"
         rows.append(
@@ -213,7 +162,7 @@ def show(records: "list[EpisodeResult]") -> None:
         )
     columns = ["task", "agent", "seed", "status", "steps", "score public / private"]
     table([*columns, "beats public / private", "time", "cost"], rows)
-    for r in records:
+    for r in results:
         if r.error:
             note(f"{r.task}, seed {r.seed}: {r.error}")
         answer(f"notebook: {r.notebook}")

@@ -1,4 +1,4 @@
-"""The five things an agent can do. Frozen values: the same text serves model, MCP and reader."""
+"""Define the five actions of an agent. The texts here are also the tool descriptions of models."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -14,17 +14,17 @@ class _Strict:
 
 @dataclass(frozen=True, kw_only=True)
 class RequestInfo(_Strict):
-    """Read about the task: description, data, submission format. Changes nothing; takes a step."""
+    """Read about the task: description, data, submission format. Takes a step."""
 
-    info_type: Annotated[InfoType, Field(description="What to be told; 'all' tells everything.")]
+    info_type: Annotated[InfoType, Field(description="What to return; 'all' returns everything.")]
     kind: Literal["request_info"] = "request_info"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ValidateCode(_Strict):
-    """Try code without consequences: check its syntax, then run it where nothing it does lasts."""
+    """Check the syntax of code, then run it on a fork of the kernel that is discarded."""
 
-    code: Annotated[str, Field(description="Python source to try; it is never graded.")]
+    code: Annotated[str, Field(description="Python source; it is never graded.")]
     kind: Literal["validate_code"] = "validate_code"
 
 
@@ -32,13 +32,13 @@ class ValidateCode(_Strict):
 class ExecuteCode(_Strict):
     """Run code as the next notebook cell, then grade the submission file if it changed."""
 
-    code: Annotated[str, Field(description="Python source; names from earlier cells are defined.")]
+    code: Annotated[str, Field(description="Python source; names of earlier cells are defined.")]
     kind: Literal["execute_code"] = "execute_code"
 
 
 @dataclass(frozen=True, kw_only=True)
 class GetHistory(_Strict):
-    """See the latest steps again. Changes nothing; takes a step."""
+    """Return the latest steps again. Takes a step."""
 
     last: Annotated[int, Field(ge=1, le=100, description="How many steps to show.")] = 5
     kind: Literal["get_history"] = "get_history"
@@ -46,7 +46,7 @@ class GetHistory(_Strict):
 
 @dataclass(frozen=True, kw_only=True)
 class Reset(_Strict):
-    """Start over with a fresh kernel and an empty workspace. The budget goes on running."""
+    """Start a fresh kernel in an empty workspace. The budget keeps running."""
 
     kind: Literal["reset"] = "reset"
 

@@ -1,14 +1,13 @@
-"""The limits of an episode and what has been used of them.
+"""Define the limits of an episode, and compare them with what it has used.
 
-A `Budget` is what an episode may use, `Spent` what it has used. Both are plain
-values: whether an episode is over is a question put to the two of them, never
-a flag that somebody has to set.
+A `Budget` is what an episode may use, `Spent` what it has used. Both are values; whether an
+episode is over is computed from them, never stored.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
-from kernel_env.errors import UsageError
+from kernel_env.errors import UnknownName, UsageError
 from kernel_env.tasks import Task
 
 MIB = 1024 * 1024
@@ -20,9 +19,9 @@ class Spent:
 
     steps: int = 0
     seconds: float = 0.0
-    """Wall-clock seconds since the kernel was first ready."""
+    """Wall-clock seconds since the kernel was ready."""
     output_bytes: int = 0
-    """Bytes of cell outputs kept in the record."""
+    """Bytes of cell outputs in the journal."""
     tokens: int = 0
     money: float = 0.0
     """US dollars."""
@@ -30,20 +29,20 @@ class Spent:
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What an episode may use. `None` means that no limit was set."""
+    """The limits of an episode. None means no limit."""
 
     steps: int = 100
     seconds: float = 3600.0
     cell_seconds: float = 600.0
-    """After this long a cell is interrupted; its variables stay."""
+    """Time limit of a cell: it is then interrupted, and its variables stay."""
     output_bytes: int = 256 * MIB
     tokens: int | None = None
     money: float | None = None
     """US dollars."""
     checkpoints: int = 4
-    """How many moments are kept as they were, the latest included, to go back to and fork from."""
+    """Number of checkpoints that are kept, the latest one included."""
     checkpoint_gb: float = 2.0
-    """Memory of their kernels together, in GiB, of what they share with others their share."""
+    """Total memory for checkpoints, GiB (proportional set size)."""
 
     @classmethod
     def of(cls, task: Task) -> "Budget":
@@ -52,15 +51,13 @@ class Budget:
         return cls(steps=limits.steps, seconds=limits.seconds, cell_seconds=limits.cell_seconds)
 
     def changed(self, overrides: Mapping[str, float | None]) -> "Budget":
-        """This budget with some limits replaced.
+        """Return this budget with some limits replaced.
 
-        Raises `UsageError` for a name that is no limit and for a limit that is not positive.
+        Raises `UsageError` for an unknown limit, and for a value that is not positive.
         """
         known = {field.name for field in fields(self)}
-        if unknown := sorted(set(overrides) - known):
-            raise UsageError(
-                f"a budget has no {', '.join(unknown)}; its limits are {', '.join(sorted(known))}"
-            )
+        for name in sorted(set(overrides) - known):
+            raise UnknownName("limit of a budget", name, known)
         for name, value in overrides.items():
             optional = name in ("tokens", "money")
             number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -69,7 +66,7 @@ class Budget:
         return replace(self, **overrides)  # type: ignore[arg-type]
 
     def exhausted(self, spent: Spent) -> str | None:
-        """The limit that `spent` has reached, in words, or None while there is something left."""
+        """Return which limit `spent` has reached, as text; None while none is."""
         for name, used, limit in (
             ("steps", spent.steps, self.steps),
             ("seconds", spent.seconds, self.seconds),
@@ -82,9 +79,9 @@ class Budget:
         return None
 
     def steps_left(self, spent: Spent) -> int:
-        """Steps the agent may still take."""
+        """Return the number of steps that are left."""
         return max(0, self.steps - spent.steps)
 
     def seconds_left(self, spent: Spent) -> float:
-        """Wall-clock seconds the episode may still last."""
+        """Return the wall-clock seconds that are left."""
         return max(0.0, self.seconds - spent.seconds)

@@ -1,143 +1,73 @@
-"""Everything that is decided before an episode begins, checked before anything is started."""
+"""The options of an episode, in one place, checked before anything starts.
 
-import secrets
+The command line, `make`, `open_episode` and the runner all build an `EpisodeConfig`. What it
+means on this machine (the loaded task, prepared data, a source of kernels) is in `setup`.
+"""
+
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from importlib.metadata import version
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import get_args
 
+from kernel_env import plugins
 from kernel_env.episode.budget import Budget
 from kernel_env.episode.observation import Feedback
-from kernel_env.episode.trajectory import Fork, Header
-from kernel_env.errors import UsageError
-from kernel_env.grading import reward
-from kernel_env.kernel.connection.launch import PROGRAM, PROGRAM_FOLDER
-from kernel_env.kernel.source import KernelSource, NewSandboxes
-from kernel_env.kernel.warm_pool import Kind, Pool
-from kernel_env.sandbox.protocol import DATA, Spec
-from kernel_env.sandbox.selection import choose
+from kernel_env.errors import UnknownName, UsageError
+from kernel_env.grading import reward as rewards
+from kernel_env.grading.reward import Reward
 from kernel_env.tasks import Task, catalog
-from kernel_env.tasks.prepare import Prepared, prepare
+
+AUTO = "auto"
+"""The sandbox `docker` if an engine answers, otherwise `local`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpisodeConfig:
-    """What an episode is held to."""
+    """What a caller chooses for an episode.
 
-    task: Task
-    prepared: Prepared
-    budget: Budget
-    reward: reward.Reward
-    reward_title: str
-    """What the reward is, for a reader."""
-    feedback: Feedback
-    kernels: KernelSource
-    """A pristine kernel in a box of its own: a new one, or one that waited."""
-    header: Header
-    folder: Path
-    """Where the journal, the notebook and the submissions go."""
+    Raises `UnknownName` for a task, sandbox or reward that does not exist, and `UsageError` for
+    anything else that is not valid, when it is created. `TaskError` if the task is not sound.
+    """
 
+    task: str | Task
+    """A task's name, a task folder, or a loaded `Task`."""
+    sandbox: str = AUTO
+    """`docker`, `local`, a plug-in's name, or `auto`: docker if an engine answers, else local."""
+    out: Path | str = Path("runs")
+    """The episode gets a folder of its own below this one."""
+    budget: Mapping[str, float | None] = field(default_factory=dict)
+    """Limits that replace the task's own; see `Budget`."""
+    reward: str | Reward = "position"
+    """`position`, `raw`, `improvement`, `human_rank`, or a function
+    `(grade, best_before, higher_is_better) -> float`."""
+    feedback: Feedback = "public"
+    """Which scores the agent sees: `public`, or `both` for the private one too."""
+    agent: str = ""
+    """The agent's name, for the result."""
+    model: str = ""
+    """The model's name, for the result."""
+    seed: int = 0
+    """The seed of the agent, for the result."""
+    branching: bool = True
+    """Whether forks and trials can have files of their own. That needs a seccomp profile that
+    allows two calls more than Docker's; without it, a trial pauses everything else, and a fork
+    replays the cells in a new container."""
 
-def resolve_config(
-    task: str | Task,
-    *,
-    sandbox: str,
-    out: Path,
-    budget: Mapping[str, float | None],
-    how: str | reward.Reward,
-    feedback: Feedback,
-    agent: str,
-    model: str,
-    seed: int,
-    branching: bool,
-    pool: Pool | None,
-) -> EpisodeConfig:
-    """Check everything that can be wrong. Raises `UsageError`, `TaskError`, `SandboxError`."""
-    found = catalog.find(task) if isinstance(task, str) else task
-    limits = Budget.of(found).changed(budget)
-    rewards = reward.find(how)
-    if rewards is reward.human_rank and found.leaderboard.kind != "human":
-        raise UsageError(
-            f"the leaderboard of {found.id} holds {found.leaderboard.kind} entries;"
-            " human_rank is for boards of human teams, position for any"
-        )
-    if feedback not in ("public", "both"):
-        raise UsageError(f"feedback is {feedback!r}; it must be 'public' or 'both'")
-    name, make = choose(sandbox)
-    prepared = prepare(found)
-    started = datetime.now(UTC)
-    spec = Spec(
-        image=found.file.image,
-        folders={DATA: prepared.public, PROGRAM: PROGRAM_FOLDER},
-        memory_gb=found.file.limits.memory_gb,
-        workspace_gb=found.file.limits.workspace_gb,
-        cpus=found.file.limits.cpus,
-        branching=branching,
-    )
-    paths = {"DATA_PATH": DATA, "OUTPUT_PATH": found.submission_path}
-    kernels: KernelSource = NewSandboxes(make_sandbox=lambda: make(spec), paths=paths)
-    if pool is not None:
-        kind = f"{name} {spec} {paths}"
-        kernels = pool.source(Kind(name=kind, source=kernels, memory_gb=spec.memory_gb))
-    episode = new_name(started)
-    header = Header(
-        episode=episode,
-        task=found.id,
-        task_name=found.file.name,
-        task_version=prepared.public.parent.name,
-        description=found.description,
-        metric=found.scoring.title,
-        higher_is_better=found.scoring.higher_is_better,
-        leaderboard_kind=found.leaderboard.kind,
-        budget=limits,
-        reward=how if isinstance(how, str) else getattr(how, "__name__", "custom"),
-        feedback=feedback,
-        sandbox=name,
-        isolated=make.isolated,  # type: ignore[attr-defined]
-        image=spec.image,
-        agent=agent,
-        model=model,
-        seed=seed,
-        started=started.isoformat(timespec="seconds"),
-        version=version("kernel-env"),
-    )
-    return EpisodeConfig(
-        task=found,
-        prepared=prepared,
-        budget=limits,
-        reward=rewards,
-        reward_title=reward.title(rewards),
-        feedback=feedback,
-        kernels=kernels,
-        header=header,
-        folder=new_folder(out.absolute() / found.id, episode),
-    )
+    def __post_init__(self) -> None:
+        """Check every option; starts nothing."""
+        if self.sandbox != AUTO and self.sandbox not in plugins.names("sandbox"):
+            raise UnknownName("sandbox", self.sandbox, [AUTO, *plugins.names("sandbox")])
+        if self.feedback not in get_args(Feedback):
+            raise UnknownName("feedback", self.feedback, get_args(Feedback))
+        reward = rewards.find(self.reward)
+        task = self.load_task()
+        Budget.of(task).changed(self.budget)
+        if reward is rewards.human_rank and task.leaderboard.kind != "human":
+            raise UsageError(
+                f"the leaderboard of {task.id} has {task.leaderboard.kind} entries; human_rank"
+                " needs a leaderboard of human teams, position works with any"
+            )
 
-
-def branched(rules: EpisodeConfig, fork: Fork) -> EpisodeConfig:
-    """The same rules for an episode that goes on from a moment of another."""
-    started = datetime.now(UTC)
-    episode = new_name(started)
-    header = replace(
-        rules.header,
-        episode=episode,
-        started=started.isoformat(timespec="seconds"),
-        fork=fork,
-    )
-    return replace(rules, header=header, folder=new_folder(rules.folder.parent, episode))
-
-
-def new_name(started: datetime) -> str:
-    """A name that no other episode has."""
-    return f"{started:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
-
-
-def new_folder(parent: Path, name: str) -> Path:
-    """A folder of its own for an episode. Raises `UsageError`."""
-    folder = parent / name
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise UsageError(f"{folder} cannot be made: {error.strerror}") from error
-    return folder
+    def load_task(self) -> Task:
+        """Load the task. Raises `UnknownName`, `TaskError`."""
+        return catalog.find(self.task) if isinstance(self.task, str) else self.task

@@ -15,22 +15,22 @@ JOURNAL = "journal.jsonl"
 
 
 class Journal(Sequence[Step]):
-    """Steps on disk, in order. Only their places in the file are kept in memory."""
+    """The steps of an episode on disk. Only their offsets in the file are kept in memory."""
 
     def __init__(self, path: Path, header: Header, *, begin: Sequence[bytes] = ()) -> None:
-        """Begin a new journal, with lines of another. Raises `SandboxError` when it cannot."""
+        """Create a journal, beginning with lines of another. Raises `SandboxError`."""
         self.path, self.header = path, header
         self.ending: Ending | None = None
-        self._places: list[int] = []
+        self._offsets: list[int] = []
         try:
             self._file = path.open("xb", buffering=0)
         except OSError as error:
-            raise SandboxError(f"the journal {path} cannot be made: {error.strerror}") from error
+            raise SandboxError(f"the journal {path} cannot be created: {error.strerror}") from error
         header_line = b'{"header": %s}\n' % HEADER.dump_json(header)
-        place = len(header_line)
+        offset = len(header_line)
         for line in begin:
-            self._places.append(place)
-            place += len(line)
+            self._offsets.append(offset)
+            offset += len(line)
         try:
             self._write(b"".join([header_line, *begin]))
         except SandboxError:
@@ -38,12 +38,12 @@ class Journal(Sequence[Step]):
             raise
 
     def close(self) -> None:
-        """Let go of the file; what it holds can still be read."""
+        """Close the file; the steps can still be read."""
         self._file.close()
 
     def append(self, step: Step) -> None:
-        """Write a step and wait until it is on the disk. Raises `SandboxError` when it is not."""
-        self._places.append(self._write(b'{"step": %s}\n' % json_codec.step_json(step)))
+        """Write a step and sync it to disk. Raises `SandboxError`."""
+        self._offsets.append(self._write(b'{"step": %s}\n' % json_codec.step_json(step)))
 
     def end(self, ending: Ending) -> None:
         """Write how the episode ended."""
@@ -51,28 +51,28 @@ class Journal(Sequence[Step]):
         self.ending = ending
 
     def lines(self, steps: int) -> list[bytes]:
-        """The first steps as they stand in the file."""
+        """Return the lines of the first steps."""
         with self.path.open("rb") as file:
-            file.seek(self._places[0] if self._places else 0)
-            return [file.readline() for _ in self._places[:steps]]
+            file.seek(self._offsets[0] if self._offsets else 0)
+            return [file.readline() for _ in self._offsets[:steps]]
 
     def _write(self, data: bytes) -> int:
-        place = self._file.tell()
+        offset = self._file.tell()
         line = memoryview(data)
         try:
             while line:
                 line = line[self._file.write(line) :]
             os.fsync(self._file.fileno())
         except OSError as error:
-            self._file.truncate(place)  # half a line was never acknowledged
-            self._file.seek(place)
+            self._file.truncate(offset)  # half a line was never acknowledged
+            self._file.seek(offset)
             raise SandboxError(
                 f"the journal {self.path} cannot be written: {error.strerror}"
             ) from error
-        return place
+        return offset
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._offsets)
 
     @overload
     def __getitem__(self, index: int) -> Step: ...
@@ -81,28 +81,28 @@ class Journal(Sequence[Step]):
     def __getitem__(self, index: int | slice) -> Step | list[Step]:
         with self.path.open("rb") as file:
             if isinstance(index, slice):
-                return [self._read(file, place) for place in self._places[index]]
-            return self._read(file, self._places[index])
+                return [self._read(file, offset) for offset in self._offsets[index]]
+            return self._read(file, self._offsets[index])
 
     def __iter__(self) -> Iterator[Step]:
         with self.path.open("rb") as file:
-            for place in self._places:
-                yield self._read(file, place)
+            for offset in self._offsets:
+                yield self._read(file, offset)
 
-    def _read(self, file: BinaryIO, place: int) -> Step:
-        file.seek(place)
+    def _read(self, file: BinaryIO, offset: int) -> Step:
+        file.seek(offset)
         return json_codec.parse_step(json.loads(file.readline())["step"])
 
     @property
     def trajectory(self) -> Trajectory:
-        """All of it; the steps are read from the file as they are asked for."""
+        """Return the trajectory; its steps are read from the file on access."""
         return Trajectory(header=self.header, steps=self, ending=self.ending)
 
 
 def read_journal(path: Path) -> Trajectory:
-    """A journal as a value. A last line that was cut off by a crash was never acknowledged.
+    """Read a journal. A last line that is incomplete was never acknowledged, and is ignored.
 
-    Raises `UsageError` for a file that is no journal.
+    Raises `UsageError` for a file that is not a journal.
     """
     try:
         lines = path.read_bytes().split(b"\n")[:-1]

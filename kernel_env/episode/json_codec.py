@@ -1,6 +1,6 @@
-"""Actions and steps to JSON and back, and the tool schemas made from the same definitions.
+"""Convert actions and steps to JSON and back, and derive tool schemas from the same definitions.
 
-This is the door: what comes in is validated here once, and trusted inside.
+What comes in is validated here once, and trusted afterwards.
 """
 
 import json
@@ -19,18 +19,18 @@ STEP = TypeAdapter(Step)
 NAMES = tuple(str(kind.__dataclass_fields__["kind"].default) for kind in KINDS)
 
 
-def parse_action(said: Action | Mapping[str, Any] | str) -> Action:
-    """An action from its JSON form, as text or as a mapping; an `Action` is checked and returned.
+def parse_action(given: Action | Mapping[str, Any] | str) -> Action:
+    """Parse an action from its JSON form, text or mapping. An `Action` is checked and returned.
 
     >>> parse_action('{"kind": "execute_code", "code": "1 + 1"}')
     ExecuteCode(code='1 + 1', kind='execute_code')
 
     Raises `ActionError` with one line that a model can act on.
     """
-    if isinstance(said, KINDS):
-        said = action_json(said)
+    if isinstance(given, KINDS):
+        given = action_json(given)
     try:
-        value = json.loads(said) if isinstance(said, str) else said
+        value = json.loads(given) if isinstance(given, str) else given
     except json.JSONDecodeError as error:
         raise ActionError(f"an action must be a JSON object; this is not JSON: {error}") from error
     if not isinstance(value, Mapping) or value.get("kind") not in NAMES:
@@ -41,45 +41,45 @@ def parse_action(said: Action | Mapping[str, Any] | str) -> Action:
         ACTION.dump_json(action)
         return action
     except PydanticSerializationError as error:
-        raise ActionError(f"{value['kind']} does not fit: its text is not valid Unicode") from error
+        raise ActionError(f"{value['kind']} is not valid: its text is not valid Unicode") from error
     except ValidationError as error:
         faults = "; ".join(
             f"{'.'.join(map(str, fault['loc'][1:])) or 'it'}: {fault['msg'].lower()}"
             for fault in error.errors(include_url=False)[:3]
         )
-        raise ActionError(f"{value['kind']} does not fit: {faults}") from error
+        raise ActionError(f"{value['kind']} is not valid: {faults}") from error
 
 
 def action_json(action: Action) -> dict[str, Any]:
-    """The JSON form of an action."""
+    """Return the JSON form of an action."""
     return {name: getattr(action, name) for name in action.__dataclass_fields__}
 
 
 def step_json(step: Step) -> bytes:
-    """A step as one line of JSON, without the line break."""
+    """Return a step as one line of JSON, without the line break."""
     return STEP.dump_json(step)
 
 
 def step_data(step: Step) -> dict[str, Any]:
-    """A step as JSON values."""
+    """Return a step as JSON values."""
     data: dict[str, Any] = STEP.dump_python(step, mode="json")
     return data
 
 
 def parse_step(data: bytes | Mapping[str, Any]) -> Step:
-    """A step from its JSON form. Raises `ValueError` for anything else."""
+    """Parse a step from its JSON form. Raises `ValueError`."""
     if isinstance(data, bytes):
         return STEP.validate_json(data)
     return STEP.validate_python(data)
 
 
 def schemas() -> dict[str, dict[str, Any]]:
-    """For each kind of action: its description and the JSON schema of its arguments."""
+    """Return the description and the JSON schema of the arguments of each kind of action."""
     return {name: schema(kind) for name, kind in zip(NAMES, KINDS, strict=True)}
 
 
 def schema(kind: type) -> dict[str, Any]:
-    """The JSON schema of one action's arguments; `kind` itself is the tool's name."""
+    """Return the JSON schema of an action's arguments; `kind` is the tool's name."""
     found = TypeAdapter(kind).json_schema()
     properties = {
         name: {key: value for key, value in field.items() if key != "title"}
@@ -98,7 +98,8 @@ def schema(kind: type) -> dict[str, Any]:
 
 
 def tools() -> list[dict[str, Any]]:
-    """The five actions as tools of an OpenAI chat completion."""
+    """Return the five actions as tools of an OpenAI chat completion."""
     return [
-        {"type": "function", "function": {"name": name, **told}} for name, told in schemas().items()
+        {"type": "function", "function": {"name": name, **schema}}
+        for name, schema in schemas().items()
     ]

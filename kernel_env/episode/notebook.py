@@ -1,30 +1,27 @@
 """Render a trajectory as a notebook, and parse it back without loss."""
 
 import html
-import json
 import os
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
-from pydantic import ValidationError
 
 from kernel_env.episode import json_codec
 from kernel_env.episode.observation import cell_facts, place_words, recovery_words, submission_lines
 from kernel_env.episode.step import CodeValidated, Graded, InfoShown, KernelReset, Rejected, Step
 from kernel_env.episode.trajectory import ENDING, HEADER, Fork, Header, Trajectory
-from kernel_env.errors import SandboxError, UsageError
+from kernel_env.errors import SandboxError
 from kernel_env.grading.leaderboard import human_rank
 from kernel_env.kernel.cell import Cell
 
-AGAIN = (
+HOW_TO_REPLAY = (
     "To run it again: `kernel-env replay` with this file; or by hand, with the environment"
-    " variables DATA_PATH and OUTPUT_PATH set, leaving out the cells tagged `skip-execution`:"
-    " what was only tried, and what broke the kernel and was undone."
+    " variables DATA_PATH and OUTPUT_PATH set, without the cells tagged `skip-execution`:"
+    " trials, and cells that crashed the kernel and were undone."
 )
 
 
@@ -32,7 +29,7 @@ NOTEBOOK = "trajectory.ipynb"
 
 
 def write_notebook(trajectory: Trajectory, path: Path) -> None:
-    """Render and replace the file in one move. Raises `SandboxError` when it cannot be written."""
+    """Render the notebook and replace the file atomically. Raises `SandboxError`."""
     text = nbformat.writes(render(trajectory))
     try:
         descriptor, temporary = tempfile.mkstemp(prefix=".trajectory-", dir=path.parent)
@@ -49,7 +46,7 @@ def write_notebook(trajectory: Trajectory, path: Path) -> None:
 
 
 def render(trajectory: Trajectory) -> NotebookNode:
-    """The episode as a notebook of format 4.5 that a person can read from top to bottom."""
+    """Return the episode as a notebook of format 4.5."""
     notebook: NotebookNode = nbformat.v4.new_notebook(
         metadata={
             "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
@@ -72,13 +69,13 @@ def render(trajectory: Trajectory) -> NotebookNode:
 
 
 def markdown(name: str, text: str, **metadata: Any) -> NotebookNode:
-    """A markdown cell with an id that says what it is."""
+    """Return a Markdown cell with an ID that says what it is."""
     cell: NotebookNode = nbformat.v4.new_markdown_cell(text, id=name, metadata=metadata)
     return cell
 
 
 def title(header: Header) -> str:
-    """The first cell: the task and who works on it."""
+    """Return the first cell: the task and who works on it."""
     who = " · ".join(
         part
         for part in (
@@ -92,25 +89,25 @@ def title(header: Header) -> str:
         if part
     )
     origin = f"\n\n{fork_words(header.fork)}" if header.fork else ""
-    return f"*An episode of kernel_env: {who}. {AGAIN}*{origin}\n\n{header.description}"
+    return f"*An episode of kernel_env: {who}. {HOW_TO_REPLAY}*{origin}\n\n{header.description}"
 
 
 def fork_words(fork: Fork) -> str:
-    """From where an episode branched, for a reader."""
+    """Describe where an episode was forked from."""
     how = {
-        "copy": "its kernel began as a copy of that one's",
-        "replay": f"{fork.cells} cells were run again to reach that step",
+        "copy": "its kernel was forked from that one",
+        "replay": f"{fork.cells} cells were replayed to reach that step",
     }[fork.how]
-    seed = f" Its random states started anew there, from {fork.seed}." if fork.seed else ""
-    lost = f" That did not give back everything: {fork.lost}." if fork.lost else ""
+    seed = f" Its random states start from {fork.seed} there." if fork.seed else ""
+    lost = f" The replay did not reproduce everything: {fork.lost}." if fork.lost else ""
     return (
-        f"🌿 *Branched from episode `{fork.episode}` after step {fork.step}: the steps until then"
-        f" are that one's, and {how}.{seed}{lost}*"
+        f"🌿 *Forked from episode `{fork.episode}` after step {fork.step}: earlier steps belong to"
+        f" both, and {how}.{seed}{lost}*"
     )
 
 
 def step_cells(step: Step) -> Iterator[NotebookNode]:
-    """The cells of one step: thought, action with its outputs, and what came of it."""
+    """Yield the cells of one step: thought, action with outputs, and result."""
     name = f"step-{step.number:04d}"
     if step.thought:
         yield markdown(f"{name}-thought", step.thought, kernel_env={"thought_of": step.number})
@@ -137,7 +134,7 @@ def step_cells(step: Step) -> Iterator[NotebookNode]:
 
 
 def action_words(step: Step) -> str:
-    """A step that ran no code, for a reader."""
+    """Describe a step that ran no code."""
     match step.outcome:
         case InfoShown(text=text):
             asked = ", ".join(
@@ -155,7 +152,7 @@ def action_words(step: Step) -> str:
 
 
 def longest_run(text: str, character: str) -> int:
-    """The length of the longest run of one character."""
+    """Return the length of the longest run of a character."""
     longest = run = 0
     for c in text:
         run = run + 1 if c == character else 0
@@ -164,11 +161,11 @@ def longest_run(text: str, character: str) -> int:
 
 
 def result_words(step: Step, cell: Cell) -> str:
-    """Under a code cell: what the agent was told of it, the grade and the reward."""
+    """Describe the result of a code cell: changes, grade, reward, recovery."""
     facts = [f"step {step.number}", step.action.kind, *cell_facts(cell)]
     lines = [f"<sub>{html.escape(' · '.join(facts))}</sub>"]
     if isinstance(step.outcome, CodeValidated):
-        lines.append(f"*Only tried: nothing of this cell lasts. {step.outcome.note}*")
+        lines.append(f"*Trial: all changes were discarded. {step.outcome.note}*")
     match step.submission:
         case Graded():
             lines.append(f"✅ **{submission_lines(step.submission)[0]}**")
@@ -177,23 +174,23 @@ def result_words(step: Step, cell: Cell) -> str:
     if step.submission is not None:
         lines.append(f"Reward {step.reward:.4g}: {step.reward_reason}.")
     if cell.timed_out:
-        lines.append(f"⏱ Time was up after {cell.seconds:.1f} s.")
+        lines.append(f"⏱ Time limit reached after {cell.seconds:.1f} s.")
     if cell.recovery:
         lines.append(f"🛟 **Kernel restored:** {recovery_words(cell.recovery)}")
     if step.state_lost:
         lines.append(f"💥 **State lost:** {step.state_lost}.")
     if cell.late:
-        lines.append("Earlier threads or programs printed meanwhile (see the cell's metadata).")
+        lines.append("Threads or programs of earlier cells printed (see the cell's metadata).")
     return "\n\n".join(lines)
 
 
 def ending_words(trajectory: Trajectory) -> str:
-    """The last cell: how it went."""
+    """Return the last cell: how the episode ended."""
     ending = trajectory.ending
     assert ending is not None
     reason = ending.reason[:1].upper() + ending.reason[1:]
     spent = f"{ending.spent.steps} steps, {ending.spent.seconds:.0f} s"
-    lines = [f"## How it ended\n\n{reason} ({ending.status}; {spent})."]
+    lines = [f"## Result\n\n{reason} ({ending.status}; {spent})."]
     if ending.missing:
         lines.append(f"⚠ On this machine, {ending.missing}.")
     if ending.grade is None:
@@ -203,7 +200,7 @@ def ending_words(trajectory: Trajectory) -> str:
     if grade.private_score is not None:
         rows.append(("private", grade.private_score, grade.private))
     table = [
-        f"| board | {trajectory.header.metric} | place among {kind} entries |",
+        f"| leaderboard | {trajectory.header.metric} | place among {kind} entries |",
         "|---|---|---|",
     ]
     table += [
@@ -215,46 +212,3 @@ def ending_words(trajectory: Trajectory) -> str:
     if kind == "human" and rank is not None:
         lines.append(f"Human rank, as MLE-Dojo computes it: {rank:.4f}.")
     return "\n\n".join(lines)
-
-
-def parse_notebook(notebook: NotebookNode) -> Trajectory:
-    """The trajectory that a notebook of ours holds. Raises `UsageError` for any other notebook."""
-    try:
-        told = notebook.metadata["kernel_env"]
-        steps: list[Step] = []
-        thought = ""
-        for cell in notebook.cells:
-            data = cell.metadata.get("kernel_env")
-            if data is None:
-                continue
-            if "thought_of" in data:
-                thought = cell.source
-                continue
-            steps.append(replace(parse_cell(cell, json.loads(json.dumps(data))), thought=thought))
-            thought = ""
-        return Trajectory(
-            header=HEADER.validate_python(told["header"]),
-            steps=tuple(steps),
-            ending=ENDING.validate_python(told["ending"]) if told["ending"] else None,
-        )
-    except (KeyError, AttributeError, ValidationError) as error:
-        raise UsageError(f"this notebook is no trajectory of kernel_env: {error}") from error
-
-
-def parse_cell(cell: NotebookNode, data: dict[str, Any]) -> Step:
-    """One step out of its cell: the metadata, with code and outputs put back."""
-    if cell.cell_type == "code":
-        data["action"]["code"] = cell.source
-        data["outcome"]["cell"]["outputs"] = json.loads(json.dumps(cell.outputs))
-    return json_codec.parse_step(data)
-
-
-def read_notebook(path: Path) -> NotebookNode:
-    """Any notebook from a file. Raises `UsageError` when it is none."""
-    try:
-        notebook: NotebookNode = nbformat.read(path, as_version=4)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, AttributeError, nbformat.ValidationError) as error:
-        raise UsageError(f"{path} is not a notebook: {error}") from error
-    return notebook

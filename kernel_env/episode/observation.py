@@ -1,4 +1,4 @@
-"""What the agent sees after a step: a pure view. Same steps, same view; replay relies on it."""
+"""Compute what the agent sees after a step. The same steps give the same observation."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -20,31 +20,31 @@ from kernel_env.grading.grade import Place
 from kernel_env.kernel.cell import Cell, FileChange, Output, Recovery, Variable
 
 Feedback = Literal["public", "both"]
-"""Which scores the agent is told while it works."""
+"""Which scores the agent sees while it works."""
 LIMIT_CHARACTERS = 16_000
-"""Of a cell's text; beyond it head and tail are shown and the rest is counted."""
+"""Limit of a cell's text; beyond it head and tail are shown and the rest is counted."""
 ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\].*?(?:\x07|\x1b\\)|\x1b[@-Z\\-_]")
 LISTED = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Observation:
-    """What the agent sees. `text` says everything; the other fields say it to programs."""
+    """What the agent sees. `text` contains everything; the other fields are for programs."""
 
     text: str
     error: str = ""
-    """`Name: value` of the exception that ended the cell; empty when there was none."""
+    """`Name: value` of the exception that ended the cell; empty if there was none."""
     restored: str = ""
-    """Why the kernel had to be put back; empty when it did not break."""
+    """Why the kernel had to be restored; empty if it did not crash."""
     state_lost: str = ""
-    """Why the kernel's memory is not what the agent left there; empty while it is."""
+    """Why variables or files are not as the agent left them; empty if they are."""
     public_score: float | None = None
-    """Of the submission graded by this step; None when none was."""
+    """Public score of the submission of this step; None if none was graded."""
     private_score: float | None = None
     """The same on the private split; None unless feedback is `both`."""
     best_public_score: float | None = None
     position: float = 0.0
-    """Share of the public leaderboard beaten by the best submission so far, 0 … 1."""
+    """Share of the public leaderboard that the best submission so far beats, 0 to 1."""
     steps_left: int = 0
     seconds_left: float = 0.0
     images: tuple[str, ...] = ()
@@ -54,7 +54,7 @@ class Observation:
 
 
 def observe(step: Step, progress: Progress, budget: Budget) -> Observation:
-    """The view after `step`, where `progress` includes it."""
+    """Return the observation after `step`; `progress` includes it."""
     cell = step.cell
     error = cell.error if cell else None
     grade = step.submission.grade if isinstance(step.submission, Graded) else None
@@ -76,113 +76,108 @@ def observe(step: Step, progress: Progress, budget: Budget) -> Observation:
 
 
 def opening(overview: str, data: str, output: str, budget: Budget) -> Observation:
-    """What the agent sees before its first step: the task, where things are, what it may use."""
+    """Return the observation before the first step: task, paths, budget."""
     lines = [
         overview,
         f"Data: {data} ($DATA_PATH). Submission: {output} ($OUTPUT_PATH).",
-        f"A cell may run for {budget.cell_seconds:g} s.",
+        f"A cell can run for {budget.cell_seconds:g} s.",
         standing(Progress(higher_is_better=True), budget),
     ]
     return Observation(text="\n".join(lines), steps_left=budget.steps, seconds_left=budget.seconds)
 
 
 def history(steps: Sequence[Step]) -> str:
-    """Some steps again, as `get_history` shows them."""
+    """Return some steps again, as `get_history` shows them."""
     shown = [
         "\n".join([f"── step {step.number}: {step.action.kind} ──", *asked(step), *describe(step)])
         for step in steps
     ]
-    return "\n\n".join(shown) or "nothing has happened yet"
+    return "\n\n".join(shown) or "No steps yet."
 
 
 def asked(step: Step) -> list[str]:
-    """The code of a step, if it had any."""
+    """Return the code of a step, if it had any."""
     code = getattr(step.action, "code", None)
     return [code.rstrip("\n")] if code else []
 
 
 def describe(step: Step) -> list[str]:
-    """What came of one step, in lines."""
+    """Describe the outcome of a step, in lines."""
     match step.outcome:
         case InfoShown(text=text):
             return [text]
         case KernelReset():
-            return ["The kernel is fresh and the workspace is empty. The budget goes on running."]
+            return ["The kernel is fresh and the workspace is empty. The budget keeps running."]
         case CodeValidated(cell=cell, note=note):
-            return [f"Tried only: nothing of this lasts. {note}".rstrip(), *cell_lines(cell)]
+            return [f"Trial: all changes were discarded. {note}".rstrip(), *cell_lines(cell)]
         case CellExecuted(cell=cell, submission=submission):
             return [*cell_lines(cell), *submission_lines(submission)]
 
 
 def cell_lines(cell: Cell) -> list[str]:
-    """A cell's outputs and everything else there is to say of it."""
+    """Describe a cell: outputs, time, recovery, changes."""
     lines = []
     if cell.late:
-        lines += ["[printed by threads or programs of earlier cells]", clipped(shown(cell.late))]
+        lines += ["[output of threads or programs of earlier cells]", clipped(shown(cell.late))]
     if text := clipped(shown(cell.outputs)):
         lines.append(text)
     if cell.dropped_bytes:
-        lines.append(f"[{cell.dropped_bytes:,} bytes of output were not kept]")
+        lines.append(f"[{cell.dropped_bytes:,} bytes of output were dropped]")
     if cell.timed_out:
         end = " It was interrupted; variables are kept." if not cell.recovery else ""
-        lines.append(f"[time is up: the cell ran for {cell.seconds:.1f} s.{end}]")
+        lines.append(f"[time limit reached: the cell ran for {cell.seconds:.1f} s.{end}]")
     if cell.recovery:
         lines.append(f"[KERNEL RESTORED: {recovery_words(cell.recovery)}]")
     elif cell.broke:
-        lines.append(f"[it broke the copy of the kernel that it was tried on: {cell.broke}]")
+        lines.append(f"[The trial kernel crashed: {cell.broke}]")
     if cell.state_lost:
         lines.append(
-            f"[STATE LOST: {cell.state_lost}. Look at what is there before you rely on it.]"
+            f"[STATE LOST: {cell.state_lost}. Check variables and files before you use them.]"
         )
     return [*lines, f"[{'; '.join(cell_facts(cell))}]"]
 
 
 def recovery_words(recovery: Recovery) -> str:
-    """What broke the kernel, what is undone and what is not as it was."""
-    earlier = f"{recovery.cells} earlier cell{'s' if recovery.cells > 1 else ''}"
+    """Describe what crashed the kernel, what was undone, and what may differ."""
+    many = recovery.cells > 1
+    earlier, were = f"{recovery.cells} earlier cell{'s' if many else ''}", "were" if many else "was"
     if recovery.how == "again":
-        done = (
-            "the cell was run once more, with the memory that copies of the kernel had held, and"
-            " that counts"
-        )
+        done = "checkpoints were freed and the cell was run again; this step records the second run"
     elif recovery.before:
-        done = "the kernel was put back to where the last cell left it, and this cell then ran"
+        done = "it was restored to the state after the last cell, and then this cell ran"
     elif recovery.cells or recovery.lost:
-        done = "nothing this cell did lasts"
+        done = "this cell was undone"
     else:
-        done = "nothing this cell did lasts: variables and files are as they were before it"
+        done = "this cell was undone: variables and files are as they were before it"
     if recovery.cells:
-        done += (
-            f"; {earlier} had to be run again, so values that depend on the time or on chance may"
-            " differ from what was seen"
-        )
+        done += f"; {earlier} {were} replayed, so values that depend on time or chance may differ"
     if recovery.lost:
-        done += ", and not everything came back"
+        done += "; not everything could be restored"
     note = f" Note: {recovery.note}." if recovery.note else ""
     return (
-        f"{recovery.cause}; {done}. Threads, pools and processes of earlier cells are gone.{note}"
+        f"{recovery.cause}; {done}. Threads, pools and processes of earlier cells have ended.{note}"
     )
 
 
 def cell_facts(cell: Cell) -> list[str]:
-    """How long a cell took and what it changed."""
+    """Describe how long a cell took and what it changed."""
     return [f"{cell.seconds:.2f} s", *changes(cell.variables, cell.files)]
 
 
 def changes(variables: Iterable[Variable], files: Iterable[FileChange]) -> list[str]:
-    """What a cell defined and wrote, briefly."""
+    """Describe which variables and files a cell changed."""
     named = [variable_words(v) for v in variables]
     written = [f"{f.path} ({f.change}, {f.bytes:,} bytes)" for f in files]
-    told = []
+    lines = []
     for title, items in (("variables", named), ("files", written)):
         if items:
             more = f" and {len(items) - LISTED} more" if len(items) > LISTED else ""
-            told.append(f"{title}: {', '.join(items[:LISTED])}{more}")
-    return told
+            lines.append(f"{title}: {', '.join(items[:LISTED])}{more}")
+    return lines
 
 
 def variable_words(variable: Variable) -> str:
-    """`df: DataFrame (3, 4), 1.2 MB` and the like."""
+    """Describe a variable, for example `df: DataFrame (3, 4), 1.2 MB`."""
     if variable.change == "deleted":
         return f"{variable.name} deleted"
     size = f", {variable.megabytes:.1f} MB" if variable.megabytes >= 0.1 else ""
@@ -192,7 +187,7 @@ def variable_words(variable: Variable) -> str:
 
 
 def submission_lines(submission: Graded | Rejected | None) -> list[str]:
-    """What became of the submission."""
+    """Describe the grade or the rejection of a submission."""
     match submission:
         case Graded(grade=grade):
             line = f"Submission graded: public score {grade.public_score:.6g}"
@@ -202,18 +197,18 @@ def submission_lines(submission: Graded | Rejected | None) -> list[str]:
                 line += f"; private score {grade.private_score:.6g}"
             return [line + "."]
         case Rejected(reason=reason):
-            return [f"Submission refused: {reason}."]
+            return [f"Submission rejected: {reason}."]
     return []
 
 
 def place_words(place: Place) -> str:
-    """`beats 83 % of 24 entries (rank 5 of 25)`."""
+    """Describe a place, for example `beats 83 % of 24 entries (rank 5 of 25)`."""
     share, ranks = 100 * place.position, place.entries + 1
     return f"beats {share:.0f} % of {place.entries} entries (rank {place.rank} of {ranks})"
 
 
 def standing(progress: Progress, budget: Budget) -> str:
-    """The best so far and what is left."""
+    """Describe the best score so far and what is left of the budget."""
     best = (
         f"best public score so far {progress.best.grade.public_score:.6g}"
         f" (step {progress.best.step})"
@@ -229,12 +224,12 @@ def standing(progress: Progress, budget: Budget) -> str:
 
 
 def shown(outputs: Iterable[Output]) -> str:
-    """Outputs as plain text, in order."""
+    """Return outputs as plain text, in order."""
     return "\n".join(text for output in outputs if (text := output_text(output).rstrip("\n")))
 
 
 def output_text(output: Output) -> str:
-    """One output as plain text; a picture is named by its type and size."""
+    """Return an output as plain text; an image is named by its type and size."""
     match output["output_type"]:
         case "stream":
             return plain(output["text"])
@@ -250,12 +245,12 @@ def output_text(output: Output) -> str:
 
 
 def plain(text: str) -> str:
-    """The text without ANSI escapes."""
+    """Remove ANSI escapes."""
     return ANSI.sub("", text) if "\x1b" in text else text
 
 
 def clipped(text: str, limit: int = LIMIT_CHARACTERS) -> str:
-    """Head and tail of a long text, with the number of characters left out between them."""
+    """Return head and tail of a long text, with the number of characters left out."""
     if len(text) <= limit:
         return text
     head, tail = limit * 3 // 5, limit * 2 // 5
@@ -263,7 +258,7 @@ def clipped(text: str, limit: int = LIMIT_CHARACTERS) -> str:
 
 
 def representations(cell: Cell | None, kind: str) -> Iterable[str]:
-    """What a cell displayed in one MIME type."""
+    """Yield what a cell displayed in one MIME type."""
     for output in cell.outputs if cell else ():
         data = output.get("data", {}).get(kind)
         if isinstance(data, str):

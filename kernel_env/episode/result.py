@@ -1,4 +1,4 @@
-"""One line per finished episode: what a table or a ranking needs, computed from the trajectory."""
+"""Summarise an ended episode: what a table or a ranking needs, computed from the trajectory."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,61 +10,61 @@ from kernel_env.grading import leaderboard
 
 RECORD = "record.json"
 UNHARMED = ("finished", "budget", "interrupted")
-"""How an episode may end with nobody to blame."""
+"""Statuses of an episode that did not fail."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Usage:
-    """What the agent used to decide."""
+    """Tokens and money that the agent used."""
 
     tokens: int = 0
     money: float = 0.0
-    """US dollars; 0 where no price was given."""
+    """US dollars; 0 if no price was given."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpisodeResult:
-    """How one episode went."""
+    """The result of one episode. Its JSON form is `record.json`."""
 
     task: str
     agent: str
     model: str
     seed: int
     status: str
-    """See `trajectory.Status`; only `agent_failed` may be held against the agent."""
+    """See `trajectory.Status`; only `agent_failed` counts against the agent."""
     steps: int
     public_score: float | None
     private_score: float | None
     position_public: float | None
-    """Share of the public leaderboard beaten, 0 … 1; None without a graded submission."""
+    """Share of the public leaderboard beaten, 0 to 1; None without a graded submission."""
     position_private: float | None
     leaderboard_kind: str
     human_rank: float | None
-    """MLE-Dojo's HumanRank over both boards; None where the entries are no human teams."""
+    """MLE-Dojo's HumanRank over both leaderboards; None unless the entries are human teams."""
     total_reward: float
     seconds: float
     usage: Usage
     notebook: str
     error: str
-    """Why it failed, in one line; empty when it did not."""
+    """Why it failed, in one line; empty if it did not."""
     episode: str
     sandbox: str
     missing: str
-    """What the machine could not do for the kernel, and why; empty when nothing was missing."""
+    """What this machine did not support for kernels; empty if nothing was missing."""
     restored: int
-    """How often the kernel broke and was put back."""
+    """How often the kernel crashed and was restored."""
     states_lost: int
     refusals: int
 
     def json(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Return the JSON form."""
         return asdict(self)
 
 
-def record(trajectory: Trajectory, notebook: Path) -> EpisodeResult:
-    """The record of an episode that has ended."""
+def result_of(trajectory: Trajectory, notebook: Path) -> EpisodeResult:
+    """Compute the result of an episode that has ended."""
     header, ending = trajectory.header, trajectory.ending
-    assert ending is not None, "an episode has a record once it has ended"
+    assert ending is not None, "an episode has a result once it has ended"
     progress = Progress(higher_is_better=header.higher_is_better)
     for step in trajectory.steps:
         progress = progress.after(step)

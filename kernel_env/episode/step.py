@@ -1,8 +1,7 @@
-"""What happened: an action, its outcome, the reward, the time. A `Step` is the single record.
+"""Define the step: an action, its outcome, the reward, the time. It is the single record.
 
-Everything else that is known of an episode (the best grade, the total reward, the
-history, the notebook) is computed from its steps; `Progress` is that computation,
-one step at a time.
+Everything else about an episode (best grade, total reward, history, notebook) is computed from
+its steps; `Progress` is that computation, one step at a time.
 """
 
 from dataclasses import dataclass, replace
@@ -18,17 +17,17 @@ from kernel_env.kernel.cell import Cell
 
 @dataclass(frozen=True, kw_only=True)
 class Graded:
-    """The cell left a submission that was graded."""
+    """A submission that was graded."""
 
     grade: Grade
     sha256: str
-    """Of the submission's bytes; an unchanged submission is not graded again."""
+    """SHA-256 of the submission; an unchanged submission is not graded again."""
     kind: Literal["graded"] = "graded"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rejected:
-    """The cell left something that cannot be graded."""
+    """A submission that cannot be graded."""
 
     reason: str
     kind: Literal["refused"] = "refused"
@@ -36,7 +35,7 @@ class Rejected:
 
 @dataclass(frozen=True, kw_only=True)
 class InfoShown:
-    """`request_info` and `get_history`: a text."""
+    """The outcome of `request_info` and `get_history`: a text."""
 
     text: str
     kind: Literal["told"] = "told"
@@ -44,7 +43,7 @@ class InfoShown:
 
 @dataclass(frozen=True, kw_only=True)
 class CellExecuted:
-    """`execute_code`: a cell, and what became of the submission if it changed."""
+    """The outcome of `execute_code`: a cell, and the submission if it changed."""
 
     cell: Cell
     submission: Graded | Rejected | None = None
@@ -53,17 +52,17 @@ class CellExecuted:
 
 @dataclass(frozen=True, kw_only=True)
 class CodeValidated:
-    """`validate_code`: a cell that ran where nothing lasts."""
+    """The outcome of `validate_code`: a cell that ran on a fork that was discarded."""
 
     cell: Cell
     note: str = ""
-    """What the place where it ran lacked, compared with the live kernel."""
+    """How the trial kernel differed from the running kernel; empty if it did not."""
     kind: Literal["checked"] = "checked"
 
 
 @dataclass(frozen=True, kw_only=True)
 class KernelReset:
-    """`reset`: a fresh kernel and an empty workspace."""
+    """The outcome of `reset`: a fresh kernel and an empty workspace."""
 
     kind: Literal["restarted"] = "restarted"
 
@@ -75,35 +74,35 @@ Outcome = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One action of an agent and all that came of it."""
+    """One action of an agent and everything that resulted from it."""
 
     number: int
     """1 for the first step of an episode."""
     action: Action
     outcome: Outcome
     thought: str = ""
-    """What the agent said before it acted."""
+    """The agent's reasoning before the action."""
     reward: float = 0.0
     reward_reason: str = ""
     """Why the reward is what it is, for a reader."""
     started: str = ""
     """UTC, ISO 8601."""
     spent: Spent = Spent()
-    """Of the whole episode, this step included."""
+    """What the whole episode has used, this step included."""
 
     @property
     def cell(self) -> Cell | None:
-        """The cell that this step ran, if it ran one."""
+        """Return the cell that this step ran, if it ran one."""
         return self.outcome.cell if isinstance(self.outcome, CellExecuted | CodeValidated) else None
 
     @property
     def submission(self) -> Graded | Rejected | None:
-        """What became of the submission, if this step changed it."""
+        """Return the submission's grade or rejection, if this step changed it."""
         return self.outcome.submission if isinstance(self.outcome, CellExecuted) else None
 
     @property
     def state_lost(self) -> str | None:
-        """Why the live kernel's memory is gone after this step; None when it is not."""
+        """Return why variables or files are not as the agent left them; None if they are."""
         return self.outcome.cell.state_lost if isinstance(self.outcome, CellExecuted) else None
 
 
@@ -117,7 +116,7 @@ class Best:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How an episode stands after its steps: a fold over them, `progress.after(step)`."""
+    """The state of an episode after its steps, computed by `progress.after(step)`."""
 
     higher_is_better: bool
     steps: int = 0
@@ -130,7 +129,7 @@ class Progress:
     spent: Spent = Spent()
 
     def after(self, step: Step) -> "Progress":
-        """How it stands one step later. The earlier of two equal scores stays the best."""
+        """Return the state one step later. The earlier of two equal scores stays the best."""
         graded = step.submission if isinstance(step.submission, Graded) else None
         best = self.best
         if graded and (best is None or self.better(graded.grade, best.grade)):
@@ -148,7 +147,7 @@ class Progress:
         )
 
     def better(self, one: Grade, other: Grade) -> bool:
-        """Whether one public score is strictly better than another."""
+        """Return whether one public score is strictly better than another."""
         if self.higher_is_better:
             return one.public_score > other.public_score
         return one.public_score < other.public_score

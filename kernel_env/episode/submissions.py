@@ -1,7 +1,7 @@
-"""The submission of an episode: noticed when it changes, graded outside the box, and kept.
+"""Notice when the submission of an episode changes, have it graded, and keep it.
 
-A submission is graded whenever its content is not what was there before. It is read as
-bytes with a limit; what the kernel says of it counts for nothing.
+A submission is graded whenever its content differs from the one before. It is read as bytes
+with a limit; messages of the kernel about it are ignored.
 """
 
 import hashlib
@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from kernel_env.episode.config import EpisodeConfig
+from kernel_env.episode.setup import EpisodeSetup
 from kernel_env.episode.step import Graded, Rejected
 from kernel_env.errors import SandboxError, SubmissionError
 from kernel_env.grading.grade import Grade
@@ -20,38 +20,38 @@ from kernel_env.tasks.prepare import grading_spec
 
 MB = 1_000_000
 FOLDER = "submissions"
-"""In an episode's folder: every graded submission, named after its step."""
+"""Folder of an episode's graded submissions, each named after its step."""
 
 
 def kept(episode: Path, step: int) -> Path:
-    """Where an episode's folder keeps the submission that was graded after a step."""
+    """Return the path of the submission that was graded after a step."""
     return episode / FOLDER / f"step-{step:04d}.csv"
 
 
 class Submissions:
-    """What was looked at, and what is kept of it in the episode's folder."""
+    """The submissions of one episode."""
 
-    def __init__(self, rules: EpisodeConfig, grader: Grader) -> None:
-        self._rules, self._grader = rules, grader
-        self.folder = rules.folder / FOLDER
-        self._found: FileStat | None = None
+    def __init__(self, setup: EpisodeSetup, grader: Grader) -> None:
+        self._setup, self._grader = setup, grader
+        self.folder = setup.folder / FOLDER
+        self._stat: FileStat | None = None
         self._sha256 = ""
-        """Of the content that was looked at last; empty when there was none."""
+        """SHA-256 of the latest content; empty if there was none."""
         self.after: list[str] = []
         """The same after each step."""
 
-    async def look(self, live: RecoverableKernel, step: int) -> Graded | Rejected | None:
-        """Grade what a step left if it is not what was there before.
+    async def look(self, kernel: RecoverableKernel, step: int) -> Graded | Rejected | None:
+        """Grade the submission that a step left, if its content changed.
 
         Raises `TaskError` when the metric fails, `SandboxError` when it cannot be kept.
         """
-        path = self._rules.task.submission_path
-        limit = self._rules.task.file.submission.limit_mb
+        path = self._setup.task.submission_path
+        limit = self._setup.task.file.submission.limit_mb
         try:
-            found = await live.stat(path)
-            if found == self._found:
+            found = await kernel.stat(path)
+            if found == self._stat:
                 return None
-            self._found = found
+            self._stat = found
             if found is None or found.file_type != "file":
                 self._sha256 = ""
             if found is None:
@@ -60,9 +60,9 @@ class Submissions:
                 return Rejected(
                     reason=f"{path.name} is a {found.file_type}; write a regular CSV file there"
                 )
-            data = await live.read(path, limit_bytes=int(limit * MB))
+            data = await kernel.read(path, limit_bytes=int(limit * MB))
         except SandboxError:
-            return None  # the box died with the cell; the cell says so
+            return None  # the sandbox ended with the cell, which reports it
         except OSError as error:
             return Rejected(reason=f"{path.name} cannot be read: {error.strerror or error}")
         sha256 = hashlib.sha256(data).hexdigest()
@@ -78,21 +78,23 @@ class Submissions:
         return Graded(grade=self._grade(scores), sha256=sha256)
 
     def step_taken(self) -> None:
-        """Remember what had been looked at after a step: a branch may begin there."""
+        """Store the state after a step, from which a fork may begin."""
         self.after.append(self._sha256)
 
-    def forget(self) -> None:
-        """The folders were emptied: nothing was looked at yet."""
-        self._found, self._sha256 = None, ""
+    def clear(self) -> None:
+        """Start over, because the workspace was emptied."""
+        self._stat, self._sha256 = None, ""
 
-    async def go_on(self, parents: "Submissions", steps: int, live: RecoverableKernel) -> None:
-        """Take over what another episode saw and kept in its first steps.
+    async def take_over(
+        self, parents: "Submissions", steps: int, kernel: RecoverableKernel
+    ) -> None:
+        """Take over the state and the files of the first steps of another episode.
 
         Raises `SandboxError` when it cannot be copied.
         """
         self.after = parents.after[:steps]
         self._sha256 = self.after[-1] if self.after else ""
-        self._found = await live.stat(self._rules.task.submission_path)
+        self._stat = await kernel.stat(self._setup.task.submission_path)
         try:
             for path in sorted(parents.folder.glob("step-*.csv")):
                 if int(path.stem.removeprefix("step-")) <= steps:
@@ -102,17 +104,17 @@ class Submissions:
             raise SandboxError(f"{self.folder} cannot be written: {error.strerror}") from error
 
     async def whole_grade(self, step: int) -> Grade:
-        """The grade of a kept submission on both splits. Raises `TaskError`, `SandboxError`."""
+        """Grade a kept submission on both splits. Raises `TaskError`, `SandboxError`."""
         return self._grade(await self._scores(self._kept(step), ("Public", "Private")))
 
     async def _scores(self, data: bytes, splits: Any) -> Scores:
         return await self._grader.grade(
-            data, grading_spec(self._rules.task, self._rules.prepared), splits
+            data, grading_spec(self._setup.task, self._setup.prepared), splits
         )
 
     def _grade(self, scores: Scores) -> Grade:
-        board = self._rules.task.leaderboard
-        up = self._rules.task.scoring.higher_is_better
+        board = self._setup.task.leaderboard
+        up = self._setup.task.scoring.higher_is_better
         assert scores.public is not None
         return Grade(
             public_score=scores.public,
@@ -125,11 +127,11 @@ class Submissions:
 
     @property
     def _shows_both(self) -> bool:
-        """Answers without a split have but one score, and hiding its second board hides nothing."""
-        return self._rules.feedback == "both" or self._rules.task.scoring.schema.is_free_form
+        """Return whether the agent sees both scores: answers without a split have only one."""
+        return self._setup.config.feedback == "both" or self._setup.task.scoring.schema.is_free_form
 
     def _file(self, step: int) -> Path:
-        return kept(self._rules.folder, step)
+        return kept(self._setup.folder, step)
 
     def _keep(self, step: int, data: bytes) -> None:
         path = self._file(step)

@@ -1,8 +1,7 @@
-"""The record of an episode: the journal it grows in, and the notebook people read.
+"""Define an episode as a value: header, steps and ending.
 
-The journal is the truth: a line of JSON per step, synced before the agent sees its
-observation. The notebook is rendered from it, whole and atomically, and holds the
-same: `parse_notebook(render(trajectory)) == trajectory`.
+The journal (`journal`) stores it as one line of JSON per step. The notebook (`notebook`) is
+rendered from it without loss: `parse_notebook(render(trajectory)) == trajectory`.
 """
 
 from collections.abc import Sequence
@@ -19,37 +18,37 @@ Status = Literal[
     "finished", "budget", "interrupted", "agent_failed", "task_failed", "machine_failed", "crashed"
 ]
 """Why an episode ended: the agent was done, a limit was reached, the operator stopped it; or who
-failed: the agent, the task's metric, the machine, or we ourselves."""
+failed: the agent, the task's metric, the machine, or kernel_env itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fork:
-    """From where an episode branched off another."""
+    """Where an episode was forked from another."""
 
     episode: str
     step: int
-    """The steps up to this one are the other episode's."""
+    """The last step that both episodes share."""
     how: Literal["copy", "replay"]
-    """The kernel is a copy, or cells were run again to reach that step."""
+    """`copy`: the kernel was forked; `replay`: cells were replayed to reach that step."""
     cells: int = 0
-    """How many cells were run again."""
+    """Number of cells that were replayed."""
     lost: str = ""
-    """What running them again did not give back; empty when it gave everything."""
+    """What the replay did not reproduce; empty if it reproduced everything."""
     seed: int | None = None
-    """What the random states started from at the fork; None when they are the other's."""
+    """What the random states start from at the fork; None if they were not changed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """What is known of an episode before its first step."""
+    """What is known about an episode before its first step."""
 
     episode: str
     task: str
     task_name: str
     task_version: str
-    """Names the exact content that the data was prepared from."""
+    """Identifies the exact content that the data was prepared from."""
     description: str
-    """The task's own text, markdown."""
+    """The task's description, Markdown."""
     metric: str
     higher_is_better: bool
     leaderboard_kind: str
@@ -65,9 +64,9 @@ class Header:
     started: str = ""
     """UTC, ISO 8601."""
     version: str = ""
-    """Of kernel_env."""
+    """Version of kernel_env."""
     fork: Fork | None = None
-    """None for an episode that began at the beginning."""
+    """None for an episode that was not forked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,23 +76,23 @@ class Ending:
     status: Status
     reason: str
     spent: Spent
-    """Of the whole episode, with what the agent used after its last step."""
+    """What the whole episode used, after the last step included."""
     chosen_step: int | None = None
-    """The step whose submission counts: the best public one."""
+    """The step whose submission counts: the one with the best public score."""
     grade: Grade | None = None
-    """Of the chosen submission, now with its private half."""
+    """Grade of the chosen submission, with the private score."""
     missing: str = ""
-    """What the machine could not do for its kernel, and why; empty when nothing was missing."""
+    """What this machine did not support for kernels; empty if nothing was missing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trajectory:
-    """An episode as a value: how it began, what happened, how it ended."""
+    """An episode: its header, its steps, its ending."""
 
     header: Header
     steps: Sequence[Step]
     ending: Ending | None = None
-    """None for an episode that is still going on, or whose host was killed."""
+    """None for an episode that is running, or whose host process was killed."""
 
 
 HEADER = TypeAdapter(Header)

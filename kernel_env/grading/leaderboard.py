@@ -112,8 +112,8 @@ def place(
     Raises:
         ValueError: the score is not finite, or the leaderboard is empty.
 
-    >>> place(0.9, [0.5, 0.8, 0.9, 0.95], higher_is_better=True)
-    Place(position=0.5, rank=2, entries=4, normalised=0.8888888888888888)
+    >>> place(0.75, [0.5, 0.625, 0.75, 1.0], higher_is_better=True)
+    Place(position=0.5, rank=2, entries=4, normalised=0.5)
     """
     if not math.isfinite(score):
         raise ValueError(f"a score of {score} has no place")

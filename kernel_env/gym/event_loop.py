@@ -1,7 +1,7 @@
 """Run the asynchronous core in a thread, for synchronous callers."""
 
 import asyncio
-import concurrent.futures.thread
+import concurrent.futures.thread  # imported first: its exit handler must run after ours
 import threading
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
@@ -14,9 +14,9 @@ T = TypeVar("T")
 
 
 class EventLoopThread:
-    """An event loop in a thread of its own, and the way into it.
+    """An event loop in a thread, shared by an environment and its forks.
 
-    The thread does not keep the interpreter alive: a script that ends, or fails, without
+    The thread does not keep the interpreter alive: a script that ends or fails without
     `env.close()` ends too.
     """
 
@@ -24,7 +24,7 @@ class EventLoopThread:
         self._users = 0
         self._pool: Pool | None = None
         self.grader = Grader()
-        """For all episodes here: it takes a second to start."""
+        """Shared by all episodes, because it takes a second to start."""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="kernel_env", daemon=True
@@ -32,7 +32,7 @@ class EventLoopThread:
         self._thread.start()
 
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run it in the loop and wait. An interrupt cancels it there before it is raised here."""
+        """Run a coroutine in the loop and wait. An interrupt cancels it before it is raised."""
         future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
             return future.result()
@@ -43,18 +43,18 @@ class EventLoopThread:
             raise
 
     def join(self) -> Self:
-        """One more environment lives in the loop."""
+        """Add a user."""
         self._users += 1
         return self
 
     def pool(self, size: int) -> Pool | None:
-        """The containers that wait for the environments in the loop."""
+        """Return the warm pool, created on first use; None if `size` is 0."""
         if self._pool is None and size:
             self._pool = Pool(size=size)
         return self._pool
 
     def leave(self) -> None:
-        """One less; with the last one the loop and its thread end, and what waits."""
+        """Remove a user; the last one ends the loop, its thread, and the warm pool."""
         self._users -= 1
         if self._users:
             return

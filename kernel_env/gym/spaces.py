@@ -1,4 +1,4 @@
-"""The observation and action spaces of the environment."""
+"""Define the observation and action spaces of the environment."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,23 +11,23 @@ from kernel_env.errors import ActionError
 
 
 class Values(spaces.Space[Any]):
-    """The values that satisfy a predicate: texts of any length, scores that may be missing."""
+    """A space of the values that satisfy a predicate, such as texts of any length."""
 
     def __init__(self, name: str, holds: Callable[[Any], bool], samples: tuple[Any, ...]) -> None:
         super().__init__()
         self.name, self._holds, self._samples = name, holds, samples
 
     def sample(self, mask: Any = None, probability: Any = None) -> Any:  # noqa: ARG002
-        """One of a few harmless examples."""
+        """Return one of a few harmless examples."""
         return self._samples[int(self.np_random.integers(len(self._samples)))]
 
     def contains(self, x: Any) -> bool:
-        """Whether `x` is such a value."""
+        """Return whether `x` is in the space."""
         return self._holds(x)
 
     @property
     def is_np_flattenable(self) -> bool:
-        """Texts are not arrays."""
+        """Return False: texts are not arrays."""
         return False
 
     def __repr__(self) -> str:
@@ -40,23 +40,23 @@ class Values(spaces.Space[Any]):
 
 
 def text() -> Values:
-    """Any string."""
+    """Return the space of all strings."""
     return Values("text", lambda x: isinstance(x, str), ("", "text"))
 
 
 def score(*, missing: bool) -> Values:
-    """A float, or None where it may be missing."""
+    """Return the space of floats; with `missing`, None is in it as well."""
     holds = lambda x: isinstance(x, float) or (missing and x is None)  # noqa: E731
     return Values("score or None" if missing else "score", holds, (0.0, 0.5))
 
 
 def count() -> Values:
-    """A whole number, 0 or more."""
+    """Return the space of integers of at least 0."""
     return Values("count", lambda x: isinstance(x, int) and x >= 0, (0, 1))
 
 
 def is_action(value: Any) -> bool:
-    """Whether `env.step` would take it."""
+    """Return whether `env.step` accepts a value."""
     try:
         json_codec.parse_action(value)
     except ActionError:

@@ -1,10 +1,10 @@
-"""What a kernel returns for a cell: outputs, changes, and how it was recovered after a crash."""
+"""Define what a kernel returns for a cell: outputs, changes, and how it was recovered."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
 
 Output = dict[str, Any]
-"""One output of a cell in nbformat's own shape (`output_type`, `data`, `text`, …)."""
+"""An output of a cell in nbformat's form (`output_type`, `data`, `text`, …)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,19 +19,19 @@ class CellError:
 
 @dataclass(frozen=True, kw_only=True)
 class Variable:
-    """A name in the kernel that a cell defined or changed."""
+    """A variable that a cell defined, changed or deleted."""
 
     name: str
     type: str
     shape: str = ""
-    """Rows × columns or a length, where the type has one: `(3, 4)`, `12`."""
+    """Rows and columns, or a length, if the type has one: `(3, 4)`, `12`."""
     megabytes: float = 0.0
     change: Literal["new", "changed", "deleted"] = "new"
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileChange:
-    """A file in the workspace that a cell wrote or deleted."""
+    """A file in the workspace that a cell created, changed or deleted."""
 
     path: str
     """Relative to the workspace."""
@@ -41,56 +41,58 @@ class FileChange:
 
 @dataclass(frozen=True, kw_only=True)
 class Recovery:
-    """The kernel broke and was put back as it was."""
+    """How a kernel that crashed was recovered."""
 
     cause: str
-    """Why the kernel could not go on."""
+    """Why the kernel crashed."""
     how: Literal["standby", "replay", "again"]
-    """`standby`: a copy that was kept goes on; `replay`: cells were run again in a fresh kernel or
-    in an older copy; `again`: this cell itself was run once more, with all the memory there is."""
+    """`standby`: the latest standby took over; `replay`: cells were replayed in a fresh kernel or
+    from an older checkpoint; `again`: checkpoints were freed and this cell was run again."""
     before: bool = False
-    """The kernel broke before this cell, which then ran; else this cell broke it and is undone."""
+    """Whether the kernel crashed before this cell, which then ran; otherwise this cell crashed it
+    and was undone."""
     cells: int = 0
-    """How many earlier cells were run again."""
+    """Number of earlier cells that were replayed."""
     seconds: float = 0.0
     note: str = ""
-    """What else the agent should know of it."""
+    """What else the agent should know."""
     lost: str = ""
-    """What was not given back; empty when everything was, as far as variables and files tell."""
+    """What could not be restored, compared by names, types, shapes and sizes of variables and
+    files; empty if nothing differs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A finished cell, however it finished."""
+    """A cell that has ended, in whatever way."""
 
     outputs: tuple[Output, ...] = ()
-    """Folded as Jupyter folds them and cut to the caps; the error is among them."""
+    """Merged as Jupyter does and limited by the caps; the error is one of them."""
     execution_count: int | None = None
     seconds: float = 0.0
     timed_out: bool = False
     """The cell was interrupted because its time was up."""
     broke: str | None = None
-    """Why the kernel that ran it could not go on; None when it could."""
+    """Why the kernel that ran it crashed; None if it did not."""
     state_lost: str | None = None
-    """Why the kernel's memory is not what the agent left there; None while it is."""
+    """Why variables or files are not as the agent left them; None if they are."""
     recovery: Recovery | None = None
-    """How the kernel was put back after it broke; None when it did not break."""
+    """How the kernel was recovered; None if it did not crash."""
     dropped_bytes: int = 0
-    """Bytes of output beyond the caps: counted, not kept."""
+    """Bytes of output beyond the caps; they were counted and not kept."""
     late: tuple[Output, ...] = ()
-    """What threads and programs left over from earlier cells printed before and during this one."""
+    """Output of threads and programs of earlier cells, before and during this one."""
     variables: tuple[Variable, ...] = ()
     files: tuple[FileChange, ...] = ()
 
     @property
     def undone(self) -> bool:
-        """Whether it broke the kernel, so that nothing it did lasts."""
+        """Return whether it crashed the kernel, so that nothing it did lasts."""
         recovery = self.recovery
         return recovery is not None and recovery.how != "again" and not recovery.before
 
     @property
     def error(self) -> CellError | None:
-        """The exception that ended the cell, as its last error output shows it."""
+        """Return the exception that ended the cell, from its last error output."""
         for output in reversed(self.outputs):
             if output["output_type"] == "error":
                 return CellError(

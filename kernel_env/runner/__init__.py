@@ -1,5 +1,6 @@
-"""Run agents on tasks (`one`), and the reference pipelines of a leaderboard (`population`)."""
+"""Run agents on tasks: plans, prepared tasks, results and progress."""
 
-from kernel_env.runner.job import Plan, run_episode
+from kernel_env.runner.batch import prepare_tasks, run_plans
+from kernel_env.runner.job import Plan, make_agent, run_episode, with_seeds
 
-__all__ = ["Plan", "run_episode"]
+__all__ = ["Plan", "make_agent", "prepare_tasks", "run_episode", "run_plans", "with_seeds"]

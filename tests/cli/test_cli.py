@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from kernel_env.episode.notebook import parse_notebook, read_notebook
+from kernel_env.episode.notebook_parser import parse_notebook, read_notebook
 
 
 def cli(*argv: object, **env: str) -> subprocess.CompletedProcess[str]:

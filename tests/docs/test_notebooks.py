@@ -12,7 +12,7 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 from kernel_env.episode.journal import read_journal
-from kernel_env.episode.notebook import parse_notebook
+from kernel_env.episode.notebook_parser import parse_notebook
 from kernel_env.episode.step import Graded, Rejected
 
 FOLDER = Path(__file__).parents[2] / "notebooks"

@@ -11,10 +11,11 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from kernel_env.episode import Episode, open_episode
 from kernel_env.episode.actions import ExecuteCode, GetHistory, RequestInfo, Reset, ValidateCode
-from kernel_env.episode.episode import Episode, open_episode
 from kernel_env.episode.journal import read_journal
-from kernel_env.episode.notebook import parse_notebook, read_notebook, render
+from kernel_env.episode.notebook import render
+from kernel_env.episode.notebook_parser import parse_notebook, read_notebook
 from kernel_env.episode.observation import recovery_words
 from kernel_env.episode.step import (
     CellExecuted,
@@ -96,7 +97,10 @@ async def test_the_submission_is_graded_when_and_only_when_its_content_changed(
             "os.truncate(os.open(path, os.O_CREAT | os.O_WRONLY), 10 << 30)",
             "has 10,737,418,240 bytes; at most 1,000,000",
         ),
-        ("open(path, 'wb').write(bytes(500_000))", "only whitespace and zero bytes (500,000 bytes)"),
+        (
+            "open(path, 'wb').write(bytes(500_000))",
+            "only whitespace and zero bytes (500,000 bytes)",
+        ),
         ("open(path, 'w').write('a,b\\n1,2\\n')", "this task expects id, y"),
         ("test.assign(y='high')[['id', 'y']].to_csv(path, index=False)", "not finite numbers"),
         ("test.assign(y=None)[['id', 'y']].to_csv(path, index=False)", "missing values"),

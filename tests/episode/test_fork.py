@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 import kernel_env
+from kernel_env.episode import Episode, open_episode
 from kernel_env.episode.actions import ExecuteCode, RequestInfo, Reset, ValidateCode
-from kernel_env.episode.episode import Episode, open_episode
 from kernel_env.episode.journal import read_journal
-from kernel_env.episode.notebook import parse_notebook, read_notebook
+from kernel_env.episode.notebook_parser import parse_notebook, read_notebook
 from kernel_env.episode.step import CellExecuted, Graded, Rejected
 from kernel_env.errors import UsageError
 from kernel_env.kernel.connection import client
@@ -95,7 +95,7 @@ async def test_the_record_of_a_fork_holds_its_parents_steps_and_says_where_it_be
     await run(child, "submit(2)")
     await child.end()
 
-    name = episode.rules.header.episode
+    name = episode.setup.header.episode
     journal = read_journal(child.folder / "journal.jsonl")
     notebook = read_notebook(child.notebook)
     text = "\n".join(cell.source for cell in notebook.cells)
@@ -178,8 +178,8 @@ async def test_the_steps_and_seconds_of_a_fork_are_counted_on(tiny: str, tmp_pat
         (child,) = await episode.fork()
         (early,) = await episode.fork(at_step=1)
         left = (
-            child.rules.budget.steps_left(child.spent),
-            early.rules.budget.steps_left(early.spent),
+            child.setup.budget.steps_left(child.spent),
+            early.setup.budget.steps_left(early.spent),
         )
         spent = early.spent.seconds
         await run(child, "3")
@@ -208,7 +208,7 @@ async def test_a_fork_at_an_earlier_step_is_a_copy_where_one_is_kept(
         found = await shown(child, "print(x, open('f').read(), y)")
         await child.end()
 
-    fork = child.rules.header.fork
+    fork = child.setup.header.fork
     assert found == f"[1] 1 {y}"
     assert fork is not None
     assert (fork.how, fork.cells, fork.lost) == (how, cells, "")
@@ -424,8 +424,8 @@ async def test_without_branching_a_fork_runs_the_cells_again_in_a_container_of_i
         left = containers()
 
     assert len(beside) == 2
-    assert same.rules.header.fork is not None
-    assert (same.rules.header.fork.how, same.rules.header.fork.cells) == ("replay", 1)
+    assert same.setup.header.fork is not None
+    assert (same.setup.header.fork.how, same.setup.header.fork.cells) == ("replay", 1)
     assert found == [f"41 {y} 1"] * 3
     assert drawn[0] == drawn[1] != drawn[2]
     assert left == before

@@ -13,7 +13,8 @@ from kernel_env.episode import json_codec
 from kernel_env.episode.actions import ExecuteCode, GetHistory, RequestInfo, Reset, ValidateCode
 from kernel_env.episode.budget import Budget, Spent
 from kernel_env.episode.journal import Journal, read_journal
-from kernel_env.episode.notebook import parse_notebook, read_notebook, render, write_notebook
+from kernel_env.episode.notebook import render, write_notebook
+from kernel_env.episode.notebook_parser import parse_notebook, read_notebook
 from kernel_env.episode.step import (
     CellExecuted,
     CodeValidated,

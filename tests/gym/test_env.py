@@ -9,7 +9,7 @@ from gymnasium.utils.env_checker import check_env
 
 import kernel_env
 from kernel_env import ExecuteCode, KernelEnv, RequestInfo
-from kernel_env.episode.notebook import parse_notebook, read_notebook
+from kernel_env.episode.notebook_parser import parse_notebook, read_notebook
 from kernel_env.errors import ActionError, EpisodeOver, UnknownName, UsageError
 
 LINE = """

@@ -1,45 +1,49 @@
-"""Where kernels cannot be copied, or copies cannot have files of their own: slower, and said."""
+"""Where kernels cannot be forked, or forks cannot have own files, episodes are slower and say so."""
 
 import shutil
 from pathlib import Path
 
 import pytest
 
+from kernel_env.episode import Episode, open_episode
 from kernel_env.episode.actions import ExecuteCode, ValidateCode
-from kernel_env.episode.episode import Episode, open_episode
 from kernel_env.kernel.connection.launch import PROGRAM_FOLDER
 from kernel_env.kernel.forking.fork_server import LimitedKernelWarning
+from support.files import replace_text
+from support.kernels import cell_text
 
 
 @pytest.fixture
-def unsupported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kernel's program that was made for another ipykernel than the one that is there."""
+def unsupported_ipykernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the kernel's program require another ipykernel than the installed one."""
     program = Path(shutil.copytree(PROGRAM_FOLDER, tmp_path / "guest"))
-    template = program / "template.py"
-    template.write_text(template.read_text().replace('SUPPORTED_IPYKERNEL = "7.4."', 'SUPPORTED_IPYKERNEL = "9.9."'))
+    replace_text(
+        program / "template.py", 'SUPPORTED_IPYKERNEL = "7.4."', 'SUPPORTED_IPYKERNEL = "9.9."'
+    )
     tmp_path.chmod(0o755)
-    monkeypatch.setattr("kernel_env.episode.config.PROGRAM_FOLDER", program)
+    monkeypatch.setattr("kernel_env.episode.setup.PROGRAM_FOLDER", program)
 
 
-async def text(episode: Episode, code: str) -> str:
+async def execute(episode: Episode, code: str) -> str:
+    """Run a cell and return its text."""
     step = await episode.act(ExecuteCode(code=code))
     assert step.cell is not None
-    return "".join(o.get("text") or o["data"]["text/plain"] for o in step.cell.outputs)
+    return cell_text(step.cell)
 
 
-async def test_an_unsupported_ipykernel_runs_plain_kernels_and_it_is_said_once(
-    tiny: str, sandbox: str, tmp_path: Path, unsupported: None
+async def test_an_unsupported_ipykernel_runs_plain_kernels_and_warns_once(
+    tiny: str, sandbox: str, tmp_path: Path, unsupported_ipykernel: None
 ) -> None:
-    with pytest.warns(LimitedKernelWarning, match="forking needs") as said:  # noqa: PT031
+    with pytest.warns(LimitedKernelWarning, match="forking needs") as warned:  # noqa: PT031
         async with open_episode(tiny, sandbox=sandbox, out=tmp_path / "runs") as episode:
-            assert await text(episode, "x = 41; open('f', 'w').write('kept'); x") == "41"
-            tried = await episode.act(ValidateCode(code="print(open('f').read()); x"))
+            assert await execute(episode, "x = 41; open('f', 'w').write('kept'); x") == "41"
+            trial = await episode.act(ValidateCode(code="print(open('f').read()); x"))
 
-    assert [one.category for one in said].count(LimitedKernelWarning) == 1
-    assert tried.cell is not None
-    assert tried.cell.error is not None
-    assert tried.cell.error.name == "NameError"
-    assert tried.cell.outputs[0]["text"] == "kept\n"
+    assert [warning.category for warning in warned].count(LimitedKernelWarning) == 1
+    assert trial.cell is not None
+    assert trial.cell.error is not None
+    assert trial.cell.error.name == "NameError"
+    assert trial.cell.outputs[0]["text"] == "kept\n"
     assert "variables of the running kernel are undefined" in episode.observation.text
     assert episode.record is not None
     assert "forking is unavailable" in episode.record.missing
@@ -47,33 +51,33 @@ async def test_an_unsupported_ipykernel_runs_plain_kernels_and_it_is_said_once(
 
 
 @pytest.mark.filterwarnings("ignore::kernel_env.kernel.forking.fork_server.LimitedKernelWarning")
-async def test_a_plain_kernel_that_breaks_is_put_back_by_running_its_cells_again(
-    tiny: str, tmp_path: Path, unsupported: None
+async def test_a_plain_kernel_that_crashes_is_restored_by_a_replay(
+    tiny: str, tmp_path: Path, unsupported_ipykernel: None
 ) -> None:
     async with open_episode(tiny, sandbox="local", out=tmp_path / "runs") as episode:
-        await text(episode, "import random; x = 41; open('f', 'w').write('kept')")
+        await execute(episode, "import random; x = 41; open('f', 'w').write('kept')")
 
-        step = await episode.act(ExecuteCode(code="import os; os._exit(7)"))
-        after = await text(episode, "print(x + 1, open('f').read())")
+        crashed = await episode.act(ExecuteCode(code="import os; os._exit(7)"))
+        after = await execute(episode, "print(x + 1, open('f').read())")
         (child,) = await episode.fork()
         async with child:
-            there = await text(child, "print(x + 2, open('f').read())")
+            in_child = await execute(child, "print(x + 2, open('f').read())")
 
-    assert step.cell is not None
-    assert step.cell.recovery is not None
-    assert (step.cell.recovery.how, step.cell.recovery.cells) == ("replay", 1)
-    assert step.cell.state_lost is None
+    assert crashed.cell is not None
+    assert crashed.cell.recovery is not None
+    assert (crashed.cell.recovery.how, crashed.cell.recovery.cells) == ("replay", 1)
+    assert crashed.cell.state_lost is None
     assert after == "42 kept\n"
-    assert there == "43 kept\n"
-    assert child.rules.header.fork is not None
-    assert child.rules.header.fork.how == "replay"
+    assert in_child == "43 kept\n"
+    assert child.setup.header.fork is not None
+    assert child.setup.header.fork.how == "replay"
 
 
-async def test_without_branching_a_trial_holds_everything_else_still_and_leaves_nothing(
+async def test_without_branching_a_trial_pauses_everything_else_and_is_undone(
     tiny: str, sandbox: str, tmp_path: Path
 ) -> None:
     async with open_episode(tiny, sandbox=sandbox, out=tmp_path, branching=False) as episode:
-        await text(
+        await execute(
             episode,
             "import threading, time, subprocess; x = 41; n = 0\n"
             "log = open('log', 'w'); log.write('one '); log.flush()\n"
@@ -82,22 +86,22 @@ async def test_without_branching_a_trial_holds_everything_else_still_and_leaves_
             "child = subprocess.Popen(['sleep', '600'])",
         )
 
-        tried = await episode.act(
+        trial = await episode.act(
             ValidateCode(
                 code="log.write('BAD'); log.flush(); open('g', 'w'); x = 0; x, open('log').read()"
             )
         )
-        ended = await episode.act(ValidateCode(code="import os; os._exit(3)"))
-        after = await text(
+        crashed = await episode.act(ValidateCode(code="import os; os._exit(3)"))
+        after = await execute(
             episode,
             "import os; before = n; time.sleep(0.1); log.write('two'); log.flush()\n"
             "print(x, n > before, child.poll(), open('log').read(), sorted(os.listdir()))",
         )
 
-    assert tried.cell is not None
-    assert tried.cell.outputs[0]["data"]["text/plain"] == "(0, 'one BAD')"
-    assert ended.cell is not None
-    assert ended.cell.broke == "the kernel exited with code 3"
+    assert trial.cell is not None
+    assert trial.cell.outputs[0]["data"]["text/plain"] == "(0, 'one BAD')"
+    assert crashed.cell is not None
+    assert crashed.cell.broke == "the kernel exited with code 3"
     assert after == "41 True None one two ['log']\n"
     assert episode.record is not None
     assert episode.record.restored == 0
@@ -105,18 +109,18 @@ async def test_without_branching_a_trial_holds_everything_else_still_and_leaves_
 
 
 @pytest.mark.docker
-async def test_without_branching_a_fork_runs_the_cells_again_in_a_container_of_its_own(
+async def test_without_branching_a_fork_replays_the_cells_in_a_new_container(
     tiny: str, tmp_path: Path
 ) -> None:
     async with open_episode(tiny, sandbox="docker", out=tmp_path, branching=False) as episode:
-        await text(episode, "import random; x = [random.random()]; open('f', 'w').write('kept')")
+        await execute(episode, "import random; x = [random.random()]; open('f', 'w').write('kept')")
 
         (child,) = await episode.fork()
         async with child:
-            await text(child, "y = 1; open('f', 'w').write('child')")
-            theirs = await text(child, "print(x, open('f').read())")
-        mine = await text(episode, "print(x, open('f').read(), 'y' in dir())")
+            await execute(child, "y = 1; open('f', 'w').write('child')")
+            in_child = await execute(child, "print(x, open('f').read())")
+        in_parent = await execute(episode, "print(x, open('f').read(), 'y' in dir())")
 
-    assert mine.split("]")[0] == theirs.split("]")[0]
-    assert theirs.endswith("] child\n")
-    assert mine.endswith("] kept False\n")
+    assert in_parent.split("]")[0] == in_child.split("]")[0]
+    assert in_child.endswith("] child\n")
+    assert in_parent.endswith("] kept False\n")

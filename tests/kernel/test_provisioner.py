@@ -1,3 +1,5 @@
+"""Any Jupyter client can start a sandboxed kernel by its kernelspec."""
+
 import json
 from pathlib import Path
 
@@ -7,9 +9,11 @@ from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 
+CODE = "import os, socket\nx = 41\nprint(x + 1, sorted(os.listdir()), socket.if_nameindex()[0][1])"
+
 
 @pytest.mark.filterwarnings("ignore")  # nbclient's own
-async def test_a_kernelspec_starts_our_box_for_any_jupyter_client(
+async def test_nbclient_runs_a_notebook_in_a_sandbox_by_its_kernelspec(
     tmp_path: Path, sandbox: str
 ) -> None:
     data = tmp_path / "data"
@@ -18,7 +22,7 @@ async def test_a_kernelspec_starts_our_box_for_any_jupyter_client(
     tmp_path.chmod(0o755)
     folder = tmp_path / "kernels" / "sealed"
     folder.mkdir(parents=True)
-    spec = {
+    kernelspec = {
         "argv": [],
         "display_name": "Sealed",
         "language": "python",
@@ -29,14 +33,11 @@ async def test_a_kernelspec_starts_our_box_for_any_jupyter_client(
             }
         },
     }
-    (folder / "kernel.json").write_text(json.dumps(spec))
-    specs = KernelSpecManager(kernel_dirs=[str(tmp_path / "kernels")])
-    code = (
-        "import os, socket\nx = 41\nprint(x + 1, sorted(os.listdir()), socket.if_nameindex()[0][1])"
-    )
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)] * 2)
+    (folder / "kernel.json").write_text(json.dumps(kernelspec))
+    kernelspecs = KernelSpecManager(kernel_dirs=[str(tmp_path / "kernels")])
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CODE)] * 2)
 
-    manager = AsyncKernelManager(kernel_name="sealed", kernel_spec_manager=specs)
+    manager = AsyncKernelManager(kernel_name="sealed", kernel_spec_manager=kernelspecs)
     await NotebookClient(notebook, km=manager, timeout=60).async_execute(cleanup_kc=True)
 
     assert notebook.cells[1].outputs[0].text == "42 [] lo\n"

@@ -1,101 +1,103 @@
+"""The warm pool starts sandboxes in advance, never reuses one, and ends them all."""
+
 import asyncio
 import logging
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pytest
 
 import kernel_env
 from kernel_env.errors import KernelEnvError, SandboxError
-from kernel_env.kernel.connection.launch import PROGRAM, PROGRAM_FOLDER
 from kernel_env.kernel.forking.fork_server import ForkServer
 from kernel_env.kernel.forking.instance import KernelInstance
-from kernel_env.kernel.source import NewSandboxes
 from kernel_env.kernel.warm_pool import Kind, Pool, end
 from kernel_env.sandbox.docker import engine
 from kernel_env.sandbox.docker.container import owner
-from kernel_env.sandbox.local import LocalSandbox
 from kernel_env.sandbox.protocol import Spec
+from support.kernels import KERNEL_FOLDERS, container_of, kernel_of, kernel_source
 
 
 class CountingSource:
-    """Starts kernels in local sandboxes, counts them, and fails if told to."""
+    """Starts kernels in local sandboxes, counts them, and can be made to fail."""
 
     def __init__(self) -> None:
         self.opened: list[KernelInstance] = []
-        self.now = self.most = 0
-        self.failing: KernelEnvError | None = None
+        self.starting = self.max_starting = 0
+        self.failure: KernelEnvError | None = None
 
     def kind(self, name: str, memory_gb: float = 1) -> Kind:
+        """Build a kind whose kernels come from this source."""
         return Kind(name=name, source=self, memory_gb=memory_gb)
 
-    async def close(self, server: ForkServer) -> None:
-        await server.close()
-
     async def open(self) -> KernelInstance:
-        self.now += 1
-        self.most = max(self.most, self.now)
+        """Start a kernel, or raise `failure`."""
+        self.starting += 1
+        self.max_starting = max(self.max_starting, self.starting)
         try:
-            if self.failing:
-                raise self.failing
-            spec = Spec(image="base", folders={PROGRAM: PROGRAM_FOLDER})
-            paths = {"DATA": PurePosixPath("/data")}
-            new = NewSandboxes(make_sandbox=lambda: LocalSandbox(spec), paths=paths)
-            seat = await new.open()
+            if self.failure:
+                raise self.failure
+            instance = await kernel_source(Spec(folders=KERNEL_FOLDERS), "local").open()
         finally:
-            self.now -= 1
-        self.opened.append(seat)
-        return seat
+            self.starting -= 1
+        self.opened.append(instance)
+        return instance
+
+    async def close(self, server: ForkServer) -> None:
+        """End a sandbox."""
+        await server.close()
 
 
 @pytest.fixture
-async def opener() -> AsyncIterator[CountingSource]:
-    opener = CountingSource()
-    yield opener
-    for seat in opener.opened:
-        await seat.server.close()
+async def source() -> AsyncIterator[CountingSource]:
+    """A source whose sandboxes are ended after the test."""
+    source = CountingSource()
+    yield source
+    for instance in source.opened:
+        await instance.server.close()
 
 
-async def test_a_seat_that_was_taken_is_never_handed_out_again(opener: CountingSource) -> None:
+async def test_a_kernel_is_taken_only_once(source: CountingSource) -> None:
     async with Pool(size=2) as pool:
         taken = []
         for _ in range(4):
-            taken.append(await pool.take(opener.kind("a")))
+            taken.append(await pool.take(source.kind("a")))
             await pool.filled()
 
         waiting = pool.waiting
 
     assert len(set(map(id, taken))) == 4
     assert waiting == 2
-    assert len(opener.opened) == 6
-    assert all(seat.kernel and not seat.kernel.death_reason for seat in taken)
+    assert len(source.opened) == 6
+    assert all(instance.kernel and not instance.kernel.death_reason for instance in taken)
 
 
-async def test_the_first_that_waits_is_pristine_and_at_once_there(opener: CountingSource) -> None:
+async def test_take_returns_the_waiting_kernel_which_is_pristine(source: CountingSource) -> None:
     async with Pool(size=1) as pool:
-        first = await pool.take(opener.kind("a"))
+        first = await pool.take(source.kind("a"))
         await pool.filled()
         assert first.kernel is not None
         await first.kernel.run("x = 1; open('f', 'w')", timeout_s=30)
 
-        (waits,) = [seat for seat in opener.opened if seat is not first]
-        second = await pool.take(opener.kind("a"))
+        (waiting,) = [instance for instance in source.opened if instance is not first]
+        second = await pool.take(source.kind("a"))
         assert second.kernel is not None
         cell = await second.kernel.run("import os; 'x' in dir(), os.listdir()", timeout_s=30)
         await pool.filled()
 
-    assert second is waits
+    assert second is waiting
     assert cell.outputs[0]["data"]["text/plain"] == "(False, [])"
 
 
-async def test_what_waits_is_bounded_by_its_memory(opener: CountingSource) -> None:
+async def test_the_memory_of_waiting_kernels_is_limited(source: CountingSource) -> None:
     async with Pool(size=5, memory_gb=4) as pool:
-        await pool.take(opener.kind("a", 1.5))
+        await pool.take(source.kind("a", 1.5))
         await pool.filled()
-        await pool.take(opener.kind("b", 2))
+        await pool.take(source.kind("b", 2))
         await pool.filled()
 
         waiting = pool.waiting
@@ -103,46 +105,46 @@ async def test_what_waits_is_bounded_by_its_memory(opener: CountingSource) -> No
     assert waiting == 2
 
 
-async def test_no_more_boxes_start_at_once_than_may(opener: CountingSource) -> None:
+async def test_the_number_of_simultaneous_starts_is_limited(source: CountingSource) -> None:
     async with Pool(size=3, starting=2) as pool:
-        await asyncio.gather(*(pool.take(opener.kind(kind)) for kind in ("a", "a", "b", "b", "c")))
+        await asyncio.gather(*(pool.take(source.kind(kind)) for kind in ("a", "a", "b", "b", "c")))
         await pool.filled()
 
-    assert opener.most == 2
+    assert source.max_starting == 2
 
 
-async def test_a_seat_that_died_while_it_waited_is_replaced(opener: CountingSource) -> None:
+async def test_a_waiting_kernel_that_died_is_replaced(source: CountingSource) -> None:
     async with Pool(size=1) as pool:
-        first = await pool.take(opener.kind("a"))
+        first = await pool.take(source.kind("a"))
         await pool.filled()
-        (waits,) = [seat for seat in opener.opened if seat is not first]
-        assert waits.kernel is not None
-        os.kill(waits.kernel.process.pid, signal.SIGKILL)
-        while not waits.kernel.death_reason:
+        (waiting,) = [instance for instance in source.opened if instance is not first]
+        assert waiting.kernel is not None
+        os.kill(waiting.kernel.process.pid, signal.SIGKILL)
+        while not waiting.kernel.death_reason:
             await asyncio.sleep(0.01)
 
-        taken = await pool.take(opener.kind("a"))
+        taken = await pool.take(source.kind("a"))
         await pool.filled()
 
-        assert taken is not waits
+        assert taken is not waiting
         assert taken.kernel is not None
         assert (await taken.kernel.run("1", timeout_s=30)).broke is None
-        assert waits.kernel is None
+        assert waiting.kernel is None
         assert pool.waiting == 1
 
 
-async def test_a_start_that_fails_reaches_who_asked_and_not_the_log(
-    opener: CountingSource, caplog: pytest.LogCaptureFixture
+async def test_a_failed_start_is_raised_by_take_and_not_logged(
+    source: CountingSource, caplog: pytest.LogCaptureFixture
 ) -> None:
-    opener.failing = SandboxError("no engine today")
+    source.failure = SandboxError("no engine")
     with caplog.at_level(logging.DEBUG):
         async with Pool(size=2) as pool:
-            with pytest.raises(SandboxError, match="no engine today"):
-                await pool.take(opener.kind("a"))
+            with pytest.raises(SandboxError, match="no engine"):
+                await pool.take(source.kind("a"))
             await pool.filled()
-            opener.failing = None
+            source.failure = None
 
-            taken = await pool.take(opener.kind("a"))
+            taken = await pool.take(source.kind("a"))
             await pool.filled()
 
             assert taken.kernel is not None
@@ -151,39 +153,39 @@ async def test_a_start_that_fails_reaches_who_asked_and_not_the_log(
     assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []
 
 
-async def test_leaving_ends_all_that_waits_and_all_that_starts(opener: CountingSource) -> None:
+async def test_leaving_the_pool_ends_waiting_and_starting_kernels(source: CountingSource) -> None:
     async with Pool(size=2) as pool:
-        mine = await pool.take(opener.kind("a"))
+        taken = await pool.take(source.kind("a"))
         await pool.filled()
-        waits = [seat for seat in opener.opened if seat is not mine]
-        await pool.take(opener.kind("b"))
+        waiting = [instance for instance in source.opened if instance is not taken]
+        await pool.take(source.kind("b"))
 
-    assert len(waits) == 2
-    assert all(seat.kernel is None for seat in waits)
-    assert mine.kernel is not None
-    assert (await mine.kernel.run("1", timeout_s=30)).broke is None
-    assert opener.now == 0
+    assert len(waiting) == 2
+    assert all(instance.kernel is None for instance in waiting)
+    assert taken.kernel is not None
+    assert (await taken.kernel.run("1", timeout_s=30)).broke is None
+    assert source.starting == 0
 
 
-async def test_two_kinds_do_not_mix() -> None:
-    one, other = CountingSource(), CountingSource()
+async def test_kernels_of_two_kinds_are_kept_apart() -> None:
+    first, second = CountingSource(), CountingSource()
     async with Pool(size=1) as pool:
         taken = [
-            await pool.take(opener.kind(kind))
+            await pool.take(source.kind(kind))
             for _ in range(2)
-            for kind, opener in (("a", one), ("b", other))
+            for kind, source in (("a", first), ("b", second))
         ]
         await pool.filled()
 
-    assert {id(seat) for seat in taken[::2]} < {id(seat) for seat in one.opened}
-    assert {id(seat) for seat in taken[1::2]} < {id(seat) for seat in other.opened}
-    for seat in (*one.opened, *other.opened):
-        await seat.server.close()
+    assert {id(instance) for instance in taken[::2]} < {id(instance) for instance in first.opened}
+    assert {id(instance) for instance in taken[1::2]} < {id(instance) for instance in second.opened}
+    for instance in (*first.opened, *second.opened):
+        await instance.server.close()
 
 
-async def test_a_caller_that_is_cancelled_leaves_no_box_behind(opener: CountingSource) -> None:
+async def test_a_cancelled_take_does_not_stop_the_pool_from_filling(source: CountingSource) -> None:
     async with Pool(size=1) as pool:
-        taking = asyncio.create_task(pool.take(opener.kind("a")))
+        taking = asyncio.create_task(pool.take(source.kind("a")))
         await asyncio.sleep(0.05)
 
         taking.cancel()
@@ -194,15 +196,15 @@ async def test_a_caller_that_is_cancelled_leaves_no_box_behind(opener: CountingS
         assert pool.waiting == 1
 
 
-async def test_a_start_that_is_given_up_at_any_moment_leaves_nothing(
-    opener: CountingSource,
+async def test_a_start_that_is_cancelled_at_any_time_leaks_no_socket(
+    source: CountingSource,
 ) -> None:
-    await end(await opener.open())
+    await end(await source.open())
     await asyncio.sleep(0.1)
     before = sockets()
 
     for number in range(24):
-        opening = asyncio.create_task(opener.open())
+        opening = asyncio.create_task(source.open())
         await asyncio.sleep(number * 0.04)
         opening.cancel()
         with suppress(asyncio.CancelledError):
@@ -212,70 +214,64 @@ async def test_a_start_that_is_given_up_at_any_moment_leaves_nothing(
 
 
 def sockets() -> int:
-    """How many sockets are open in this process."""
-    found = 0
+    """Count the sockets that are open in this process."""
+    count = 0
     for link in list(Path("/proc/self/fd").iterdir()):
         with suppress(OSError):
-            found += str(link.readlink()).startswith("socket")
-    return found
+            count += str(link.readlink()).startswith("socket")
+    return count
 
 
-# ── through the front door ────────────────────────────────────────────────────────────────
+# ── in an environment ─────────────────────────────────────────────────────────────────────
 
 
 def containers() -> set[str]:
+    """Return the IDs of the containers of this process."""
     client = engine.connect()
-    mine = client.containers.list(filters={"label": f"kernel-env.owner={owner()}"})
+    own = client.containers.list(filters={"label": f"kernel-env.owner={owner()}"})
     client.close()
-    return {container.id for container in mine}
+    return {container.id for container in own}
 
 
-def until(holds: Callable[[], bool]) -> None:
-    """Wait for what a thread of the environment does."""
-    import time
-
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for a thread of the environment."""
     for _ in range(600):
-        if holds():
+        if condition():
             return
         time.sleep(0.1)
-    pytest.fail("it did not come about")
+    pytest.fail("the condition was not met in 60 s")
 
 
 @pytest.mark.docker
-def test_a_reset_takes_the_container_that_waits_and_starts_another(
-    tiny: str, tmp_path: Path
-) -> None:
+def test_a_reset_takes_the_waiting_container_and_starts_another(tiny: str, tmp_path: Path) -> None:
     env = kernel_env.make(tiny, sandbox="docker", out=tmp_path, warm=1)
     before = containers()
     try:
         env.reset()
         assert env.episode is not None
-        used = []
         assert env._portal is not None
         pool = env._portal.pool(1)
         assert pool is not None
+        used, took_waiting = [], []
         for _ in range(4):
-            until(lambda: pool.waiting == 1)
-            there = containers() - before
-            mine = env.episode._live.sandbox._creating.result().id  # type: ignore[attr-defined]
-            (waits,) = there - {mine}
+            wait_until(lambda: pool.waiting == 1)
+            current = container_of(kernel_of(env.episode)).id
+            (waiting,) = containers() - before - {current}
 
             env.reset()
-            used.append((mine, env.episode._live.sandbox._creating.result().id == waits))  # type: ignore[attr-defined]
+            used.append(current)
+            took_waiting.append(container_of(kernel_of(env.episode)).id == waiting)
             env.step({"kind": "execute_code", "code": "x = 1; _ = open('f', 'w')"})
-            text = env.episode.observation.text
-            assert "Traceback" not in text
+            assert "Traceback" not in env.episode.observation.text
     finally:
         env.close()
 
-    assert [took for _, took in used] == [True] * 4
-    assert len({mine for mine, _ in used}) == 4
-    until(lambda: containers() == before)
+    assert took_waiting == [True] * 4
+    assert len(set(used)) == 4
+    wait_until(lambda: containers() == before)
 
 
-def test_many_resets_of_a_warm_environment_are_episodes_of_their_own(
-    tiny: str, tmp_path: Path
-) -> None:
+def test_each_reset_of_a_warm_environment_starts_a_new_episode(tiny: str, tmp_path: Path) -> None:
     env = kernel_env.make(tiny, sandbox="local", out=tmp_path, warm=1)
     texts = []
 

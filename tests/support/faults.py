@@ -142,10 +142,13 @@ async def faulty_kernel() -> AsyncIterator[RecoverableKernel]:
 
 
 async def run_interrupted(kernel: RecoverableKernel) -> Cell:
-    """Run a cell that sleeps until its time is up."""
+    """Run a cell that sleeps until its time is up.
+
+    A kernel that is still being forked ignores an interrupt, hence the time of half a second.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("kernel_env.kernel.connection.client.INTERRUPT_S", 10)
-        return await run_cell(kernel, "import time; time.sleep(60)", 0.2)
+        return await run_cell(kernel, "import time; time.sleep(60)", 0.5)
 
 
 async def assert_restored(fault: Fault, kernel: RecoverableKernel) -> Cell:

@@ -66,15 +66,15 @@ def run_as(user: int, body: Callable[[], None]) -> None:
 
 def read_tree(folder: Path) -> Tree:
     """Return the content of a folder, itself included, even without permission to read it."""
-    seen: Tree = {}
+    tree: Tree = {}
 
     def visit(path: Path) -> None:
         s = path.lstat()
         mode, relative = stat.S_IMODE(s.st_mode), str(path.relative_to(folder))
         if path.is_symlink():
-            seen[relative] = ("link", 0, os.fsencode(path.readlink()))
+            tree[relative] = ("link", 0, os.fsencode(path.readlink()))
         elif stat.S_ISDIR(s.st_mode):
-            seen[relative] = ("folder", mode, b"")
+            tree[relative] = ("folder", mode, b"")
             if mode & 0o700 != 0o700:
                 path.chmod(mode | 0o700)
             for entry in path.iterdir():
@@ -84,14 +84,14 @@ def read_tree(folder: Path) -> Tree:
         elif stat.S_ISREG(s.st_mode):
             if not mode & 0o400:
                 path.chmod(mode | 0o400)
-            seen[relative] = ("file", mode, path.read_bytes())
+            tree[relative] = ("file", mode, path.read_bytes())
             if not mode & 0o400:
                 path.chmod(mode)
         else:
-            seen[relative] = ("other", mode, b"")
+            tree[relative] = ("other", mode, b"")
 
     visit(folder)
-    return seen
+    return tree
 
 
 def blob_count() -> int:

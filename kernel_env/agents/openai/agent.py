@@ -117,7 +117,7 @@ class OpenAIAgent:
     async def _ask(self, first: str, turns: list[Turn], episode: Episode) -> Answer | None:
         """Request an answer and charge it to the episode; None when the time budget ends first."""
         try:
-            async with asyncio.timeout(episode.rules.budget.seconds_left(episode.spent)):
+            async with asyncio.timeout(episode.setup.budget.seconds_left(episode.spent)):
                 while (completion := await self._complete(first, turns, episode)) is None:
                     pass  # the endpoint rejected a parameter, which is now omitted
         except TimeoutError:
@@ -221,7 +221,7 @@ class OpenAIAgent:
         return f"{self.endpoint} answered {error.status_code}: {self._one_line(str(message))}"
 
     def _one_line(self, text: str) -> str:
-        """Return the beginning of a foreign text as one line, without the key."""
+        """Return the beginning of an external text as one line, without the key."""
         if self._key:
             text = text.replace(self._key, "[key]")
         text = " ".join(text.split())
@@ -259,7 +259,7 @@ async def take_actions(answer: Answer, episode: Episode, *, images: bool) -> Tur
 
 def check_prices(options: Options, episode: Episode) -> None:
     """Raise `AgentError` when the budget limits the money but no price is set."""
-    if episode.rules.budget.money is not None and not (options.price_in or options.price_out):
+    if episode.setup.budget.money is not None and not (options.price_in or options.price_out):
         raise AgentError(
             "the budget limits the money but no price is set;"
             " give --price-in and --price-out in US dollars per million tokens"

@@ -63,7 +63,7 @@ class Answer:
     """Whether the model ended the episode."""
 
 
-# ── wire format of chat completions; every field may be missing ───────────────────────────
+# ── wire format of chat completions; every field can be missing ───────────────────────────
 
 
 class Function(BaseModel):
@@ -144,7 +144,7 @@ PYTHON = ("python", "py", "python3", "ipython", "jupyter")
 
 THINKING = re.compile(r"<think(?:ing)?>(.*?)(?:</think(?:ing)?>|\Z)", re.DOTALL)
 END_OF_THINKING = re.compile(r"\A(.*)</think(?:ing)?>", re.DOTALL)
-"""Thinking without its opening tag, which the chat template may have put into the prompt."""
+"""Thinking without its opening tag, which some chat templates put into the prompt."""
 TAG = re.compile(r"<(tool_call|function_call)>(?P<body>.*?)(?P<close></\1>|\Z)", re.DOTALL)
 FENCE = re.compile(
     r"```[ \t]*+(?P<language>[\w+-]*+)[^\n`]*+\n"
@@ -180,7 +180,7 @@ def parse_answer(choice: Choice) -> Answer:
 
 
 def content_text(content: str | list[dict[str, Any]] | None) -> str:
-    """Return the text of a message's content, which may be a list of parts."""
+    """Return the text of a message's content, which can be a list of parts."""
     if isinstance(content, list):
         return "".join(part["text"] for part in content if isinstance(part.get("text"), str))
     return content or ""

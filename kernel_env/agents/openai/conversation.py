@@ -131,7 +131,7 @@ best public score counts. When you cannot improve the score further, answer with
 
 def task_message(episode: Episode) -> str:
     """Return the first message: the task, the data, the submission path and the budget."""
-    task, budget = episode.rules.task, episode.rules.budget
+    task, budget = episode.setup.task, episode.setup.budget
     direction = "higher is better" if task.scoring.higher_is_better else "lower is better"
     return "\n\n".join(
         [

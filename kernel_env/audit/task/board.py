@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
@@ -11,6 +10,7 @@ import pandas as pd
 from kernel_env import temporary
 from kernel_env.audit.task.finding import Finding, failed, not_applicable, not_run, ok
 from kernel_env.audit.task.task_under_test import TaskUnderTest
+from kernel_env.episode import EpisodeConfig
 from kernel_env.errors import KernelEnvError, SubmissionError, TaskError
 from kernel_env.grading.host import Grader
 from kernel_env.runner import Plan, run_episode
@@ -179,9 +179,9 @@ async def check_solution(task: Task, sandbox: str, grader: Grader) -> list[Findi
     if not task.solution.is_file():
         return [not_applicable(check, "there is no solution.ipynb")]
     with TemporaryDirectory(prefix=f"{temporary.PREFIX}{os.getpid()}-") as folder:
-        plan = Plan(task=str(task.folder), agent="baseline", sandbox=sandbox, out=Path(folder))
+        config = EpisodeConfig(task=task, agent="baseline", sandbox=sandbox, out=folder)
         try:
-            record = await run_episode(plan, grader=grader)
+            record = await run_episode(Plan(config=config), grader=grader)
         except KernelEnvError as error:
             return [failed(check, str(error))]
     if record.error or record.status != "finished":

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from kernel_env.tasks import Task
-from kernel_env.tasks.columns import numbers, is_prose
+from kernel_env.tasks.columns import is_prose, numbers
 from kernel_env.tasks.prepare import Prepared
 
 NO_SPLIT = "the task has no train.csv and test.csv to compare"
@@ -80,7 +80,9 @@ class TaskUnderTest:
         """Return the features that hold sentences."""
         if self.train is None:
             return []
-        return [c for c in self.features if numbers(self.train[c]) is None and is_prose(self.train[c])]
+        return [
+            c for c in self.features if numbers(self.train[c]) is None and is_prose(self.train[c])
+        ]
 
     @cached_property
     def truth(self) -> pd.DataFrame:

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
+from kernel_env.authoring.from_table.columns import TIMESTAMP, Column, describe_column
 from kernel_env.errors import UsageError
 from kernel_env.grading import metric as metrics
 from kernel_env.grading.metric import Metric
-from kernel_env.tasks.columns import numbers, is_prose
+from kernel_env.tasks.columns import numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,8 +21,6 @@ Kind = Literal["binary classification", "multiclass classification", "regression
 SplitMethod = Literal["random", "group", "time"]
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
-TIMESTAMP = r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?)?(Z|[+-]\d{2}:?\d{2})?"
-"""A date, or a date and a time, in ISO 8601."""
 MIN_ROWS = 100
 MIN_FOR_SPLIT = 10
 """The least number of rows of a class, of groups, or of timestamps that a split needs."""
@@ -64,22 +61,6 @@ class Split:
     """The column that contains the groups or the timestamps; empty for a random split."""
     why: str = ""
     """The reason for the choice, shown to the author."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Column:
-    """A feature column, as the task's description presents it."""
-
-    name: str
-    """The column's name in the table."""
-    is_number: bool
-    """Whether every cell that is not empty is a number."""
-    is_text: bool
-    """Whether the cells contain sentences."""
-    summary: str
-    """The column's type and range or example values, as text."""
-    missing: int
-    """The number of empty cells."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -421,36 +402,3 @@ def check_timestamps(column: "pd.Series[str]") -> None:
             f"--split: {column.name!r} has {missing} missing and {distinct} distinct timestamps; a"
             f" split by time needs none missing and at least {MIN_FOR_SPLIT} distinct ones"
         )
-
-
-def describe_column(column: "pd.Series[str]") -> Column:
-    """Describe a column by its type and its range or example values."""
-    filled = column[column != ""]
-    values, filled_values = numbers(column), numbers(filled)
-    is_text = values is None and is_prose(column)
-    if filled.empty:
-        summary = "always missing"
-    elif filled_values is not None:
-        number = "whole number" if np.all(filled_values % 1 == 0) else "number"
-        summary = f"{number}, {filled_values.min():.6g} to {filled_values.max():.6g}"
-    elif filled.str.fullmatch(TIMESTAMP).all():
-        summary = f"timestamp, {filled.min()} to {filled.max()}"
-    elif is_text:
-        summary = f"text of {filled.str.len().median():.0f} characters in the median"
-    else:
-        counts = filled.value_counts()
-        examples = ", ".join(f"`{shorten(value)}`" for value in counts.index[:3])
-        summary = f"one of {len(counts):,} values: {examples}" + (" …" if len(counts) > 3 else "")
-    return Column(
-        name=str(column.name),
-        is_number=values is not None,
-        is_text=is_text,
-        summary=summary,
-        missing=len(column) - len(filled),
-    )
-
-
-def shorten(value: str) -> str:
-    """Shorten a cell to at most 30 characters on one line, safe in a Markdown table."""
-    line = " ".join(value.split()).replace("|", "/").replace("`", "'")
-    return line if len(line) <= 30 else line[:29] + "…"

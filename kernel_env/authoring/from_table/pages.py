@@ -5,7 +5,8 @@
 
 import json
 
-from kernel_env.authoring.from_table.design import Column, Design
+from kernel_env.authoring.from_table.columns import Column
+from kernel_env.authoring.from_table.design import Design
 
 FORMULA = {
     "accuracy": r"\mathrm{accuracy} = \frac1n \sum_{i=1}^{n} [\hat y_i = y_i]",

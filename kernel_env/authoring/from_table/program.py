@@ -130,7 +130,7 @@ ID_FIRST = """\
     return rows[[ID, *(column for column in rows if column != ID)]]"""
 ARRANGE_FUNCTIONS = {
     (False, False): SHUFFLED.format(
-        numbered=" and number them from 0, so that an id reveals nothing about its row"
+        numbered=" and number them from 0, so that ids carry no information"
     )
     + ADD_IDS,
     (False, True): SHUFFLED.format(numbered="") + ID_FIRST,

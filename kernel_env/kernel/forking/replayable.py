@@ -2,7 +2,7 @@
 
 This is how a kernel gets to a position of its log by whatever means are left: its latest
 checkpoint, an older one and a replay, or a fresh kernel and a replay of everything, in a new
-sandbox if need be. When that is done, and what the agent is told, is decided in `recoverable`.
+sandbox if need be. When that is done, and what the agent sees of it, is decided in `recoverable`.
 """
 
 import asyncio

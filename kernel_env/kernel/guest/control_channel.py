@@ -53,7 +53,7 @@ class ControlChannel:
 
 
 def move_above_standard(descriptor: int) -> int:
-    """Move a received descriptor above 2 if needed; the agent's code may have closed 0, 1 or 2."""
+    """Move a received descriptor above 2 if needed; agent code can have closed 0, 1 or 2."""
     if descriptor > LAST_STANDARD:
         os.set_inheritable(descriptor, False)
         return descriptor

@@ -70,7 +70,7 @@ LIBC = ctypes.PyDLL(None, use_errno=True)
 
 
 SYS_CLONE = {"x86_64": 56, "aarch64": 220}.get(os.uname().machine)
-"""Number of the system call `clone`; other machines may order its arguments differently."""
+"""Number of the system call `clone`; other machines can order its arguments differently."""
 
 
 SIBLING_FLAGS = 0x8000 | 0x01000000 | 0x00200000 | signal.SIGCHLD

@@ -137,7 +137,7 @@ def shared_mappings(
             start, end = (int(word, 16) for word in span.split("-"))
             protection = sum(PROTECTION_BITS[letter] for letter in permissions[:3] if letter != "-")
             held = HeldFile(path, mount_point, stat.S_IFREG, int(inode), has_path)
-            # An overlay may report two inode numbers for one file. Among deleted files of the same
+            # An overlay can report two inode numbers for one file. Among deleted files of the same
             # name the inode number decides.
             same_path = [each.held for each in descriptors if each.held.path == path]
             held = min(same_path, key=lambda file: file.inode != int(inode), default=held)

@@ -89,7 +89,7 @@ class App(IPKernelApp):
         """Do nothing: there is no connection file."""
 
     def write_connection_file(self, **_: Any) -> None:
-        """Do nothing: nobody reads the file, and the disk may be full."""
+        """Do nothing: no program reads the file, and the disk can be full."""
 
     def cleanup_connection_file(self) -> None:
         """Do nothing: there is no connection file."""

@@ -12,7 +12,7 @@ never written after it was created and carries its file's mode and mtime, so a h
 replace the file; a mere `chmod` or `touch` creates a new blob.
 
     after a cell     store.take("n8", roots, prior="n7")
-    the cell failed  store.restore("n7", roots)     until then no process may write
+    the cell failed  store.restore("n7", roots)     until then no process must write
     a fork           store.create_lower("n7", folder); mount folder/0 ... as lower layers;
                      store.take("b1", roots, same_as="n7")
 

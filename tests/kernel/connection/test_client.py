@@ -1,3 +1,5 @@
+"""A kernel client returns a finished cell, whatever the code does to the kernel."""
+
 import asyncio
 import os
 import signal
@@ -11,43 +13,38 @@ import pytest
 from kernel_env import plugins
 from kernel_env.errors import KernelError
 from kernel_env.kernel import KernelClient, open_kernel
-from kernel_env.kernel.connection.launch import PROGRAM, PROGRAM_FOLDER
 from kernel_env.sandbox import Sandbox
 from kernel_env.sandbox.conformance import SMALL
+from support.kernels import KERNEL_FOLDERS, cell_text
 
-SPEC = replace(SMALL, memory_gb=1, folders={PROGRAM: PROGRAM_FOLDER}, processes=256)
+SPEC = replace(SMALL, memory_gb=1, folders=KERNEL_FOLDERS, processes=256)
 
 
 @pytest.fixture
-async def box(sandbox: str) -> AsyncIterator[Sandbox]:
+async def started_sandbox(sandbox: str) -> AsyncIterator[Sandbox]:
+    """Start a sandbox for kernels."""
     async with plugins.find("sandbox", sandbox)(SPEC) as opened:
         yield opened
 
 
 @pytest.fixture
-async def kernel(box: Sandbox) -> AsyncIterator[KernelClient]:
-    async with open_kernel(box) as opened:
+async def kernel(started_sandstarted_sandbox: Sandbox) -> AsyncIterator[KernelClient]:
+    """Start a plain kernel."""
+    async with open_kernel(started_sandbox) as opened:
         yield opened
 
 
-def text(cell: object) -> str:
-    return "".join(
-        o.get("text") or o.get("data", {}).get("text/plain", "")
-        for o in cell.outputs  # type: ignore[attr-defined]
-    )
-
-
-async def test_variables_imports_and_files_stay(kernel: KernelClient) -> None:
+async def test_variables_imports_and_files_persist(kernel: KernelClient) -> None:
     await kernel.run("import math; x = 41; open('f', 'w').write('hello')", timeout_s=20)
 
     cell = await kernel.run("print(open('f').read()); math.floor(x + 1.5)", timeout_s=20)
 
-    assert text(cell) == "hello\n42"
+    assert cell_text(cell) == "hello\n42"
     assert cell.execution_count == 2
     assert cell.error is None
 
 
-async def test_an_error_is_told_with_its_traceback(kernel: KernelClient) -> None:
+async def test_an_error_is_returned_with_its_traceback(kernel: KernelClient) -> None:
     cell = await kernel.run("def f():\n    return 1 / 0\nf()", timeout_s=20)
 
     assert cell.error is not None
@@ -56,7 +53,7 @@ async def test_an_error_is_told_with_its_traceback(kernel: KernelClient) -> None
     assert cell.outputs[-1]["output_type"] == "error"
 
 
-async def test_what_changed_is_told(kernel: KernelClient) -> None:
+async def test_changed_variables_and_files_are_reported(kernel: KernelClient) -> None:
     await kernel.run(
         "import numpy as np; a = 1; b = np.zeros((3, 4)); open('f', 'w')", timeout_s=30
     )
@@ -71,21 +68,21 @@ async def test_what_changed_is_told(kernel: KernelClient) -> None:
     assert [(f.path, f.change, f.bytes) for f in cell.files] == [("f", "changed", 2)]
 
 
-async def test_a_cell_whose_time_is_up_is_interrupted_and_the_state_kept(
+async def test_a_cell_that_exceeds_its_time_is_interrupted_and_the_state_is_kept(
     kernel: KernelClient,
 ) -> None:
     await kernel.run("x = 41", timeout_s=20)
 
-    slow = await kernel.run("import time; time.sleep(60)", timeout_s=0.5)
+    sleeping = await kernel.run("import time; time.sleep(60)", timeout_s=0.5)
     endless = await kernel.run("while True: pass", timeout_s=0.5)
     after = await kernel.run("x + 1", timeout_s=20)
 
-    for cell in (slow, endless):
+    for cell in (sleeping, endless):
         assert cell.timed_out
         assert cell.error is not None
         assert cell.error.name == "KeyboardInterrupt"
         assert cell.broke is None
-    assert text(after) == "42"
+    assert cell_text(after) == "42"
 
 
 @pytest.mark.parametrize(
@@ -98,7 +95,7 @@ async def test_a_cell_whose_time_is_up_is_interrupted_and_the_state_kept(
         ("import os\nif os.fork(): os._exit(5)\nimport time; time.sleep(60)", "code 5"),
     ],
 )
-async def test_a_kernel_that_dies_is_noticed_within_two_seconds_and_said(
+async def test_the_death_of_a_kernel_is_reported_within_two_seconds(
     kernel: KernelClient, code: str, cause: str
 ) -> None:
     began = time.monotonic()
@@ -112,7 +109,7 @@ async def test_a_kernel_that_dies_is_noticed_within_two_seconds_and_said(
         await kernel.run("1", timeout_s=5)
 
 
-async def test_a_cell_that_ignores_the_interrupt_is_given_up(
+async def test_a_cell_that_ignores_the_interrupt_breaks_the_kernel(
     kernel: KernelClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kernel_env.kernel.connection.client.INTERRUPT_S", 0.5)
@@ -126,34 +123,34 @@ async def test_a_cell_that_ignores_the_interrupt_is_given_up(
     assert cell.broke == "the cell did not end in 0.5 s and ignored the interrupt"
 
 
-async def test_a_cell_has_no_standard_input_to_wait_for(kernel: KernelClient) -> None:
+async def test_a_cell_cannot_read_standard_input(kernel: KernelClient) -> None:
     cell = await kernel.run("input('name? ')", timeout_s=20)
 
     assert cell.error is not None
     assert cell.error.name == "StdinNotImplementedError"
 
 
-async def test_exit_does_not_end_the_kernel(kernel: KernelClient) -> None:
+async def test_sys_exit_does_not_end_the_kernel(kernel: KernelClient) -> None:
     await kernel.run("x = 41", timeout_s=20)
 
-    left = await kernel.run("import sys; sys.exit(1)", timeout_s=20)
+    exited = await kernel.run("import sys; sys.exit(1)", timeout_s=20)
     after = await kernel.run("x + 1", timeout_s=20)
 
-    assert left.error is not None
-    assert left.error.name == "SystemExit"
-    assert text(after) == "42"
+    assert exited.error is not None
+    assert exited.error.name == "SystemExit"
+    assert cell_text(after) == "42"
 
 
-async def test_a_flood_of_output_is_cut_and_counted(kernel: KernelClient) -> None:
+async def test_output_beyond_the_caps_is_dropped_and_counted(kernel: KernelClient) -> None:
     cell = await kernel.run("for n in range(200_000): print('line', n)", timeout_s=60)
 
-    assert text(cell).startswith("line 0\nline 1\n")
-    assert text(cell).endswith("line 199999\n")
+    assert cell_text(cell).startswith("line 0\nline 1\n")
+    assert cell_text(cell).endswith("line 199999\n")
     assert cell.dropped_bytes > 1_000_000
-    assert len(text(cell)) < 100_000
+    assert len(cell_text(cell)) < 100_000
 
 
-async def test_a_thread_that_prints_later_is_shown_with_the_next_cell_as_such(
+async def test_output_of_a_thread_after_its_cell_is_late_output_of_the_next_cell(
     kernel: KernelClient,
 ) -> None:
     await kernel.run(
@@ -166,11 +163,11 @@ async def test_a_thread_that_prints_later_is_shown_with_the_next_cell_as_such(
 
     cell = await kernel.run("print('from the cell')", timeout_s=20)
 
-    assert text(cell) == "from the cell\n"
+    assert cell_text(cell) == "from the cell\n"
     assert [o.get("text") for o in cell.late] == ["from a thread\n"]
 
 
-async def test_messages_that_are_none_and_forged_ones_do_no_harm(kernel: KernelClient) -> None:
+async def test_invalid_and_forged_messages_are_harmless(kernel: KernelClient) -> None:
     cell = await kernel.run(
         "import gc, zmq\n"
         "from ipykernel.kernelapp import IPKernelApp\n"
@@ -179,17 +176,17 @@ async def test_messages_that_are_none_and_forged_ones_do_no_harm(kernel: KernelC
         "k.session.send(k.iopub_socket, 'stream', {'name': 7, 'text': None}, parent=parent)\n"
         "k.session.send(k.iopub_socket, 'execute_result', 'no dict', parent=parent)\n"
         "k.session.send(k.iopub_socket, 'stream', {'name': 'stdout', 'text': 'forged'}, parent=parent)\n"
-        "print('honest')",
+        "print('genuine')",
         timeout_s=20,
     )
     after = await kernel.run("6 * 7", timeout_s=20)
 
-    assert "honest" in text(cell)
-    assert text(after) == "42"
+    assert "genuine" in cell_text(cell)
+    assert cell_text(after) == "42"
     assert kernel.invalid_messages >= 1
 
 
-BREAKING = """
+CORRUPT_A_CONNECTION = """
 import os, socket, threading, time
 def channel(number):
     for name in os.listdir("/proc/self/fd"):
@@ -200,29 +197,32 @@ def channel(number):
                 return s
         except OSError:
             pass
-def break_(number):
+def corrupt(number):
     channel(number).send(b"\\x02" + (2**60).to_bytes(8, "big"))
 """
 
 
 @pytest.mark.parametrize("number", [1, 2, 4])
-async def test_a_connection_that_is_broken_on_purpose_does_not_hold_the_host(
+async def test_a_corrupted_connection_does_not_block_the_host(
     kernel: KernelClient, number: int
 ) -> None:
     began = time.monotonic()
 
-    cell = await kernel.run(f"{BREAKING}\nbreak_({number}); time.sleep(60)", timeout_s=5)
+    cell = await kernel.run(
+        f"{CORRUPT_A_CONNECTION}\ncorrupt({number}); time.sleep(60)", timeout_s=5
+    )
 
     assert time.monotonic() - began < 4
     assert cell.broke == "the kernel closed its connections"
 
 
 def resident_mb() -> float:
+    """Return the resident memory of this process, MB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-async def test_a_kernel_that_says_too_much_at_once_is_cut_off_before_the_host_holds_it(
+async def test_a_kernel_that_sends_a_huge_message_is_disconnected_before_it_is_received(
     kernel: KernelClient,
 ) -> None:
     before = resident_mb()
@@ -237,49 +237,49 @@ async def test_a_kernel_that_says_too_much_at_once_is_cut_off_before_the_host_ho
     assert resident_mb() - before < 50
 
 
-async def test_a_message_without_parts_does_not_deafen_the_host(kernel: KernelClient) -> None:
+async def test_a_message_without_parts_is_ignored(kernel: KernelClient) -> None:
     cell = await kernel.run(
         "get_ipython().kernel.iopub_socket.send_multipart([b'x', b'<IDS|MSG>']); print('hello')",
         timeout_s=10,
     )
 
-    assert text(cell) == "hello\n"
+    assert cell_text(cell) == "hello\n"
     assert cell.broke is None
 
 
-async def test_code_that_utf8_cannot_write_is_an_error_of_the_cell(kernel: KernelClient) -> None:
+async def test_code_with_lone_surrogates_can_be_run(kernel: KernelClient) -> None:
     cell = await kernel.run("print('\ud800')", timeout_s=20)
     after = await kernel.run("print('\\ud800'.encode('utf-8', 'surrogatepass'))", timeout_s=20)
 
-    assert text(cell) == "?\n"
-    assert "xed" in text(after)
+    assert cell_text(cell) == "?\n"
+    assert "xed" in cell_text(after)
 
 
-async def test_two_kernels_in_one_box_do_not_meet(box: Sandbox) -> None:
-    async with open_kernel(box) as one, open_kernel(box) as other:
-        await one.run("x = 1", timeout_s=20)
+async def test_two_kernels_in_one_sandbox_are_separate(started_sandbox: Sandbox) -> None:
+    async with open_kernel(started_sandbox) as first, open_kernel(started_sandbox) as second:
+        await first.run("x = 1", timeout_s=20)
 
-        cell = await other.run("x", timeout_s=20)
+        cell = await second.run("x", timeout_s=20)
 
     assert cell.error is not None
     assert cell.error.name == "NameError"
 
 
-async def test_a_kernel_that_cannot_start_says_why(box: Sandbox) -> None:
+async def test_a_kernel_that_does_not_start_raises_its_reason(started_sandbox: Sandbox) -> None:
     with pytest.raises(
         KernelError, match=r"the kernel did not start: .*(code|PYTHONHOME|encodings)"
     ):
-        async with open_kernel(box, env={"PYTHONHOME": "/nowhere"}):
+        async with open_kernel(started_sandbox, env={"PYTHONHOME": "/nowhere"}):
             pass
 
 
-async def test_leaving_ends_the_kernel_and_keeps_no_descriptor(box: Sandbox) -> None:
-    async with open_kernel(box) as kernel:
+async def test_leaving_ends_the_kernel_and_closes_all_descriptors(started_sandbox: Sandbox) -> None:
+    async with open_kernel(started_sandbox) as kernel:
         await kernel.run("1", timeout_s=20)
     before = len(os.listdir("/proc/self/fd"))
 
     for _ in range(3):
-        async with open_kernel(box) as kernel:
+        async with open_kernel(started_sandbox) as kernel:
             process = kernel.process
             await kernel.run("1", timeout_s=20)
         assert await process.wait() == -signal.SIGKILL

@@ -1,6 +1,7 @@
-"""The same notebook run by us and by nbclient has the same outputs."""
+"""A notebook has the same outputs as with nbclient, which serves as the oracle."""
 
 import json
+import re
 from typing import Any
 
 import nbformat
@@ -9,9 +10,9 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 
 from kernel_env.kernel import open_kernel
-from kernel_env.kernel.connection.launch import PROGRAM, PROGRAM_FOLDER
 from kernel_env.sandbox.local import LocalSandbox
 from kernel_env.sandbox.protocol import Spec
+from support.kernels import KERNEL_FOLDERS
 
 CELLS = [
     "print('a'); print('b')",
@@ -41,10 +42,8 @@ CELLS = [
 
 
 def comparable(output: dict[str, Any]) -> dict[str, Any]:
-    """Without what differs by chance: memory addresses, process numbers, drawn pixels."""
+    """Return an output without what differs by chance: memory addresses and temporary paths."""
     text = json.dumps(output, sort_keys=True)
-    import re
-
     text = re.sub(r"0x[0-9a-f]{6,}", "0x", text)
     text = re.sub(r"[^ \"]*ipykernel\S*?\.py", "ipykernel.py", text)
     value: dict[str, Any] = json.loads(text)
@@ -57,9 +56,7 @@ def comparable(output: dict[str, Any]) -> dict[str, Any]:
 
 
 def merged(outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What nbclient leaves to the front end: neighbouring texts of one stream, and line restarts."""
-    import re
-
+    """Do what nbclient leaves to front ends: join consecutive texts and apply carriage returns."""
     joined: list[dict[str, Any]] = []
     for output in outputs:
         if (
@@ -77,26 +74,26 @@ def merged(outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.filterwarnings("ignore")  # nbclient's own
-async def test_our_outputs_are_those_of_nbclient() -> None:
+async def test_outputs_are_the_same_as_with_nbclient() -> None:
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in CELLS])
     client = NotebookClient(
         notebook, km=AsyncKernelManager(kernel_name="python3"), allow_errors=True, timeout=60
     )
     await client.async_execute(cleanup_kc=True)
-    wanted = [
+    expected = [
         [comparable(o) for o in merged(json.loads(json.dumps(cell.outputs)))]
         for cell in notebook.cells
     ]
 
-    found = []
+    collected = []
     async with (
-        LocalSandbox(Spec(folders={PROGRAM: PROGRAM_FOLDER})) as box,
-        open_kernel(box) as kernel,
+        LocalSandbox(Spec(folders=KERNEL_FOLDERS)) as sandbox,
+        open_kernel(sandbox) as kernel,
     ):
         for code in CELLS:
             cell = await kernel.run(code, timeout_s=60)
-            found.append([comparable(output) for output in cell.outputs])
-            assert cell.execution_count == len(found)
+            collected.append([comparable(output) for output in cell.outputs])
+            assert cell.execution_count == len(collected)
 
-    for code, ours, theirs in zip(CELLS, found, wanted, strict=True):
-        assert ours == theirs, code
+    for code, actual, wanted in zip(CELLS, collected, expected, strict=True):
+        assert actual == wanted, code

@@ -1,4 +1,4 @@
-"""Folding messages into outputs is pure: it is tested on messages, made up and at random."""
+"""The outputs of a cell are collected from messages, in any order and of any content."""
 
 import nbformat
 import pytest
@@ -15,39 +15,46 @@ from kernel_env.kernel.connection.outputs import (
     size_of,
 )
 
+Message = tuple[str, object]
+"""Kind and content of a message."""
 
-def fold(*messages: tuple[str, object]) -> OutputCollector:
-    folded = OutputCollector()
+
+def collect(*messages: Message) -> OutputCollector:
+    """Collect the outputs of messages."""
+    collector = OutputCollector()
     for kind, content in messages:
-        folded.add(kind, content)
-    return folded
+        collector.add(kind, content)
+    return collector
 
 
-def stream(text: str, name: str = "stdout") -> tuple[str, object]:
+def stream(text: str, name: str = "stdout") -> Message:
+    """Build a message with text of a stream."""
     return "stream", {"name": name, "text": text}
 
 
-def display(text: str, name: str | None = None) -> tuple[str, object]:
+def display(text: str, name: str | None = None) -> Message:
+    """Build a message with a display, which can be updated if it has a name."""
     transient = {"display_id": name} if name else {}
     return "display_data", {"data": {"text/plain": text}, "metadata": {}, "transient": transient}
 
 
-def texts(folded: OutputCollector) -> list[str]:
-    return [o.get("text") or o.get("data", {}).get("text/plain") for o in folded.outputs()]
+def texts(collector: OutputCollector) -> list[str]:
+    """Return the text of each output."""
+    return [o.get("text") or o.get("data", {}).get("text/plain") for o in collector.outputs()]
 
 
-def test_text_of_one_stream_joins_and_of_another_does_not() -> None:
-    folded = fold(stream("a"), stream("b\n"), stream("c", "stderr"), stream("d"))
+def test_consecutive_texts_of_one_stream_are_joined() -> None:
+    collector = collect(stream("a"), stream("b\n"), stream("c", "stderr"), stream("d"))
 
-    assert texts(folded) == ["ab\n", "c", "d"]
+    assert texts(collector) == ["ab\n", "c", "d"]
 
 
 @pytest.mark.parametrize(
-    ("written", "seen"),
+    ("written", "shown"),
     [
         ("10%\r20%\r100%\n", "100%\n"),
         ("one\r\ntwo\r\n", "one\r\ntwo\r\n"),
-        ("kept\nlost\rwon", "kept\nwon"),
+        ("kept\nold\rnew", "kept\nnew"),
         ("waiting\r", "waiting\r"),
         ("ab\bc", "ac"),
         ("abc\b\b\bxyz", "xyz"),
@@ -55,101 +62,103 @@ def test_text_of_one_stream_joins_and_of_another_does_not() -> None:
         ("ü\bü", "ü"),
     ],
 )
-def test_a_line_is_started_over_and_characters_are_taken_back(written: str, seen: str) -> None:
-    assert overwritten(written.encode()).decode() == seen
-    assert texts(fold(*(stream(c) for c in written))) == [seen]
+def test_carriage_returns_and_backspaces_overwrite_text(written: str, shown: str) -> None:
+    assert overwritten(written.encode()).decode() == shown
+    assert texts(collect(*(stream(c) for c in written))) == [shown]
 
 
-def test_clear_output_clears_at_once_or_with_the_next_output() -> None:
-    assert texts(fold(stream("a"), ("clear_output", {"wait": False}))) == []
-    assert texts(fold(stream("a"), ("clear_output", {"wait": True}))) == ["a"]
-    assert texts(fold(stream("a"), ("clear_output", {"wait": True}), display("b"))) == ["b"]
-    assert texts(fold(stream("a"), ("clear_output", {"wait": True}), stream("b"))) == ["b"]
+def test_clear_output_clears_immediately_or_with_the_next_output() -> None:
+    assert texts(collect(stream("a"), ("clear_output", {"wait": False}))) == []
+    assert texts(collect(stream("a"), ("clear_output", {"wait": True}))) == ["a"]
+    assert texts(collect(stream("a"), ("clear_output", {"wait": True}), display("b"))) == ["b"]
+    assert texts(collect(stream("a"), ("clear_output", {"wait": True}), stream("b"))) == ["b"]
 
 
-def test_an_update_replaces_every_display_of_that_name() -> None:
+def test_an_update_replaces_every_display_with_its_id() -> None:
     update = ("update_display_data", display("new", "d")[1])
 
-    folded = fold(display("old", "d"), stream("between"), display("old too", "d"), update)
+    collector = collect(display("old", "d"), stream("between"), display("old too", "d"), update)
 
-    assert texts(folded) == ["new", "between", "new"]
-
-
-def test_an_update_of_an_unknown_display_is_shown_where_it_happens() -> None:
-    assert texts(fold(("update_display_data", display("new", "elsewhere")[1]))) == ["new"]
+    assert texts(collector) == ["new", "between", "new"]
 
 
-def test_of_a_long_stream_head_and_tail_are_kept_and_the_rest_is_counted() -> None:
+def test_an_update_of_an_unknown_display_is_a_new_display() -> None:
+    assert texts(collect(("update_display_data", display("new", "elsewhere")[1]))) == ["new"]
+
+
+def test_a_long_stream_keeps_head_and_tail_and_counts_the_rest() -> None:
     lines = [f"{n}\n" for n in range(100_000)]
     written = "".join(lines)
 
-    folded = fold(*(stream(line) for line in lines))
-    (text,) = texts(folded)
+    collector = collect(*(stream(line) for line in lines))
+    (text,) = texts(collector)
 
     assert text.startswith("0\n1\n2\n")
     assert text.endswith("99998\n99999\n")
     assert len(text) < HEAD_BYTES + TAIL_BYTES + 100
-    assert folded.left_out_bytes == len(written) - HEAD_BYTES - TAIL_BYTES
-    assert f"{folded.left_out_bytes:,} bytes of stdout left out" in text
+    assert collector.left_out_bytes == len(written) - HEAD_BYTES - TAIL_BYTES
+    assert f"{collector.left_out_bytes:,} bytes of stdout left out" in text
 
 
-def test_a_progress_bar_may_be_redrawn_for_ever() -> None:
-    folded = fold(*(stream(f"\r{n:9d} of many") for n in range(50_000)))
+def test_a_progress_bar_that_is_redrawn_takes_no_space() -> None:
+    collector = collect(*(stream(f"\r{n:9d} of many") for n in range(50_000)))
 
-    assert texts(folded) == ["    49999 of many"]
-    assert folded.left_out_bytes == 0
+    assert texts(collector) == ["    49999 of many"]
+    assert collector.left_out_bytes == 0
 
 
-def test_displays_beyond_the_limit_leave_a_note() -> None:
+def test_a_display_beyond_the_limit_is_replaced_by_a_note() -> None:
     image = ("display_data", {"data": {"image/png": "x" * (DISPLAY_BYTES // 2 + 1)}})
 
-    folded = fold(image, image)
+    collector = collect(image, image)
 
-    assert "image/png" in folded.outputs()[0]["data"]
-    assert folded.outputs()[1]["data"]["text/plain"].startswith("[a display of 2,097,")
-    assert folded.left_out_bytes > DISPLAY_BYTES // 2
+    assert "image/png" in collector.outputs()[0]["data"]
+    assert collector.outputs()[1]["data"]["text/plain"].startswith("[a display of 2,097,")
+    assert collector.left_out_bytes > DISPLAY_BYTES // 2
 
 
-def test_the_error_is_kept_however_many_outputs_came_before() -> None:
+def test_an_error_is_kept_when_the_number_of_outputs_is_at_its_limit() -> None:
     error = ("error", {"ename": "E", "evalue": "v", "traceback": ["t"]})
 
-    folded = fold(*([display("d")] * (MAX_OUTPUTS + 50)), error)
+    collector = collect(*([display("d")] * (MAX_OUTPUTS + 50)), error)
 
-    assert len(folded.outputs()) == MAX_OUTPUTS
-    assert folded.outputs()[-1]["ename"] == "E"
+    assert len(collector.outputs()) == MAX_OUTPUTS
+    assert collector.outputs()[-1]["ename"] == "E"
 
 
-def test_nothing_that_is_repeated_gets_around_the_limits() -> None:
+def test_repeated_messages_do_not_exceed_the_limits() -> None:
     big = "x" * 1_000_000
     shown = {"data": {"text/plain": "a"}, "transient": {"display_id": "q"}}
     update = {**shown, "data": {"text/plain": big}, "metadata": {"m": big}}
     error = {"ename": "E", "evalue": big, "traceback": [big] * 16}
 
-    updates = fold(*([("display_data", shown)] * 150), ("update_display_data", update))
-    metadata = fold(*([("display_data", update)] * 50))
-    errors = fold(*([("error", error)] * 300))
-    names = fold(*(("stream", {"name": f"n{n}", "text": "x" * 80_000}) for n in range(300)))
+    updates = collect(*([("display_data", shown)] * 150), ("update_display_data", update))
+    metadata = collect(*([("display_data", update)] * 50))
+    errors = collect(*([("error", error)] * 300))
+    names = collect(*(("stream", {"name": f"n{n}", "text": "x" * 80_000}) for n in range(300)))
 
-    for folded in (updates, metadata, errors, names):
-        assert sum(map(size_of, folded.outputs())) < DISPLAY_BYTES + 4 * HEAD_BYTES + 1_000_000
+    for collector in (updates, metadata, errors, names):
+        assert sum(map(size_of, collector.outputs())) < DISPLAY_BYTES + 4 * HEAD_BYTES + 1_000_000
 
 
-def test_an_animation_keeps_its_last_picture() -> None:
+def test_an_animation_keeps_its_last_frame() -> None:
     image = ("display_data", {"data": {"image/png": "x" * 100_000}})
 
-    folded = fold(*([("clear_output", {"wait": True}), image] * 60))
+    collector = collect(*([("clear_output", {"wait": True}), image] * 60))
 
-    assert list(folded.outputs()[0]["data"]) == ["image/png"]
+    assert list(collector.outputs()[0]["data"]) == ["image/png"]
 
 
-def test_nesting_without_end_is_cut() -> None:
+def test_deep_nesting_is_truncated() -> None:
     deep: object = 1
     for _ in range(900):
         deep = [deep]
 
-    folded = fold(("display_data", {"data": {"application/json": deep, "foo+json": {"a": 1}}}))
+    collector = collect(
+        ("display_data", {"data": {"application/json": deep, "foo+json": {"a": 1}}})
+    )
 
-    data = folded.outputs()[0]["data"]
+    data = collector.outputs()[0]["data"]
     assert str(data["application/json"]).count("[") == 50
     assert isinstance(data["foo+json"], str)
 
@@ -182,11 +191,11 @@ FIELDS = st.dictionaries(
 
 
 @given(st.lists(st.tuples(KINDS, FIELDS | JSON), max_size=20))
-def test_whatever_a_kernel_says_the_outputs_are_valid_and_bounded(
-    messages: list[tuple[str, object]],
+def test_outputs_of_any_messages_are_valid_and_bounded(
+    messages: list[Message],
 ) -> None:
-    folded = fold(*messages)
-    outputs = folded.outputs()
+    collector = collect(*messages)
+    outputs = collector.outputs()
 
     cell = nbformat.v4.new_code_cell("", id="c", outputs=[nbformat.from_dict(o) for o in outputs])
     nbformat.validate(nbformat.v4.new_notebook(cells=[cell]))
@@ -195,7 +204,7 @@ def test_whatever_a_kernel_says_the_outputs_are_valid_and_bounded(
 
 
 @given(st.lists(st.text(st.sampled_from("ab\r\n\b"), max_size=8), max_size=20))
-def test_where_a_text_is_cut_into_messages_does_not_matter(pieces: list[str]) -> None:
+def test_the_division_of_a_text_into_messages_does_not_matter(pieces: list[str]) -> None:
     whole = "".join(pieces)
 
-    assert texts(fold(*map(stream, pieces))) == texts(fold(stream(whole)))
+    assert texts(collect(*map(stream, pieces))) == texts(collect(stream(whole)))

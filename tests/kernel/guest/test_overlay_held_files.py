@@ -57,13 +57,13 @@ async def test_reader_sees_writes_through_another_descriptor(open_sandbox: Sandb
         write("f", "")
         reader = open("f", "rb", buffering=0); writer = open("f", "wb", buffering=0)
         def body():
-            writer.write(b"told")
+            writer.write(b"text")
             return reader.read().decode()
         result = [in_overlay(body), reader.read().decode()]
         """,
     )
 
-    assert result == ["told", ""]
+    assert result == ["text", ""]
 
 
 async def test_deleted_open_file_is_copied_and_stays_deleted(open_sandbox: Sandbox) -> None:

@@ -54,12 +54,12 @@ def test_overwritten_text_is_not_shown_and_costs_no_room(pieces: list[str]) -> N
 
     output = "".join(map(cap.take, [*pieces, "x"]))
 
-    seen = overwritten("".join([*pieces, "x"]).encode())
-    assert overwritten(output.encode()) == seen
+    visible = overwritten("".join([*pieces, "x"]).encode())
+    assert overwritten(output.encode()) == visible
     assert (
-        len(seen.replace(b"\r", b""))
+        len(visible.replace(b"\r", b""))
         <= truncate.HEAD_BYTES - cap.room
-        <= len(seen) + output.count("\r") + 1
+        <= len(visible) + output.count("\r") + 1
     )
     assert cap.dropped == 0
 

@@ -26,7 +26,7 @@ def write_zip(path: Path, entries: list[tuple[str, bytes]]) -> Path:
 @given(st.lists(st.tuples(NAMES, st.binary(max_size=50)), max_size=5))
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_any_archive_is_unpacked_completely_inside_the_folder_or_not_at_all(
+def test_any_archive_is_unpacked_completely_in_its_folder_or_not_at_all(
     tmp_path_factory: pytest.TempPathFactory, entries: list[tuple[str, bytes]]
 ) -> None:
     folder = tmp_path_factory.mktemp("around")

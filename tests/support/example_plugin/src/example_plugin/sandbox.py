@@ -11,6 +11,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Self
@@ -75,10 +76,8 @@ class SubprocessProcess:
         """Kill the session and stop reading."""
         if self.exit_code is None:
             self._sandbox_ended = sandbox_ended
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         await self._process.wait()
         if self._reading is not None:
             self._reading.cancel()
@@ -215,7 +214,7 @@ class SubprocessSandbox:
         await self._kill(sandbox_ended=False)
         for name in ("home", "tmp", *(["workspace"] if workspace else [])):
             for folder, _, _ in os.walk(self._folder(name)):
-                os.chmod(folder, 0o700)
+                Path(folder).chmod(0o700)
             shutil.rmtree(self._folder(name))
         self._make_folders()
 

@@ -1,0 +1,58 @@
+"""Read a trajectory back from its notebook. Everything is in the metadata, nothing in the prose."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbformat import NotebookNode
+from pydantic import ValidationError
+
+from kernel_env.episode import json_codec
+from kernel_env.episode.step import Step
+from kernel_env.episode.trajectory import ENDING, HEADER, Trajectory
+from kernel_env.errors import UsageError
+
+
+def parse_notebook(notebook: NotebookNode) -> Trajectory:
+    """Return the trajectory of a notebook. Raises `UsageError` for any other notebook."""
+    try:
+        metadata = notebook.metadata["kernel_env"]
+        steps: list[Step] = []
+        thought = ""
+        for cell in notebook.cells:
+            data = cell.metadata.get("kernel_env")
+            if data is None:
+                continue
+            if "thought_of" in data:
+                thought = cell.source
+                continue
+            steps.append(replace(parse_cell(cell, json.loads(json.dumps(data))), thought=thought))
+            thought = ""
+        return Trajectory(
+            header=HEADER.validate_python(metadata["header"]),
+            steps=tuple(steps),
+            ending=ENDING.validate_python(metadata["ending"]) if metadata["ending"] else None,
+        )
+    except (KeyError, AttributeError, ValidationError) as error:
+        raise UsageError(f"this notebook is not a trajectory of kernel_env: {error}") from error
+
+
+def parse_cell(cell: NotebookNode, data: dict[str, Any]) -> Step:
+    """Return the step of a cell: its metadata, with code and outputs added."""
+    if cell.cell_type == "code":
+        data["action"]["code"] = cell.source
+        data["outcome"]["cell"]["outputs"] = json.loads(json.dumps(cell.outputs))
+    return json_codec.parse_step(data)
+
+
+def read_notebook(path: Path) -> NotebookNode:
+    """Read any notebook. Raises `UsageError`."""
+    try:
+        notebook: NotebookNode = nbformat.read(path, as_version=4)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, AttributeError, nbformat.ValidationError) as error:
+        raise UsageError(f"{path} is not a notebook: {error}") from error
+    return notebook

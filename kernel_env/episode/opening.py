@@ -1,0 +1,84 @@
+"""Open an episode, and end it in whatever way it is left."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from kernel_env.episode.config import AUTO, EpisodeConfig
+from kernel_env.episode.episode import Episode
+from kernel_env.episode.journal import JOURNAL, Journal
+from kernel_env.episode.observation import Feedback
+from kernel_env.episode.setup import resolve_config
+from kernel_env.episode.shared_grader import SharedGrader
+from kernel_env.grading.host import Grader
+from kernel_env.grading.reward import Reward
+from kernel_env.kernel.warm_pool import Pool
+from kernel_env.tasks import Task
+
+
+@asynccontextmanager
+async def open_episode(
+    task: str | Task,
+    *,
+    sandbox: str = AUTO,
+    out: Path | str = "runs",
+    budget: Mapping[str, float | None] | None = None,
+    reward: str | Reward = "position",
+    feedback: Feedback = "public",
+    agent: str = "",
+    model: str = "",
+    seed: int = 0,
+    branching: bool = True,
+    grader: Grader | None = None,
+    pool: Pool | None = None,
+) -> AsyncIterator[Episode]:
+    """Open an episode with a running kernel; leaving it ends the sandbox and writes the notebook.
+
+    Args:
+        task: a task's name, a task folder, or a `Task`.
+        sandbox: `docker`, `local`, a plug-in's name, or `auto`.
+        out: the episode gets a folder of its own below this one.
+        budget: limits that replace the task's own; see `Budget`.
+        reward: `position`, `raw`, `improvement`, `human_rank`, or a function.
+        feedback: `public`, or `both` to show the agent the private score as well.
+        agent: the agent's name, for the result.
+        model: the model's name, for the result.
+        seed: the agent's seed, for the result.
+        branching: whether forks and trials can have files of their own; see `EpisodeConfig`.
+        grader: a grading process to share; without it the episode starts its own.
+        pool: where to take a sandbox that was started in advance; see `Pool`.
+
+    Raises:
+        UsageError, TaskError: an option or the task is wrong; nothing was started.
+        SandboxError, KernelError: the sandbox or the kernel did not start.
+    """
+    config = EpisodeConfig(
+        task=task,
+        sandbox=sandbox,
+        out=out,
+        budget=budget or {},
+        reward=reward,
+        feedback=feedback,
+        agent=agent,
+        model=model,
+        seed=seed,
+        branching=branching,
+    )
+    async with open_configured(config, grader=grader, pool=pool) as episode:
+        yield episode
+
+
+@asynccontextmanager
+async def open_configured(
+    config: EpisodeConfig, *, grader: Grader | None = None, pool: Pool | None = None
+) -> AsyncIterator[Episode]:
+    """Open an episode from its configuration; see `open_episode`."""
+    setup = await asyncio.to_thread(resolve_config, config, pool)
+    async with AsyncExitStack() as stack:
+        journal = Journal(setup.folder / JOURNAL, setup.header)
+        if grader is None:
+            grader = await stack.enter_async_context(Grader())
+        shared = SharedGrader(grader, stack.pop_all())
+    async with Episode(setup, journal, shared) as episode:
+        yield episode

@@ -1,0 +1,126 @@
+"""What an `EpisodeConfig` means on this machine: task, data, limits, kernels, folder, header."""
+
+import secrets
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from kernel_env.episode.budget import Budget
+from kernel_env.episode.config import EpisodeConfig
+from kernel_env.episode.trajectory import Fork, Header
+from kernel_env.errors import UsageError
+from kernel_env.grading import reward
+from kernel_env.kernel.connection.launch import PROGRAM, PROGRAM_FOLDER
+from kernel_env.kernel.source import KernelSource, NewSandboxes
+from kernel_env.kernel.warm_pool import Kind, Pool
+from kernel_env.sandbox.protocol import DATA, Spec
+from kernel_env.sandbox.selection import choose
+from kernel_env.tasks import Task
+from kernel_env.tasks.prepare import Prepared, prepare
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodeSetup:
+    """Everything that an episode needs, resolved from its configuration."""
+
+    config: EpisodeConfig
+    task: Task
+    prepared: Prepared
+    budget: Budget
+    reward: reward.Reward
+    reward_title: str
+    """A description of the reward, for a reader."""
+    kernels: KernelSource
+    """Where the episode's kernels come from."""
+    header: Header
+    folder: Path
+    """Where journal, notebook and submissions are written."""
+
+
+def resolve_config(config: EpisodeConfig, pool: Pool | None = None) -> EpisodeSetup:
+    """Prepare the task's data, select the sandbox, and create the episode's folder.
+
+    Raises `UsageError`, `TaskError`, `SandboxError`.
+    """
+    task = config.load_task()
+    budget = Budget.of(task).changed(config.budget)
+    rewards = reward.find(config.reward)
+    name, make = choose(config.sandbox)
+    prepared = prepare(task)
+    started = datetime.now(UTC)
+    spec = Spec(
+        image=task.file.image,
+        folders={DATA: prepared.public, PROGRAM: PROGRAM_FOLDER},
+        memory_gb=task.file.limits.memory_gb,
+        workspace_gb=task.file.limits.workspace_gb,
+        cpus=task.file.limits.cpus,
+        branching=config.branching,
+    )
+    paths = {"DATA_PATH": DATA, "OUTPUT_PATH": task.submission_path}
+    kernels: KernelSource = NewSandboxes(make_sandbox=lambda: make(spec), paths=paths)
+    if pool is not None:
+        kind = Kind(name=f"{name} {spec} {paths}", source=kernels, memory_gb=spec.memory_gb)
+        kernels = pool.source(kind)
+    episode = new_name(started)
+    custom = getattr(config.reward, "__name__", "custom")
+    header = Header(
+        episode=episode,
+        task=task.id,
+        task_name=task.file.name,
+        task_version=prepared.public.parent.name,
+        description=task.description,
+        metric=task.scoring.title,
+        higher_is_better=task.scoring.higher_is_better,
+        leaderboard_kind=task.leaderboard.kind,
+        budget=budget,
+        reward=config.reward if isinstance(config.reward, str) else custom,
+        feedback=config.feedback,
+        sandbox=name,
+        isolated=make.isolated,  # type: ignore[attr-defined]
+        image=spec.image,
+        agent=config.agent,
+        model=config.model,
+        seed=config.seed,
+        started=started.isoformat(timespec="seconds"),
+        version=version("kernel-env"),
+    )
+    return EpisodeSetup(
+        config=config,
+        task=task,
+        prepared=prepared,
+        budget=budget,
+        reward=rewards,
+        reward_title=reward.title(rewards),
+        kernels=kernels,
+        header=header,
+        folder=new_folder(Path(config.out).absolute() / task.id, episode),
+    )
+
+
+def setup_of_fork(setup: EpisodeSetup, fork: Fork) -> EpisodeSetup:
+    """Return the same setup for an episode that is forked from another."""
+    started = datetime.now(UTC)
+    episode = new_name(started)
+    header = replace(
+        setup.header,
+        episode=episode,
+        started=started.isoformat(timespec="seconds"),
+        fork=fork,
+    )
+    return replace(setup, header=header, folder=new_folder(setup.folder.parent, episode))
+
+
+def new_name(started: datetime) -> str:
+    """Return a name that no other episode has."""
+    return f"{started:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+
+
+def new_folder(parent: Path, name: str) -> Path:
+    """Create a folder for an episode. Raises `UsageError`."""
+    folder = parent / name
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be created: {error.strerror}") from error
+    return folder

@@ -1,0 +1,34 @@
+"""Share one grading process between an episode and its forks."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import Self
+
+from kernel_env.grading.host import Grader
+
+
+class SharedGrader:
+    """A grader that the last of its users ends."""
+
+    def __init__(self, grader: Grader, stack: AsyncExitStack) -> None:
+        """Start the grading process in the background.
+
+        Args:
+            grader: the grader to share.
+            stack: closed by the last user; contains the grader unless the caller owns it.
+        """
+        self.grader, self._stack = grader, stack
+        self._warming = asyncio.create_task(grader.warm_up())
+        self._users = 0
+
+    def join(self) -> Self:
+        """Add a user."""
+        self._users += 1
+        return self
+
+    async def leave(self) -> None:
+        """Remove a user; the last one closes the stack."""
+        self._users -= 1
+        if not self._users:
+            await asyncio.gather(self._warming, return_exceptions=True)
+            await self._stack.aclose()

@@ -1,0 +1,77 @@
+"""Report finished runs in MLE-bench's format, from their folders."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from kernel_env.episode.journal import JOURNAL, read_journal
+from kernel_env.episode.result import RECORD
+from kernel_env.episode.submissions import kept
+from kernel_env.errors import UnknownName, UsageError
+from kernel_env.report.mle_bench import competition_report, summary
+from kernel_env.tasks import catalog
+
+
+class NoMedals(Exception):
+    """The task of a run has no leaderboard of human teams, or is not on this machine."""
+
+
+def report(runs: Iterable[Path], left_out: Callable[[Path, str], None]) -> dict[str, Any]:
+    """Report all runs at or below some paths.
+
+    Args:
+        runs: folders or `record.json` files.
+        left_out: called with the folder and the reason for each run without medals.
+
+    Raises `UsageError` if a path has no run, a run is not valid, or none has medals.
+    """
+    found = [record for run in runs for record in records(run)]
+    reports = []
+    for record in found:
+        try:
+            reports.append(report_run(record))
+        except NoMedals as error:
+            left_out(record.parent, str(error))
+    if not reports:
+        raise UsageError(
+            f"none of these {len(found)} runs is of a task with a leaderboard of human teams, so"
+            " there are no medals; `kernel-env tasks import` imports such tasks"
+        )
+    return summary(reports)
+
+
+def records(run: Path) -> Iterator[Path]:
+    """Yield the `record.json` files at or below a path. Raises `UsageError`."""
+    found = [run] if run.is_file() else sorted(run.rglob(RECORD))
+    if not found:
+        raise UsageError(f"{run} has no {RECORD} below it; give the folder of a finished run")
+    yield from found
+
+
+def report_run(path: Path) -> dict[str, Any]:
+    """Report one run, from its `record.json`. Raises `NoMedals`, `UsageError`."""
+
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        score, refusals = record["private_score"], record["refusals"]
+        task = catalog.find(record["task"])
+    except UnknownName as error:
+        where = "set KERNEL_ENV_TASKS to the folder of its task folder"
+        raise NoMedals(f"its task {record['task']!r} is unknown; {where}") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path} is not the record of a run: {error}") from error
+    if task.leaderboard.kind != "human" or not task.leaderboard.private:
+        raise NoMedals(f"{task.id} has no leaderboard of human teams, so there are no medals")
+    ending = read_journal(path.with_name(JOURNAL)).ending
+    step = ending.chosen_step if ending else None
+    return competition_report(
+        task.file.origin.id if task.file.origin else task.id,
+        score,
+        task.leaderboard.private,
+        higher_is_better=task.scoring.higher_is_better,
+        submission_exists=score is not None or refusals > 0,
+        submission_path="" if step is None else str(kept(path.parent, step)),
+        created_at=datetime.now(UTC).isoformat(),
+    )

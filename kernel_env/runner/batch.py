@@ -1,0 +1,79 @@
+"""Run many plans, one after the other, and report progress."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+
+from kernel_env.episode import Episode
+from kernel_env.episode.result import EpisodeResult
+from kernel_env.grading.host import Grader
+from kernel_env.runner.job import Plan, run_episode
+from kernel_env.sandbox.selection import choose
+from kernel_env.tasks import Task
+from kernel_env.tasks.prepare import prepare
+
+Report = Callable[[str, float | None], None]
+"""Receives what is being done, and which share of it is done (0 to 1; None if unknown)."""
+REPORT_S = 0.2
+
+
+def prepare_tasks(tasks: Iterable[Task], sandbox: str, report: Report) -> None:
+    """Prepare the tasks' data, and build their images if the sandbox needs them.
+
+    Raises `TaskError`, `SandboxError`.
+    """
+    tasks = list(tasks)
+    selected, _ = choose(sandbox)
+    for task in tasks:
+        report(f"preparing {task.id}", None)
+        prepare(task)
+    if selected == "docker":
+        from kernel_env.sandbox.docker import engine, images
+
+        client = engine.connect()
+        for name in sorted({task.file.image for task in tasks}):
+            images.build(client, images.find(name), report)
+        client.close()
+
+
+async def run_plans(
+    plans: Sequence[Plan], report: Report, watch: Callable[[Episode], None] | None = None
+) -> AsyncIterator[EpisodeResult]:
+    """Run the plans and yield their results in order.
+
+    Args:
+        plans: the episodes to run.
+        report: called a few times per second with the progress of the current episode.
+        watch: called once for each episode, before the agent's first step.
+
+    Raises as `run_episode` does.
+    """
+    async with Grader() as grader:
+        for plan in plans:
+            running: list[Episode] = []
+
+            def started(episode: Episode, running: list[Episode] = running) -> None:
+                running.append(episode)
+                if watch:
+                    watch(episode)
+
+            reporting = asyncio.create_task(report_progress(plan, running, report))
+            try:
+                result = await run_episode(plan, grader=grader, watch=started)
+            finally:
+                reporting.cancel()
+            yield result
+
+
+async def report_progress(plan: Plan, running: Sequence[Episode], report: Report) -> None:
+    """Report the progress of an episode until cancelled."""
+    task, agent = plan.config.task, plan.config.agent
+    while True:
+        if not running:
+            report(f"{task}: starting a kernel", None)
+        for episode in running:
+            best, limit = episode.progress.best, episode.setup.budget.steps
+            score = f" · best {best.grade.public_score:.5g}" if best else ""
+            step = len(episode.steps)
+            text = f"{task}: {agent} plays · step {step} of {limit} at most{score}"
+            report(text, min(1.0, step / limit))
+        await asyncio.sleep(REPORT_S)

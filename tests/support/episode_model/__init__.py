@@ -1,0 +1,1 @@
+"""Compare episodes under random actions with a model that is a few dictionaries."""
