@@ -6,7 +6,7 @@ CLI := .venv/bin/kernel-env
 READY := .venv/.ready
 COMPILE := $(PY) -m uv pip compile --quiet --generate-hashes --no-emit-index-url --only-binary :all: --python-version 3.11 --custom-compile-command "make lock"
 
-.PHONY: help demo test bench leaderboards lint format lock clean
+.PHONY: help demo test docs bench leaderboards lint format lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -20,6 +20,9 @@ test: $(READY)  ## run all that CI runs
 	@$(CLI) setup
 	@$(MAKE) --no-print-directory lint
 	$(PY) -m pytest -m "not llm" -n 2 --dist loadfile
+
+docs: $(READY)  ## build the documentation in docs/_build/html
+	$(PY) -m sphinx -E -W --keep-going -q -b html docs docs/_build/html
 
 bench: $(READY)  ## measure what an action costs on this machine
 	@$(CLI) bench
@@ -40,12 +43,12 @@ format: $(READY)  ## format the source
 
 lock: $(READY)  ## write the lock files; UPGRADE=--upgrade takes the newest versions
 	@$(PY) -m uv --version >/dev/null 2>&1 || $(PY) -m pip install --quiet uv
-	@printf 'hatchling\neditables\n' | $(COMPILE) $(UPGRADE) --universal --fork-strategy fewest --extra local --group pyproject.toml:dev pyproject.toml - -o requirements.lock
+	@printf 'hatchling\neditables\n' | $(COMPILE) $(UPGRADE) --universal --fork-strategy fewest --extra local --group pyproject.toml:dev --group pyproject.toml:docs pyproject.toml - -o requirements.lock
 	@$(COMPILE) $(UPGRADE) --python-platform linux images/base/requirements.in -o images/base/requirements.lock
 	@$(COMPILE) $(UPGRADE) --python-platform linux -c images/base/requirements.lock $$(sed -n 's/^\([a-z0-9.-]*\)==.*/--no-emit-package \1/p' images/base/requirements.lock) images/tabular/requirements.in -o images/tabular/requirements.lock
 
 clean:  ## remove what these commands created in this folder; images stay
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist docs/_build
 
 $(READY): pyproject.toml requirements.lock setup.sh
 	@./setup.sh

@@ -37,7 +37,7 @@ def words_in_code(text: str, words: list[str]) -> Iterator[tuple[int, str]]:
     pattern, names = pattern_of(words), {word for word in words if word.isalpha()}
     lines = iter(text.splitlines(keepends=True))
     for token in tokenize.generate_tokens(lambda: next(lines, "")):
-        if token.type == tokenize.NAME:
+        if token.type == tokenize.NAME and not token.string.isupper():  # Pillow has a BOX
             parts = set(token.string.lower().split("_"))
             yield from ((token.start[0], part) for part in sorted(parts & names))
         elif token.type in (tokenize.STRING, tokenize.COMMENT):

@@ -23,7 +23,9 @@ async def starts(bench: Bench) -> list[Row]:
         with bare_kernel():
             bare.append(1e3 * (time.perf_counter() - began))
         await asyncio.sleep(0)
-    rows = [row(f"{bench.sandbox} box created → plain kernel", plain, "bare local kernel", bare)]
+    rows = [
+        row(f"{bench.sandbox} sandbox created → plain kernel", plain, "bare local kernel", bare)
+    ]
     if not bench.make_sandbox().libraries:
         bench.skip(f"starts with imports: a {bench.sandbox} sandbox lists no libraries")
         return rows

@@ -1,7 +1,7 @@
-"""The command line: each command in a file of its own, which parses, calls and prints.
+"""Run the command line: one module per command, which parses options, calls and prints.
 
-Answers go to stdout, talk and progress to stderr. With `--json`, stdout holds JSON
-alone. An error is one line and a non-zero exit.
+Results go to stdout, messages and progress to stderr. With `--json`, stdout has only JSON.
+An error is one line on stderr and a non-zero exit code.
 """
 
 import functools
@@ -12,14 +12,15 @@ import warnings
 import typer
 
 from kernel_env.cli import bench, doctor, export, images, replay, report, run, setup, tasks
-from kernel_env.cli.console import fail, note
+from kernel_env.cli.console import fail, print_message
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Agents do machine-learning engineering on a live Jupyter kernel in a sealed container.",
+    help="Run agents that do machine-learning engineering on a persistent Jupyter kernel inside a"
+    " sealed container.",
 )
 app.command("run")(run.run)
 app.command("replay")(replay.replay)
@@ -33,25 +34,25 @@ app.command("setup")(setup.setup)
 
 
 def interrupt(*_: object) -> None:
-    """End as Ctrl-C does, also in the background, where a shell has Ctrl-C ignored."""
+    """Interrupt the command as Ctrl-C does, also where SIGINT is ignored (a background job)."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         raise KeyboardInterrupt
     signal.raise_signal(signal.SIGINT)
 
 
 def main() -> None:
-    """The entry point of `kernel-env`. `kill`, and a terminal that closes, leave nothing behind."""
+    """Run `kernel-env`. SIGTERM and SIGHUP clean up as Ctrl-C does."""
     from kernel_env.errors import KernelEnvError, UsageError
 
     for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:  # nohup's wish is respected
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP: keep that
             signal.signal(number, interrupt)
-    once = functools.cache(note)
-    warnings.showwarning = lambda message, *_: once(f"WARNING: {message}")
+    print_once = functools.cache(print_message)
+    warnings.showwarning = lambda message, *_: print_once(f"WARNING: {message}")
     try:
         app()
     except KernelEnvError as error:
         fail(str(error), code=2 if isinstance(error, UsageError) else 1)
-    except BrokenPipeError:  # the reader of our output has seen enough
+    except BrokenPipeError:  # the reader of stdout has closed it, as `head` does
         sys.stderr.close()
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""`python -m kernel_env.cli` is `kernel-env`."""
+"""Run `python -m kernel_env.cli` as `kernel-env`."""
 
 from kernel_env.cli import main
 

@@ -1,59 +1,66 @@
-"""`kernel-env bench`: what things cost on this machine, against peers in the same run."""
+"""Implement `kernel-env bench`: measure operations on this machine, each together with a peer."""
 
 from typing import Annotated
 
 import typer
 
-from kernel_env.cli.console import answer, answer_json, note, progress, table
+from kernel_env.cli.console import print_json, print_message, print_result, print_table, progress
 
-QUICK = 0.2
+QUICK_SHARE = 0.2
+"""Share of the repeats that `--quick` runs."""
 
 
 def bench(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]…", help="Measures; all when none is named."),
+        typer.Argument(metavar="[NAME]…", help="Measures to run (default: all)."),
     ] = None,
     sandbox: Annotated[
         str, typer.Option(help="docker, local, auto, or a plug-in's name.")
     ] = "auto",
-    quick: Annotated[bool, typer.Option(help="A fifth of the usual repeats.")] = False,
+    quick: Annotated[bool, typer.Option(help="Run a fifth of the repeats.")] = False,
     scale: Annotated[
-        float, typer.Option(help="Share of the usual size of data and outputs.", min=0.001, max=1.0)
+        float,
+        typer.Option(help="Share of the full size of data and outputs.", min=0.001, max=1.0),
     ] = 1.0,
-    list_: Annotated[bool, typer.Option("--list", help="The measures' names.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="One JSON line per measure.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="List the measures and exit.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON line per measurement.")
+    ] = False,
 ) -> None:
-    """Measure what things cost: medians, p99, ratios to a peer, and goals.
+    """Measure the costs of operations: median, p99, ratio to a peer, and goal.
 
-    All of it takes 10 to 20 minutes on two cores and wants 16 GB of free memory.
+    All measures together take 10 to 20 minutes on two cores and need 16 GB of free memory.
     """
     import asyncio
 
     from kernel_env import bench as benchmark
 
     if list_:
-        for name, taken in benchmark.MEASURES.items():
-            first = (taken.__doc__ or "").partition("\n")[0]
-            answer_json({"name": name, "about": first}) if json else answer(f"{name:10} {first}")
+        for name, measure in benchmark.MEASURES.items():
+            about = (measure.__doc__ or "").partition("\n")[0]
+            if json:
+                print_json({"name": name, "about": about})
+            else:
+                print_result(f"{name:10} {about}")
         return
 
-    async def measured() -> list[benchmark.Row]:
+    async def collect() -> list[benchmark.Row]:
         rows = []
-        with progress() as tell:
+        with progress() as report:
             async for row in benchmark.measure(
                 names or [],
                 sandbox=sandbox,
-                share=QUICK if quick else 1.0,
+                share=QUICK_SHARE if quick else 1.0,
                 scale=scale,
-                progress=tell,
-                skip=lambda why: note(f"not measured: {why}"),
+                progress=report,
+                skip=lambda reason: print_message(f"not measured: {reason}"),
             ):
                 rows.append(row)
                 if json:
-                    answer_json(row.json())
+                    print_json(row.json())
         return rows
 
-    rows = asyncio.run(measured())
+    rows = asyncio.run(collect())
     if not json:
-        table(benchmark.COLUMNS, [row.table_cells() for row in rows])
+        print_table(benchmark.COLUMNS, [row.table_cells() for row in rows])

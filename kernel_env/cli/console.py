@@ -1,4 +1,4 @@
-"""Speak: answers on stdout, everything else on stderr."""
+"""Print results to stdout, and messages, errors and progress to stderr."""
 
 import json
 import shutil
@@ -7,73 +7,83 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
+NARROW_COLUMNS = 100
+"""Below this width of the terminal, a column of sentences leaves no room for the others."""
+FILE_COLUMNS = 160
+"""The width of a table that is not printed to a terminal."""
 
-def note(line: str) -> None:
-    """A line of talk."""
+
+def print_message(line: str) -> None:
+    """Print a message to stderr."""
     print(line, file=sys.stderr, flush=True)
 
 
-def answer(text: str) -> None:
-    """A line of the answer."""
+def print_result(text: str) -> None:
+    """Print a result to stdout."""
     print(text, flush=True)
 
 
-def answer_json(value: Any) -> None:
-    """One JSON document or one line of them."""
-    answer(json.dumps(value))
+def print_json(value: Any) -> None:
+    """Print a result to stdout as one line of JSON."""
+    print_result(json.dumps(value))
 
 
 def fail(message: str, *, code: int = 1) -> NoReturn:
-    """One clear line, then the end."""
-    note("error: " + " ".join(message.split()))
+    """Print an error in one line to stderr and exit."""
+    print_message("error: " + " ".join(message.split()))
     sys.exit(code)
 
 
 def is_narrow() -> bool:
-    """Whether stdout is a terminal in which a column of sentences would crowd out the others."""
-    return sys.stdout.isatty() and shutil.get_terminal_size().columns < 100
+    """Return whether stdout is a narrow terminal."""
+    return sys.stdout.isatty() and shutil.get_terminal_size().columns < NARROW_COLUMNS
 
 
-def table(columns: list[str], rows: list[list[str]], *, title: str | None = None) -> None:
-    """A table on stdout; numbers are the caller's to format."""
+def print_table(columns: list[str], rows: list[list[str]], *, title: str | None = None) -> None:
+    """Print a table to stdout; the cells are formatted text."""
     from rich.console import Console
     from rich.table import Table
 
-    shown = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
+    table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
     for column in columns:
-        shown.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold")
     for row in rows:
-        shown.add_row(*row)
+        table.add_row(*row)
     console = Console()
-    console.print(shown, markup=False) if console.is_terminal else Console(width=160).print(shown)
+    if console.is_terminal:
+        console.print(table, markup=False)
+    else:
+        Console(width=FILE_COLUMNS).print(table)
 
 
 @contextmanager
 def progress() -> Iterator[Callable[[str, float | None], None]]:
-    """A progress bar on stderr: call it with what is being done and how much of it is done.
+    """Show a progress bar on stderr.
 
-    Where stderr is no terminal, each new thing that is being done is one line.
+    Yields a function that takes a text and the share that is done (0 to 1; None if unknown). If
+    stderr is not a terminal, the text is printed as a line, up to " · ", whenever it changes.
     """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        said: list[str] = []
+        printed: list[str] = []
 
-        def tell(text: str, done: float | None) -> None:  # noqa: ARG001
-            if text.partition(" · ")[0] not in said[-1:]:
-                said.append(text.partition(" · ")[0])
-                note(said[-1])
+        def print_changes(text: str, done: float | None) -> None:  # noqa: ARG001
+            line = text.partition(" · ")[0]
+            if line not in printed[-1:]:
+                printed.append(line)
+                print_message(line)
 
-        yield tell
+        yield print_changes
         return
     columns = (SpinnerColumn(), BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
-        doing = bar.add_task("", total=None)
+        task = bar.add_task("", total=None)
 
-        def draw(text: str, done: float | None) -> None:
-            bar.update(doing, description=text, total=None if done is None else 1.0)
-            bar.update(doing, completed=done or 0.0)
+        def update(text: str, done: float | None) -> None:
+            bar.update(task, description=text, total=None if done is None else 1.0)
+            bar.update(task, completed=done or 0.0)
 
-        yield draw
+        yield update

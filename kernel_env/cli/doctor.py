@@ -1,4 +1,4 @@
-"""`kernel-env doctor`: what is here, what is missing, and what to do about each gap."""
+"""Implement `kernel-env doctor`: check this machine, and print what to do about each problem."""
 
 import os
 import shutil
@@ -10,37 +10,48 @@ from typing import Annotated
 
 import typer
 
-from kernel_env.cli.console import answer_json, note, table
+from kernel_env.cli.console import print_json, print_message, print_table
+
+MIN_FREE_GB = 2
+"""The free disk space that images and data need."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     what: str
+    """What was checked."""
     ok: bool
     found: str
     todo: str = ""
+    """What to do about it; empty if nothing."""
 
 
 def doctor(
     clean: Annotated[
-        bool, typer.Option("--clean", help="Remove what killed processes left.")
+        bool,
+        typer.Option("--clean", help="Remove containers and folders that killed processes left."),
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="One JSON line per finding.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON line per check.")] = False,
 ) -> None:
-    """Look at engine, images, sandbox, tasks, keys and leftovers."""
-    findings = [*containers(clean=clean), *folders(clean=clean), kernels(), *surroundings()]
+    """Check engine, images, sandbox, kernels, disk, tasks and keys."""
+    findings = [
+        *check_engine(clean=clean),
+        *check_folders(clean=clean),
+        check_kernels(),
+        *check_host(),
+    ]
     if json:
         for finding in findings:
-            answer_json(asdict(finding))
+            print_json(asdict(finding))
         return
     rows = [[f.what, "ok" if f.ok else "–", f.found, f.todo] for f in findings]
-    table(["what", "", "found", "what to do"], rows)
+    print_table(["what", "", "found", "what to do"], rows)
 
 
-def containers(*, clean: bool) -> Iterator[Finding]:
-    """The engine and everything that lives in it."""
+def check_engine(*, clean: bool) -> Iterator[Finding]:
+    """Check the Docker engine, its images, and containers that killed processes left."""
     from kernel_env.errors import SandboxError
     from kernel_env.sandbox.docker import engine, images
     from kernel_env.sandbox.docker.container import remove, strays
@@ -53,13 +64,13 @@ def containers(*, clean: bool) -> Iterator[Finding]:
         yield Finding(
             what="sandbox",
             ok=False,
-            found="auto takes local, which ISOLATES NOTHING",
-            todo="get an engine before you run code that you do not trust",
+            found="auto selects local, which ISOLATES NOTHING",
+            todo="set up a Docker engine before you run untrusted code",
         )
         return
     version = client.version()
     yield Finding(what="engine", ok=True, found=f"{version['Version']} at {engine.address()}")
-    yield Finding(what="sandbox", ok=True, found="auto takes docker: sealed containers")
+    yield Finding(what="sandbox", ok=True, found="auto selects docker: sealed containers")
     for image in images.known().values():
         built = images.is_built(client, image)
         yield Finding(
@@ -71,94 +82,88 @@ def containers(*, clean: bool) -> Iterator[Finding]:
     left = strays(client)
     if clean:
         for container in left:
-            note(f"removing {container.name}")
+            print_message(f"removing {container.name}")
             remove(container)
         left = strays(client)
     yield Finding(
         what="leftovers",
         ok=not left,
-        found=f"{len(left)} containers whose owner is gone",
+        found=f"{len(left)} containers whose owner has exited",
         todo="run: kernel-env doctor --clean" if left else "",
     )
 
 
-def folders(*, clean: bool) -> Iterator[Finding]:
-    """Temporary folders that a killed process left."""
+def check_folders(*, clean: bool) -> Iterator[Finding]:
+    """Check for temporary folders that killed processes left."""
     from kernel_env import temporary
 
     if clean:
         for path in temporary.abandoned():
-            note(f"removing {path}")
+            print_message(f"removing {path}")
             shutil.rmtree(path, ignore_errors=True)
     left = temporary.abandoned()
     yield Finding(
         what="folders",
         ok=not left,
-        found=f"{len(left)} temporary folders whose owner is gone",
+        found=f"{len(left)} temporary folders whose owner has exited",
         todo="run: kernel-env doctor --clean" if left else "",
     )
 
 
-def kernels() -> Finding:
-    """Start a kernel as an episode would, and see what it can do."""
+def check_kernels() -> Finding:
+    """Start a fork server as an episode does, and check what its kernels support."""
     import asyncio
 
     from kernel_env.errors import KernelEnvError
-    from kernel_env.kernel.connection.launch import PROGRAM, PROGRAM_FOLDER
-    from kernel_env.kernel.forking.fork_server import ForkServer
-    from kernel_env.sandbox.protocol import Spec
+    from kernel_env.runner.probe import kernel_limitations
     from kernel_env.sandbox.selection import choose
 
-    async def missing() -> str:
-        spec = Spec(image="base", folders={PROGRAM: PROGRAM_FOLDER})
-        server = await ForkServer.open(lambda: make(spec), {})
-        await server.close()
-        return server.limitations
-
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # this is the place where it is all said
-        name, make = choose("auto")
+        warnings.simplefilter("ignore")  # the findings contain the same facts
+        sandbox, _ = choose("auto")
         try:
-            found = asyncio.run(missing())
+            limitations = asyncio.run(kernel_limitations(sandbox))
         except KernelEnvError as error:
             return Finding(what="kernels", ok=False, found=f"{error}")
-    good = f"in {name}: nothing is lost when one breaks, and branches have files of their own"
-    return Finding(
-        what="kernels",
-        ok=not found,
-        found=f"in {name}: {found}" if found else good,
-        todo="use an image with the supported ipykernel and a system with user namespaces"
-        if found
-        else "",
-    )
+    if limitations:
+        return Finding(
+            what="kernels",
+            ok=False,
+            found=f"in {sandbox}: {limitations}",
+            todo="use an image with the supported ipykernel and a system with user namespaces",
+        )
+    found = f"in {sandbox}: kernels can be forked, and forks can have files of their own"
+    return Finding(what="kernels", ok=True, found=found)
 
 
-def surroundings() -> Iterator[Finding]:
-    """Disk, tasks, keys."""
+def check_host() -> Iterator[Finding]:
+    """Check disk space, tasks, keys and Kaggle's client."""
     from kernel_env import cache
     from kernel_env.tasks import catalog
 
-    place = cache.folder()
-    place.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(place).free / 1e9
+    folder = cache.folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    free_gb = shutil.disk_usage(folder).free / 1e9
     yield Finding(
         what="disk",
-        ok=free > 2,
-        found=f"{free:.0f} GB free at {place}",
-        todo="" if free > 2 else "make room: images and data need about 2 GB",
+        ok=free_gb > MIN_FREE_GB,
+        found=f"{free_gb:.0f} GB free at {folder}",
+        todo=""
+        if free_gb > MIN_FREE_GB
+        else f"free some space: images and data need about {MIN_FREE_GB} GB",
     )
     yield Finding(what="tasks", ok=True, found=f"{len(catalog.task_folders())} found")
-    key = bool(os.environ.get("OPENAI_API_KEY"))
+    has_key = bool(os.environ.get("OPENAI_API_KEY"))
     yield Finding(
         what="key",
-        ok=key,
-        found="OPENAI_API_KEY is set" if key else "OPENAI_API_KEY is not set",
-        todo="" if key else "set it for the openai agent; the others need none",
+        ok=has_key,
+        found="OPENAI_API_KEY is set" if has_key else "OPENAI_API_KEY is not set",
+        todo="" if has_key else "set it if you use the agent openai; no other agent needs it",
     )
-    client = find_spec("kaggle") is not None
+    has_client = find_spec("kaggle") is not None
     yield Finding(
         what="kaggle",
-        ok=client,
-        found="Kaggle's client is installed" if client else "Kaggle's client is not installed",
-        todo="" if client else "only for tasks from Kaggle: pip install 'kernel-env[kaggle]'",
+        ok=has_client,
+        found="Kaggle's client is installed" if has_client else "Kaggle's client is not installed",
+        todo="" if has_client else "only for tasks from Kaggle: pip install 'kernel-env[kaggle]'",
     )

@@ -1,21 +1,22 @@
-"""`kernel-env export JOURNAL`: render the notebook of an episode whose host was killed."""
+"""Implement `kernel-env export`: write the notebook of a journal, also of a killed episode."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from kernel_env.cli.console import answer, answer_json
+from kernel_env.cli.console import print_json, print_result
 
 
 def export(
-    journal: Annotated[Path, typer.Argument(help="journal.jsonl, or the folder it is in.")],
+    journal: Annotated[Path, typer.Argument(help="journal.jsonl, or its folder.")],
     out: Annotated[
-        Path | None, typer.Option(help="The notebook; beside the journal if not given.")
+        Path | None,
+        typer.Option(help="The notebook file (default: trajectory.ipynb beside the journal)."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Write the notebook of a journal: all steps that were acknowledged, ended or not."""
+    """Write the notebook of a journal, whether or not its episode has ended."""
     from kernel_env.episode.journal import JOURNAL, read_journal
     from kernel_env.episode.notebook import NOTEBOOK, write_notebook
 
@@ -24,6 +25,6 @@ def export(
     notebook = out or path.with_name(NOTEBOOK)
     write_notebook(trajectory, notebook)
     if json:
-        answer_json({"notebook": str(notebook), "steps": len(trajectory.steps)})
+        print_json({"notebook": str(notebook), "steps": len(trajectory.steps)})
     else:
-        answer(f"notebook: {notebook}")
+        print_result(f"notebook: {notebook}")

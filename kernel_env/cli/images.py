@@ -1,19 +1,21 @@
-"""`kernel-env images list|build`: the images of the task containers."""
+"""Implement `kernel-env images`: list and build the images of the containers."""
 
 from typing import Annotated
 
 import typer
 
-from kernel_env.cli.console import answer, answer_json, progress, table
+from kernel_env.cli.console import print_json, print_result, print_table, progress
 
-app = typer.Typer(no_args_is_help=True, help="The images of the containers.", rich_markup_mode=None)
+app = typer.Typer(
+    no_args_is_help=True, help="List and build container images.", rich_markup_mode=None
+)
 
-Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON line per image.")]
 
 
 @app.command("list")
 def list_(json: Json = False) -> None:
-    """Every image that is known, and whether it is built."""
+    """List all images and whether they are built."""
     from kernel_env.sandbox.docker import engine, images
 
     client = engine.connect()
@@ -23,15 +25,17 @@ def list_(json: Json = False) -> None:
     ]
     if json:
         for row in rows:
-            answer_json(row)
+            print_json(row)
     else:
-        table(["image", "tag", "built"], [[str(value) for value in row.values()] for row in rows])
+        cells = [[str(value) for value in row.values()] for row in rows]
+        print_table(["image", "tag", "built"], cells)
 
 
 @app.command("build")
 def build(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[IMAGE…]", help="All if none.")
+        list[str] | None,
+        typer.Argument(metavar="[IMAGE…]", help="Images to build (default: all)."),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -39,12 +43,12 @@ def build(
     from kernel_env.sandbox.docker import engine, images
 
     client = engine.connect()
-    wanted = [images.find(name) for name in names] if names else list(images.known().values())
-    with progress() as tell:
-        for image in wanted:
-            images.build(client, image, tell)
-    for image in wanted:
+    required = [images.find(name) for name in names] if names else list(images.known().values())
+    with progress() as report:
+        for image in required:
+            images.build(client, image, report)
+    for image in required:
         if json:
-            answer_json({"image": image.name, "tag": image.tag})
+            print_json({"image": image.name, "tag": image.tag})
         else:
-            answer(f"{image.name}: {image.tag}")
+            print_result(f"{image.name}: {image.tag}")

@@ -1,4 +1,4 @@
-"""`kernel-env tasks import BENCHMARK PATH`: another benchmark's tasks, used where they lie."""
+"""Implement `kernel-env tasks import`: create task folders for another benchmark's tasks."""
 
 from collections import defaultdict
 from pathlib import Path
@@ -6,29 +6,37 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kernel_env.cli.console import answer_json, fail, note, table
+from kernel_env.cli.console import fail, print_json, print_message, print_table
 
 if TYPE_CHECKING:
     from kernel_env.authoring.importers.task_folder import SkippedTask
 
-NOTHING: list[str] = []
-SHOWN = 5
-"""Names given where many were left out for one reason."""
+NO_NAMES: list[str] = []
+MAX_NAMES = 5
+"""The most names that are listed for one reason."""
 
 
 def import_tasks(
     benchmark: Annotated[
-        str, typer.Argument(metavar="mle-dojo|mle-bench|dsbench|mlagentbench", show_default=False)
+        str,
+        typer.Argument(metavar="mle-dojo|mle-bench|dsbench|mlagentbench", help="The benchmark."),
     ],
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A checkout of the benchmark.")],
     names: Annotated[
-        list[str], typer.Argument(metavar="[NAME…]", help="Its tasks; all of them unless said.")
-    ] = NOTHING,
-    data: Annotated[Path | None, typer.Option(help="Its prepared or downloaded data.")] = None,
-    into: Annotated[Path | None, typer.Option(help="A folder of task folders.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="A JSON line for each task.")] = False,
+        list[str], typer.Argument(metavar="[NAME…]", help="Tasks to import (default: all).")
+    ] = NO_NAMES,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the benchmark's prepared or downloaded data.")
+    ] = None,
+    into: Annotated[
+        Path | None, typer.Option(help="Folder of the new task folders (default: in the cache).")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON line per task.")] = False,
 ) -> None:
-    """Make tasks of another benchmark usable; nothing in its folders is changed or run now."""
+    """Import tasks of another benchmark.
+
+    Importing neither changes the benchmark's files nor runs its code.
+    """
     from kernel_env.authoring.importers import (
         dsbench,
         mlagentbench,
@@ -40,31 +48,31 @@ def import_tasks(
     from kernel_env.tasks import catalog
     from kernel_env.tasks.prepare import instructions, missing, readiness
 
-    sources = {it.BENCHMARK: it for it in (mle_dojo, mle_bench, dsbench, mlagentbench)}
-    if benchmark not in sources:
-        raise UnknownName("benchmark", benchmark, sources)
-    where = (into or catalog.imported_folder()).expanduser().absolute()
-    place = data.expanduser().resolve() if data else None
-    left: list[SkippedTask] = []
+    importers = {it.BENCHMARK: it for it in (mle_dojo, mle_bench, dsbench, mlagentbench)}
+    if benchmark not in importers:
+        raise UnknownName("benchmark", benchmark, importers)
+    target = (into or catalog.imported_folder()).expanduser().absolute()
+    data_folder = data.expanduser().resolve() if data else None
+    skipped: list[SkippedTask] = []
     rows = []
-    for found in sources[benchmark].find(path.expanduser().resolve(), place, names):
+    for found in importers[benchmark].find(path.expanduser().resolve(), data_folder, names):
         if isinstance(found, task_folder.SkippedTask):
-            left.append(found)
+            skipped.append(found)
             continue
         try:
-            task = task_folder.write(where, found)
+            task = task_folder.write(target, found)
         except TaskError as error:
-            left.append(task_folder.SkippedTask(id=found.id, reason=str(error)))
+            skipped.append(task_folder.SkippedTask(id=found.id, reason=str(error)))
             continue
-        board = task.leaderboard
+        leaderboard = task.leaderboard
         rows.append(
             {
                 "task": task.id,
                 "metric": found.metric,
                 "higher_is_better": found.higher_is_better,
-                "leaderboard": board.kind if found.board else "none",
-                "public_entries": len(board.public),
-                "private_entries": len(board.private),
+                "leaderboard": leaderboard.kind if found.board else "none",
+                "public_entries": len(leaderboard.public),
+                "private_entries": len(leaderboard.private),
                 "readiness": readiness(task),
                 "todo": instructions(task) if missing(task) else "",
                 "folder": str(task.folder),
@@ -72,31 +80,31 @@ def import_tasks(
         )
     if json:
         for row in rows:
-            answer_json(row)
+            print_json(row)
     elif rows:
         shown = [name for name in rows[0] if name not in ("todo", "folder")]
-        table(
+        print_table(
             [name.replace("_", " ") for name in shown], [[str(r[n]) for n in shown] for r in rows]
         )
-    tell(left)
+    report_skipped(skipped)
     if not rows:
-        fail(f"none of {len(left)} tasks could be imported from {path}")
-    waiting = [row["task"] for row in rows if row["todo"]]
-    note(f"{len(rows)} of {len(rows) + len(left)} tasks are in {where}")
-    if waiting:
-        note(
-            f"{len(waiting)} of them need data; what to do for each, as for {waiting[0]}:"
-            f" kernel-env tasks show {waiting[0]}"
+        fail(f"none of {len(skipped)} tasks could be imported from {path}")
+    without_data = [row["task"] for row in rows if row["todo"]]
+    print_message(f"{len(rows)} of {len(rows) + len(skipped)} tasks are in {target}")
+    if without_data:
+        print_message(
+            f"{len(without_data)} of them need data; for instructions, run for each:"
+            f" kernel-env tasks show {without_data[0]}"
         )
     if into:
-        note(f"to have them found by name: export KERNEL_ENV_TASKS={where}")
+        print_message(f"to use them by name: export KERNEL_ENV_TASKS={target}")
 
 
-def tell(left: "list[SkippedTask]") -> None:
-    """What was left out, reason by reason."""
+def report_skipped(skipped: "list[SkippedTask]") -> None:
+    """Print the tasks that were not imported, one line per reason."""
     reasons = defaultdict(list)
-    for each in left:
-        reasons[each.reason].append(each.id)
+    for task in skipped:
+        reasons[task.reason].append(task.id)
     for reason, ids in reasons.items():
-        more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
-        note(f"left out: {', '.join(ids[:SHOWN])}{more}: {reason}")
+        more = f" and {len(ids) - MAX_NAMES} more" if len(ids) > MAX_NAMES else ""
+        print_message(f"left out: {', '.join(ids[:MAX_NAMES])}{more}: {reason}")

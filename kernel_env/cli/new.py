@@ -1,81 +1,92 @@
-"""`kernel-env tasks new NAME`: a task folder out of a table and a target column."""
+"""Implement `kernel-env tasks new`: create a task folder from a table and a target column."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from kernel_env.cli.console import answer, answer_json, fail, note
+from kernel_env.cli.console import fail, print_json, print_message, print_result
 
 
 def new(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Small letters, digits, hyphens.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="The task's name: small letters, digits, hyphens."),
+    ],
     table: Annotated[Path, typer.Option("--from", help="A table: .csv, .csv.xz, .parquet …")],
-    target: Annotated[str, typer.Option(metavar="COLUMN", help="What is to be predicted.")],
+    target: Annotated[str, typer.Option(metavar="COLUMN", help="The column to predict.")],
     id_column: Annotated[
-        str | None, typer.Option("--id", metavar="COLUMN", help="Tells rows apart; else numbered.")
+        str | None,
+        typer.Option("--id", metavar="COLUMN", help="The rows' ids (default: row numbers)."),
     ] = None,
-    metric: Annotated[str | None, typer.Option(help="Its name; else one that fits.")] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="The metric's name (default: selected by the target).")
+    ] = None,
     split: Annotated[
-        str | None, typer.Option(help="random, group:COLUMN or time:COLUMN; else what fits.")
+        str | None,
+        typer.Option(
+            help="random, group:COLUMN or time:COLUMN (default: selected by the columns)."
+        ),
     ] = None,
     into: Annotated[Path, typer.Option(help="The folder of task folders.")] = Path("tasks"),
     population: Annotated[
         bool, typer.Option("--population/--no-population", help="Run the reference pipelines.")
     ] = True,
-    sandbox: Annotated[str, typer.Option(help="Where they run: docker, local or auto.")] = "auto",
-    json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    sandbox: Annotated[
+        str, typer.Option(help="Sandbox of the reference pipelines: docker, local or auto.")
+    ] = "auto",
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Make a task folder from a table and a target column, leaderboard included."""
+    """Create a task folder with a leaderboard from a table and a target column."""
     import asyncio
 
     from kernel_env.authoring import from_table
     from kernel_env.authoring.from_table.design import read
 
     cells = read(table)
-    chosen = from_table.design(
+    design = from_table.design(
         name, table, cells, target=target, id_column=id_column, metric=metric, split=split
     )
-    by = f" by {chosen.split.column!r}" if chosen.split.column else ""
-    note(f"kind: {chosen.kind} ({chosen.why_kind})")
-    if chosen.positive is not None:
-        note(f"target: 1 is {chosen.positive!r}")
-    note(f"metric: {chosen.metric.name} ({chosen.why_metric})")
-    note(f"split: {chosen.split.method}{by} ({chosen.split.why})")
-    if chosen.left_out:
-        note(f"{chosen.left_out:,} rows without {target!r} are left out")
+    by = f" by {design.split.column!r}" if design.split.column else ""
+    print_message(f"kind: {design.kind} ({design.why_kind})")
+    if design.positive is not None:
+        print_message(f"target: 1 is {design.positive!r}")
+    print_message(f"metric: {design.metric.name} ({design.why_metric})")
+    print_message(f"split: {design.split.method}{by} ({design.split.why})")
+    if design.left_out:
+        print_message(f"{design.left_out:,} rows without {target!r} are left out")
     if population:
-        note("running the population (some minutes)")
+        print_message("running the reference pipelines (some minutes)")
     try:
-        made = asyncio.run(
-            from_table.make(chosen, cells, into, sandbox=sandbox, with_pipelines=population)
+        task = asyncio.run(
+            from_table.make(design, cells, into, sandbox=sandbox, with_pipelines=population)
         )
     except KeyboardInterrupt:
-        fail("interrupted; nothing was made", code=130)
-    board = f"leaderboard.csv has {made.entries} entries"
-    if made.why_no_pipelines:
-        board = "leaderboard.csv has the constant answer alone"
-        note(f"the population did not run: {made.why_no_pipelines}")
-        note(f"once it can: kernel-env tasks population {made.folder} --write")
+        fail("interrupted; no task folder was created", code=130)
+    leaderboard = f"leaderboard.csv has {task.entries} entries"
+    if task.why_no_pipelines:
+        leaderboard = "leaderboard.csv has only the constant answer"
+        print_message(f"the reference pipelines did not run: {task.why_no_pipelines}")
+        print_message(f"to run them later: kernel-env tasks population {task.folder} --write")
     if json:
-        answer_json(
+        print_json(
             {
-                "task": chosen.name,
-                "folder": str(made.folder),
-                "kind": chosen.kind,
-                "metric": chosen.metric.name,
-                "split": chosen.split.method,
-                "split_column": chosen.split.column or None,
-                "positive": chosen.positive,
-                "rows": chosen.rows,
-                "left_out": chosen.left_out,
-                "entries": made.entries,
-                "without_population": made.why_no_pipelines or None,
+                "task": design.name,
+                "folder": str(task.folder),
+                "kind": design.kind,
+                "metric": design.metric.name,
+                "split": design.split.method,
+                "split_column": design.split.column or None,
+                "positive": design.positive,
+                "rows": design.rows,
+                "left_out": design.left_out,
+                "entries": task.entries,
+                "without_population": task.why_no_pipelines or None,
             }
         )
         return
-    answer(f"{made.folder}: {board}")
-    answer("next: fill in what says TODO in description.md, task.toml and NOTICE, then")
-    answer(f"  kernel-env tasks check {made.folder}")
-    answer(f"then, as any task, by its path or with KERNEL_ENV_TASKS={made.folder.parent}:")
-    answer(f"  kernel-env run {made.folder} --agent …")
+    print_result(f"{task.folder}: {leaderboard}")
+    print_result("next: replace each TODO in description.md, task.toml and NOTICE, then check it:")
+    print_result(f"  kernel-env tasks check {task.folder}")
+    print_result(f"then use its path, or its name with KERNEL_ENV_TASKS={task.folder.parent}:")
+    print_result(f"  kernel-env run {task.folder} --agent …")

@@ -1,4 +1,4 @@
-"""`kernel-env replay NOTEBOOK`: run the actions of a notebook in a fresh episode."""
+"""Implement `kernel-env replay`: run the actions of a notebook in a new episode."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,17 +9,19 @@ from kernel_env.cli.run import run_and_print
 
 
 def replay(
-    notebook: Annotated[Path, typer.Argument(help="A trajectory, or any notebook with --task.")],
+    notebook: Annotated[
+        Path, typer.Argument(help="The notebook of an episode; with --task, any notebook.")
+    ],
     task: Annotated[
-        str | None, typer.Option(help="The task (default: the trajectory's own).")
+        str | None, typer.Option(help="The task (default: the one of the episode).")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the new run.")] = Path("runs"),
+    out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
     sandbox: Annotated[
         str, typer.Option(help="docker, local, auto, or a plug-in's name.")
     ] = "auto",
-    json: Annotated[bool, typer.Option("--json", help="One JSON line.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON line.")] = False,
 ) -> None:
-    """Run a notebook's actions again, in a fresh episode."""
+    """Run the actions of a notebook in a new episode."""
     from kernel_env.agents.base import Options
     from kernel_env.episode import EpisodeConfig
     from kernel_env.episode.notebook_parser import parse_notebook, read_notebook

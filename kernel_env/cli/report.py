@@ -1,4 +1,4 @@
-"""`kernel-env report --format mle-bench RUN…`: report finished runs as another benchmark does."""
+"""Implement `kernel-env report`: report finished runs in another benchmark's format."""
 
 import json
 from pathlib import Path
@@ -6,24 +6,27 @@ from typing import Annotated
 
 import typer
 
-from kernel_env.cli.console import answer, note
+from kernel_env.cli.console import print_message, print_result
 
 
 def report(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN…", help="Folders with record.json somewhere below.")
+        list[Path],
+        typer.Argument(metavar="RUN…", help="Folders of finished runs, searched recursively."),
     ],
     format_: Annotated[
         str, typer.Option("--format", metavar="FORMAT", help="mle-bench.")
     ] = "mle-bench",
-    json_: Annotated[bool, typer.Option("--json", help="The report is always JSON.")] = True,  # noqa: ARG001
+    json_: Annotated[bool, typer.Option("--json", help="Always on: the report is JSON.")] = True,  # noqa: ARG001
 ) -> None:
-    """Report finished runs as MLE-bench does: scores, thresholds and medals, as JSON."""
+    """Report finished runs in MLE-bench's JSON format: scores, thresholds and medals."""
     from kernel_env.errors import UnknownName
     from kernel_env.report import mle_bench
     from kernel_env.report import runs as finished
 
     if format_ != mle_bench.FORMAT:
         raise UnknownName("format", format_, [mle_bench.FORMAT])
-    found = finished.report(runs, lambda run, why: note(f"{run}: left out: {why}"))
-    answer(json.dumps(found, indent=2))
+    document = finished.report(
+        runs, skip=lambda run, reason: print_message(f"{run}: left out: {reason}")
+    )
+    print_result(json.dumps(document, indent=2))

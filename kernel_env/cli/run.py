@@ -1,11 +1,18 @@
-"""`kernel-env run TASK…`: run agents on tasks; print a table or a line of JSON per episode."""
+"""Implement `kernel-env run`: run an agent on tasks, and print the results."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from kernel_env.cli.console import answer, answer_json, fail, note, progress, table
+from kernel_env.cli.console import (
+    fail,
+    print_json,
+    print_message,
+    print_result,
+    print_table,
+    progress,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,22 +34,47 @@ def run(
     reward: Annotated[
         str, typer.Option(help="position, raw, improvement or human_rank.")
     ] = "position",
-    feedback: Annotated[str, typer.Option(help="Scores that agents see: public, both.")] = "public",
-    steps: Annotated[int | None, typer.Option(help="Maximum number of steps.")] = None,
-    seconds: Annotated[float | None, typer.Option(help="Time limit of an episode, s.")] = None,
-    cell_seconds: Annotated[float | None, typer.Option(help="Time limit of a cell, s.")] = None,
-    tokens: Annotated[int | None, typer.Option(help="Maximum number of model tokens.")] = None,
-    money: Annotated[float | None, typer.Option(help="Maximum cost of the model, US $.")] = None,
-    script: Annotated[Path | None, typer.Option(help="scripted: .ipynb, .json or .jsonl.")] = None,
+    feedback: Annotated[
+        str, typer.Option(help="Scores that the agent sees: public or both.")
+    ] = "public",
+    steps: Annotated[
+        int | None, typer.Option(help="Maximum number of steps (default: the task's).")
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="Time limit of an episode, seconds (default: the task's).")
+    ] = None,
+    cell_seconds: Annotated[
+        float | None, typer.Option(help="Time limit of a cell, seconds (default: the task's).")
+    ] = None,
+    tokens: Annotated[
+        int | None, typer.Option(help="Maximum number of model tokens (default: no limit).")
+    ] = None,
+    money: Annotated[
+        float | None, typer.Option(help="Maximum cost of the model, US $ (default: no limit).")
+    ] = None,
+    script: Annotated[
+        Path | None, typer.Option(help="scripted: a .ipynb, .json or .jsonl file of actions.")
+    ] = None,
     model: Annotated[str, typer.Option(help="openai: the model's name.")] = "",
-    base_url: Annotated[str | None, typer.Option(help="openai: the endpoint's URL.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="openai: sampling temperature.")] = None,
-    price_in: Annotated[float | None, typer.Option(help="US $ per 1M prompt tokens.")] = None,
-    price_out: Annotated[float | None, typer.Option(help="US $ per 1M answer tokens.")] = None,
-    context: Annotated[int, typer.Option(help="Context window of the model, tokens.")] = 32_000,
-    answer_tokens: Annotated[int, typer.Option(help="Maximum tokens of an answer.")] = 4_000,
-    images: Annotated[bool, typer.Option(help="Show the model the plots that it draws.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="One JSON line per episode.")] = False,
+    base_url: Annotated[
+        str | None,
+        typer.Option(help="openai: the endpoint's URL (default: OPENAI_BASE_URL, else OpenAI)."),
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="openai: sampling temperature (default: the endpoint's).")
+    ] = None,
+    price_in: Annotated[
+        float | None, typer.Option(help="openai: US $ per 1M prompt tokens (default: 0).")
+    ] = None,
+    price_out: Annotated[
+        float | None, typer.Option(help="openai: US $ per 1M answer tokens (default: 0).")
+    ] = None,
+    context: Annotated[int, typer.Option(help="openai: context window, tokens.")] = 32_000,
+    answer_tokens: Annotated[
+        int, typer.Option(help="openai: maximum tokens of an answer.")
+    ] = 4_000,
+    images: Annotated[bool, typer.Option(help="openai: send plots to the model.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON line per episode.")] = False,
 ) -> None:
     """Run an agent on tasks and print the results."""
     from kernel_env.agents.base import Options
@@ -84,7 +116,7 @@ def run(
 
 
 def run_and_print(plans: "Sequence[Plan]", *, json: bool) -> None:
-    """Prepare the tasks, run the plans and print the results; exit with 1 if one failed."""
+    """Prepare the tasks, run the plans and print the results; exit with 1 if an episode failed."""
     import asyncio
 
     from kernel_env.runner import prepare_tasks
@@ -98,7 +130,7 @@ def run_and_print(plans: "Sequence[Plan]", *, json: bool) -> None:
     except (KeyboardInterrupt, asyncio.CancelledError):
         for episode in running:
             if episode.result is not None and episode.result.status == "interrupted":
-                note(f"the steps until then are in {episode.notebook}")
+                print_message(f"the completed steps are in {episode.notebook}")
         fail("interrupted", code=130)
     if not json:
         show(results)
@@ -109,7 +141,7 @@ def run_and_print(plans: "Sequence[Plan]", *, json: bool) -> None:
 async def collect(
     plans: "Sequence[Plan]", running: "list[Episode]", each: "Callable[[EpisodeResult], None]"
 ) -> "list[EpisodeResult]":
-    """Run the plans; pass each result on as soon as it is there, and return all."""
+    """Run the plans and return the results; call `each` with every result at once."""
     from kernel_env.runner import run_plans
 
     results = []
@@ -120,17 +152,17 @@ async def collect(
     return results
 
 
-ENTRIES = {
+ENTRY_TITLES = {
     "reference": "reference pipelines",
     "human": "human teams",
     "published": "published results",
 }
-"""What the entries of a leaderboard are, by its kind."""
+"""Descriptions of a leaderboard's entries, by its kind."""
 
 
 def show_json(result: "EpisodeResult") -> None:
     """Print a result as a line of JSON."""
-    answer_json(result.json())
+    print_json(result.json())
 
 
 def show(results: "list[EpisodeResult]") -> None:
@@ -144,7 +176,7 @@ def show(results: "list[EpisodeResult]") -> None:
 
     rows = []
     for r in results:
-        kind = ENTRIES.get(r.leaderboard_kind, r.leaderboard_kind)
+        kind = ENTRY_TITLES.get(r.leaderboard_kind, r.leaderboard_kind)
         human = f"; human rank {r.human_rank:.4f}" if r.human_rank is not None else ""
         cost = f"${r.usage.money:.4f}" if r.usage.money else f"{r.usage.tokens:,} tokens"
         rows.append(
@@ -161,8 +193,8 @@ def show(results: "list[EpisodeResult]") -> None:
             ]
         )
     columns = ["task", "agent", "seed", "status", "steps", "score public / private"]
-    table([*columns, "beats public / private", "time", "cost"], rows)
+    print_table([*columns, "beats public / private", "time", "cost"], rows)
     for r in results:
         if r.error:
-            note(f"{r.task}, seed {r.seed}: {r.error}")
-        answer(f"notebook: {r.notebook}")
+            print_message(f"{r.task}, seed {r.seed}: {r.error}")
+        print_result(f"notebook: {r.notebook}")

@@ -1,21 +1,21 @@
-"""`kernel-env setup`: an engine that answers, and the images of the embedded tasks."""
+"""Implement `kernel-env setup`: provide a Docker engine and the images."""
 
-from kernel_env.cli.console import note, progress
+from kernel_env.cli.console import print_message, progress
 
 
 def setup() -> None:
-    """See to an engine and to the images; quick when both are there."""
+    """Install Docker if needed and build the images. Safe to re-run."""
     from kernel_env.errors import SandboxError
     from kernel_env.sandbox.docker import engine, images
 
     try:
-        if not engine.ensure(note):
+        if not engine.ensure(print_message):
             return
-    except SandboxError as error:  # an engine that refuses, or one that could not be installed
-        note(f"WARNING: {error}")
-        note("WARNING: only the sandbox `local` is left, and IT ISOLATES NOTHING")
+    except SandboxError as error:
+        print_message(f"WARNING: {error}")
+        print_message("WARNING: only the sandbox `local` is available, and IT ISOLATES NOTHING")
         return
     client = engine.connect()
-    with progress() as tell:
+    with progress() as report:
         for image in images.known().values():
-            images.build(client, image, tell)
+            images.build(client, image, report)

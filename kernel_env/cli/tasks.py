@@ -1,23 +1,34 @@
-"""`kernel-env tasks …`: which tasks there are, what they ask for, and what makes them."""
+"""Implement `kernel-env tasks`: list, show, prepare and create tasks."""
 
 from typing import Annotated
 
 import typer
 
 from kernel_env.cli import check, import_tasks, new
-from kernel_env.cli.console import answer, answer_json, fail, is_narrow, note, table
+from kernel_env.cli.console import (
+    fail,
+    is_narrow,
+    print_json,
+    print_message,
+    print_result,
+    print_table,
+)
 
-app = typer.Typer(no_args_is_help=True, help="The tasks.", rich_markup_mode=None)
+app = typer.Typer(
+    no_args_is_help=True,
+    help="List, show, prepare, check, create and import tasks.",
+    rich_markup_mode=None,
+)
 app.command("check")(check.check)
 app.command("import")(import_tasks.import_tasks)
 app.command("new")(new.new)
 
-Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
 
 
 @app.command("list")
 def list_(json: Json = False) -> None:
-    """Every task that is found, a line each."""
+    """List all tasks."""
     from kernel_env.errors import TaskError
     from kernel_env.tasks import catalog, spec
     from kernel_env.tasks.info import size_mb
@@ -28,7 +39,7 @@ def list_(json: Json = False) -> None:
         try:
             task = spec.load(folder)
         except TaskError as error:
-            note(f"{name} is left out: {error}")
+            print_message(f"{name}: left out: {error}")
             continue
         rows.append(
             {
@@ -47,11 +58,11 @@ def list_(json: Json = False) -> None:
         )
     if json:
         for row in rows:
-            answer_json(row)
+            print_json(row)
         return
     shown = ["task", "domain", "metric", "raw_mb", "leaderboard", "readiness"]
     shown += [] if is_narrow() else ["summary"]
-    table(
+    print_table(
         [{"raw_mb": "MB", "readiness": "ready"}.get(name, name) for name in shown],
         [["?" if row[name] is None else str(row[name]) for name in shown] for row in rows],
     )
@@ -59,29 +70,29 @@ def list_(json: Json = False) -> None:
 
 @app.command("population")
 def population(
-    names: Annotated[list[str], typer.Argument(metavar="TASK…")],
-    write: Annotated[bool, typer.Option(help="Replace the tasks' leaderboard.csv.")] = False,
+    names: Annotated[list[str], typer.Argument(metavar="TASK…", help="Names or task folders.")],
+    write: Annotated[bool, typer.Option(help="Replace the leaderboard.csv of each task.")] = False,
     sandbox: Annotated[str, typer.Option(help="docker, local, or auto.")] = "auto",
     json: Json = False,
 ) -> None:
-    """Run the reference population on tasks, where agents run; it makes their leaderboards."""
+    """Run the reference pipelines, whose scores make a task's leaderboard."""
     import asyncio
     from dataclasses import asdict
 
-    from kernel_env.authoring.reference import leaderboard as pool
+    from kernel_env.authoring.reference import leaderboard
     from kernel_env.tasks import catalog
 
     for task in [catalog.find(name) for name in names]:
-        note(f"{task.id}: running the population (some minutes)")
-        entries = asyncio.run(pool.run_reference_pipelines(task, sandbox))
+        print_message(f"{task.id}: running the reference pipelines (some minutes)")
+        entries = asyncio.run(leaderboard.run_reference_pipelines(task, sandbox))
         if write:
-            note(f"{task.id}: wrote {pool.write(task, entries)}")
+            print_message(f"{task.id}: wrote {leaderboard.write(task, entries)}")
         if json:
             for entry in entries:
-                answer_json({"task": task.id, **asdict(entry)})
+                print_json({"task": task.id, **asdict(entry)})
         else:
             scores = [[e.entry, f"{e.public_score}", f"{e.private_score}"] for e in entries]
-            table(["entry", "public", "private"], scores, title=task.id)
+            print_table(["entry", "public", "private"], scores, title=task.id)
 
 
 @app.command("prepare")
@@ -89,62 +100,73 @@ def prepare(
     names: Annotated[list[str], typer.Argument(metavar="TASK…", help="Names or task folders.")],
     json: Json = False,
 ) -> None:
-    """Make tasks ready; what comes from Kaggle is downloaded with your credentials."""
+    """Prepare tasks; data from Kaggle is downloaded with your credentials."""
     from kernel_env.cli.console import progress
     from kernel_env.tasks import catalog
+    from kernel_env.tasks import prepare as preparation
     from kernel_env.tasks.info import size_mb
-    from kernel_env.tasks.prepare import obtain
-    from kernel_env.tasks.prepare import prepare as make_ready
 
     for name in names:
         try:
-            with progress() as tell:
-                task = obtain(catalog.find(name), tell)
-                tell(f"{task.id}: preparing", None)
-                ready = make_ready(task)
+            with progress() as report:
+                task = preparation.obtain(catalog.find(name), report)
+                report(f"{task.id}: preparing", None)
+                prepared = preparation.prepare(task)
         except KeyboardInterrupt:
-            fail("interrupted; what has arrived is kept, run it again to go on", code=130)
-        board = f"{task.leaderboard.kind} ({len(task.leaderboard.public)})"
-        said = {"task": task.id, "raw": str(task.raw), "raw_mb": size_mb(task)}
-        said |= {"public": str(ready.public), "leaderboard": board}
-        answer_json(said) if json else answer(f"{task.id}: ready in {ready.public.parent}")
+            fail("interrupted; downloaded data is kept, run the command again to resume", code=130)
+        if json:
+            print_json(
+                {
+                    "task": task.id,
+                    "raw": str(task.raw),
+                    "raw_mb": size_mb(task),
+                    "public": str(prepared.public),
+                    "leaderboard": f"{task.leaderboard.kind} ({len(task.leaderboard.public)})",
+                }
+            )
+        else:
+            print_result(f"{task.id}: ready in {prepared.public.parent}")
 
 
 @app.command("show")
-def show(name: Annotated[str, typer.Argument(metavar="TASK")], json: Json = False) -> None:
-    """A task's description and facts."""
+def show(
+    name: Annotated[str, typer.Argument(metavar="TASK", help="A name or a task folder.")],
+    json: Json = False,
+) -> None:
+    """Show a task's description and metadata."""
     from kernel_env.tasks import catalog
     from kernel_env.tasks.info import metadata
     from kernel_env.tasks.prepare import instructions, missing, readiness
 
     task = catalog.find(name)
     ready = f"needs {what}; {instructions(task)}" if (what := missing(task)) else readiness(task)
+    facts = metadata(task, {})
     if json:
-        told = {**metadata(task, {}), "readiness": ready, "folder": str(task.folder)}
-        answer_json({**told, "description": task.description})
+        about = {**facts, "readiness": ready, "folder": str(task.folder)}
+        print_json({**about, "description": task.description})
         return
     from rich.console import Console
     from rich.markdown import Markdown
 
-    from kernel_env.report.tex import readable
+    from kernel_env.report.tex import replace_formulas
 
-    Console().print(Markdown(readable(task.description)))
-    answer("")
-    for fact, value in {**metadata(task, {}), "ready": ready}.items():
-        answer(f"{fact}: {in_words(value)}")
+    Console().print(Markdown(replace_formulas(task.description)))
+    print_result("")
+    for fact, value in {**facts, "ready": ready}.items():
+        print_result(f"{fact}: {format_value(value)}")
 
 
-def in_words(value: object) -> str:
-    """A fact for people."""
+def format_value(value: object) -> str:
+    """Return a value of a task's metadata as text."""
     match value:
         case None:
-            return "not known before the download"
+            return "unknown before the download"
         case bool():
             return "yes" if value else "no"
         case float():
             return f"{value:,g}"
         case dict():
-            return ", ".join(f"{name} {in_words(each)}" for name, each in value.items())
+            return ", ".join(f"{name} {format_value(each)}" for name, each in value.items())
         case list() | tuple():
             return ", ".join(map(str, value))
     return str(value)

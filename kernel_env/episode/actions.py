@@ -1,4 +1,4 @@
-"""Define the five actions of an agent. The texts here are also the tool descriptions of models."""
+"""Define the five actions of an agent. Their docstrings also describe the tools to models."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal

@@ -1,4 +1,4 @@
-"""Define the limits of an episode, and compare them with what it has used.
+"""Define the limits of an episode and compare them with what it has used.
 
 A `Budget` is what an episode may use, `Spent` what it has used. Both are values; whether an
 episode is over is computed from them, never stored.
@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
 from kernel_env.errors import UnknownName, UsageError
+from kernel_env.field_docs import show_fields
 from kernel_env.tasks import Task
 
 MIB = 1024 * 1024
@@ -27,6 +28,7 @@ class Spent:
     """US dollars."""
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class Budget:
     """The limits of an episode. None means no limit."""

@@ -1,7 +1,7 @@
-"""The options of an episode, in one place, checked before anything starts.
+"""Define the options of an episode and check them before anything starts.
 
-The command line, `make`, `open_episode` and the runner all build an `EpisodeConfig`. What it
-means on this machine (the loaded task, prepared data, a source of kernels) is in `setup`.
+The command line, `make`, `open_episode` and the runner all build an `EpisodeConfig`. The module
+`setup` resolves it on this machine: loaded task, prepared data, source of kernels.
 """
 
 from collections.abc import Mapping
@@ -13,6 +13,7 @@ from kernel_env import plugins
 from kernel_env.episode.budget import Budget
 from kernel_env.episode.observation import Feedback
 from kernel_env.errors import UnknownName, UsageError
+from kernel_env.field_docs import show_fields
 from kernel_env.grading import reward as rewards
 from kernel_env.grading.reward import Reward
 from kernel_env.tasks import Task, catalog
@@ -21,9 +22,10 @@ AUTO = "auto"
 """The sandbox `docker` if an engine answers, otherwise `local`."""
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class EpisodeConfig:
-    """What a caller chooses for an episode.
+    """The options that a caller selects for an episode.
 
     Raises `UnknownName` for a task, sandbox or reward that does not exist, and `UsageError` for
     anything else that is not valid, when it is created. `TaskError` if the task is not sound.

@@ -32,7 +32,7 @@ from kernel_env.episode.actions import (
 from kernel_env.episode.budget import Spent
 from kernel_env.episode.journal import JOURNAL, Journal
 from kernel_env.episode.notebook import NOTEBOOK, write_notebook
-from kernel_env.episode.observation import Observation, history, observe, opening
+from kernel_env.episode.observation import Observation, first_observation, history, observe
 from kernel_env.episode.result import RECORD, EpisodeResult, result_of
 from kernel_env.episode.setup import EpisodeSetup, setup_of_fork
 from kernel_env.episode.shared_grader import SharedGrader
@@ -63,7 +63,7 @@ from kernel_env.kernel.forking.trial import NOTE
 from kernel_env.kernel.recoverable import RecoverableKernel
 from kernel_env.sandbox.protocol import DATA
 from kernel_env.tasks.info import InfoType
-from kernel_env.tasks.info import info as about
+from kernel_env.tasks.info import info as task_info
 
 
 class Episode:
@@ -89,7 +89,7 @@ class Episode:
         self._missing = ""
         self._submissions = Submissions(setup, shared.grader)
         self._began = time.monotonic()
-        self._charged = Spent()
+        self._charges = Spent()
         self._acting = asyncio.Lock()
 
     # ── state ─────────────────────────────────────────────────────────────────────────────
@@ -125,7 +125,7 @@ class Episode:
         """Return what the agent sees now."""
         if self.latest is None:
             overview, data = self.info("overview"), self.info("data_path")
-            return opening(overview, data, self.info("output_path"), self.setup.budget)
+            return first_observation(overview, data, self.info("output_path"), self.setup.budget)
         return observe(self.latest, self.progress, self.setup.budget)
 
     @property
@@ -136,12 +136,12 @@ class Episode:
     @property
     def spent(self) -> Spent:
         """Return what has been used until now, charges since the last step included."""
-        done, charged = self.progress.spent, self._charged
+        done, charges = self.progress.spent, self._charges
         return replace(
             done,
             seconds=round(time.monotonic() - self._began, 3),
-            tokens=done.tokens + charged.tokens,
-            money=done.money + charged.money,
+            tokens=done.tokens + charges.tokens,
+            money=done.money + charges.money,
         )
 
     # ── the only method that changes an episode ───────────────────────────────────────────
@@ -170,14 +170,14 @@ class Episode:
                 raise EpisodeOver(f"the episode is over: {over}")
             started = datetime.now(UTC).isoformat(timespec="milliseconds")
             outcome = await self._outcome(action)
-            earned, why = self._reward(outcome)
+            earned, reason = self._reward(outcome)
             step = Step(
                 number=len(self.steps) + 1,
                 action=action,
                 outcome=outcome,
                 thought=thought.encode(errors="replace").decode(),
                 reward=earned,
-                reward_reason=why,
+                reward_reason=reason,
                 started=started,
                 spent=replace(
                     spent := self.spent,
@@ -186,16 +186,16 @@ class Episode:
                 ),
             )
             self.steps.append(step)
-            self._submissions.step_taken()
+            self._submissions.record_step()
             self.progress, self.latest = self.progress.after(step), step
-            self._charged = Spent()
+            self._charges = Spent()
             return step
 
     def charge(self, *, tokens: int, money: float = 0.0) -> None:
         """Count what the agent used to decide: tokens, and US dollars if the price is known."""
-        charged = self._charged
-        self._charged = replace(
-            charged, tokens=charged.tokens + tokens, money=charged.money + money
+        charges = self._charges
+        self._charges = replace(
+            charges, tokens=charges.tokens + tokens, money=charges.money + money
         )
 
     async def _outcome(self, action: Action) -> Outcome:
@@ -204,7 +204,8 @@ class Episode:
                 step = len(self.steps) + 1
                 cell = await self._kernel.run(code, timeout_s=self._cell_seconds, step=step)
                 return CellExecuted(
-                    cell=cell, submission=await self._submissions.look(self._kernel, step)
+                    cell=cell,
+                    submission=await self._submissions.grade_if_changed(self._kernel, step),
                 )
             case ValidateCode(code=code):
                 cell = await self._kernel.run_trial(code, timeout_s=self._cell_seconds)
@@ -223,7 +224,7 @@ class Episode:
         setup, guest_path = self.setup, self._kernel.sandbox.guest_path
         output = guest_path(setup.task.submission_path)
         public = setup.prepared.public
-        return about(setup.task, public, guest_path(DATA), output, what, asdict(setup.budget))
+        return task_info(setup.task, public, guest_path(DATA), output, what, asdict(setup.budget))
 
     @property
     def _cell_seconds(self) -> float:
@@ -234,12 +235,12 @@ class Episode:
 
     def _reward(self, outcome: Outcome) -> tuple[float, str]:
         if not isinstance(outcome, CellExecuted):
-            return 0.0, f"{outcome.kind} steps are never graded"
+            return 0.0, "only execute_code is graded"
         match outcome.submission:
             case None:
                 return 0.0, "no new submission"
             case Rejected():
-                return 0.0, "the submission was refused"
+                return 0.0, "the submission was rejected"
             case Graded(grade=grade):
                 best = self.progress.best.grade if self.progress.best else None
                 earned = self.setup.reward(grade, best, self.setup.task.scoring.higher_is_better)
@@ -326,8 +327,8 @@ class Episode:
             self._began = time.monotonic()
         self._missing = self._kernel.limitations
         if self._missing:
-            words = f"on this machine, {self._missing}"
-            warnings.warn(words, LimitedKernelWarning, stacklevel=3)
+            message = f"on this machine, {self._missing}"
+            warnings.warn(message, LimitedKernelWarning, stacklevel=3)
         return self
 
     async def __aexit__(
@@ -372,15 +373,15 @@ class Episode:
             reason=reason,
             spent=self.spent,
             chosen_step=best.step if best else None,
-            grade=await self._submissions.whole_grade(best.step) if best else None,
+            grade=await self._submissions.grade_both_splits(best.step) if best else None,
             missing=self._missing,
         )
 
     def _write(self) -> None:
         """Write the notebook and the result."""
         write_notebook(self.steps.trajectory, self.notebook)
-        if found := self.result:
-            (self.folder / RECORD).write_text(json.dumps(found.json(), indent=1) + "\n")
+        if result := self.result:
+            (self.folder / RECORD).write_text(json.dumps(result.json(), indent=1) + "\n")
 
 
 def output_bytes(outcome: Outcome) -> int:

@@ -1,4 +1,7 @@
-"""The journal: one line of JSON per step, synced to disk before the agent sees its observation."""
+"""Write and read the journal: one line of JSON per step.
+
+A line is synced to disk before the agent sees the observation of its step.
+"""
 
 import json
 import os

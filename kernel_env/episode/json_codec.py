@@ -1,6 +1,6 @@
 """Convert actions and steps to JSON and back, and derive tool schemas from the same definitions.
 
-What comes in is validated here once, and trusted afterwards.
+Input is validated here, once.
 """
 
 import json

@@ -11,7 +11,12 @@ import nbformat
 from nbformat import NotebookNode
 
 from kernel_env.episode import json_codec
-from kernel_env.episode.observation import cell_facts, place_words, recovery_words, submission_lines
+from kernel_env.episode.observation import (
+    cell_facts,
+    describe_place,
+    describe_recovery,
+    submission_lines,
+)
 from kernel_env.episode.step import CodeValidated, Graded, InfoShown, KernelReset, Rejected, Step
 from kernel_env.episode.trajectory import ENDING, HEADER, Fork, Header, Trajectory
 from kernel_env.errors import SandboxError
@@ -23,9 +28,8 @@ HOW_TO_REPLAY = (
     " variables DATA_PATH and OUTPUT_PATH set, without the cells tagged `skip-execution`:"
     " trials, and cells that crashed the kernel and were undone."
 )
-
-
 NOTEBOOK = "trajectory.ipynb"
+"""File name of an episode's notebook."""
 
 
 def write_notebook(trajectory: Trajectory, path: Path) -> None:
@@ -64,19 +68,19 @@ def render(trajectory: Trajectory) -> NotebookNode:
         *(cell for step in trajectory.steps for cell in step_cells(step)),
     ]
     if trajectory.ending:
-        notebook.cells.append(markdown("ending", ending_words(trajectory)))
+        notebook.cells.append(markdown("ending", describe_ending(trajectory)))
     return notebook
 
 
 def markdown(name: str, text: str, **metadata: Any) -> NotebookNode:
-    """Return a Markdown cell with an ID that says what it is."""
+    """Return a Markdown cell; its ID names its content."""
     cell: NotebookNode = nbformat.v4.new_markdown_cell(text, id=name, metadata=metadata)
     return cell
 
 
 def title(header: Header) -> str:
-    """Return the first cell: the task and who works on it."""
-    who = " · ".join(
+    """Return the text of the first cell: task, agent, sandbox."""
+    facts = " · ".join(
         part
         for part in (
             f"agent `{header.agent}`" if header.agent else "",
@@ -88,11 +92,11 @@ def title(header: Header) -> str:
         )
         if part
     )
-    origin = f"\n\n{fork_words(header.fork)}" if header.fork else ""
-    return f"*An episode of kernel_env: {who}. {HOW_TO_REPLAY}*{origin}\n\n{header.description}"
+    origin = f"\n\n{describe_fork(header.fork)}" if header.fork else ""
+    return f"*An episode of kernel_env: {facts}. {HOW_TO_REPLAY}*{origin}\n\n{header.description}"
 
 
-def fork_words(fork: Fork) -> str:
+def describe_fork(fork: Fork) -> str:
     """Describe where an episode was forked from."""
     how = {
         "copy": "its kernel was forked from that one",
@@ -114,15 +118,17 @@ def step_cells(step: Step) -> Iterator[NotebookNode]:
     data = json_codec.step_data(step)
     data.pop("thought")
     if step.cell is None:
-        yield markdown(name, action_words(step), kernel_env=data)
+        yield markdown(name, describe_action(step), kernel_env=data)
         return
     source = data["action"].pop("code")
     outputs = data["outcome"]["cell"].pop("outputs")
     tags: list[str] = [step.action.kind]
     if step.cell.error:
-        tags.append("raises-exception")  # by this, Jupyter and nbclient expect the error
+        tags.append(
+            "raises-exception"
+        )  # Jupyter and nbclient expect an error in a cell with this tag
     if isinstance(step.outcome, CodeValidated) or step.cell.undone:
-        tags.append("skip-execution")  # by this, nbclient leaves out what must not last
+        tags.append("skip-execution")  # nbclient does not run cells with this tag
     yield nbformat.v4.new_code_cell(
         source,
         id=name,
@@ -130,19 +136,19 @@ def step_cells(step: Step) -> Iterator[NotebookNode]:
         execution_count=step.cell.execution_count,
         metadata={"kernel_env": data, "tags": tags},
     )
-    yield markdown(f"{name}-result", result_words(step, step.cell))
+    yield markdown(f"{name}-result", describe_result(step, step.cell))
 
 
-def action_words(step: Step) -> str:
+def describe_action(step: Step) -> str:
     """Describe a step that ran no code."""
     match step.outcome:
         case InfoShown(text=text):
-            asked = ", ".join(
+            arguments = ", ".join(
                 f"{k}={v!r}" for k, v in json_codec.action_json(step.action).items() if k != "kind"
             )
             fence = "`" * max(3, longest_run(text, "`") + 1)
             return (
-                f"**Step {step.number}: {step.action.kind}({asked})**\n\n"
+                f"**Step {step.number}: {step.action.kind}({arguments})**\n\n"
                 f"<details><summary>{len(text):,} characters</summary>\n\n"
                 f"{fence}\n{text}\n{fence}\n\n</details>"
             )
@@ -160,7 +166,7 @@ def longest_run(text: str, character: str) -> int:
     return longest
 
 
-def result_words(step: Step, cell: Cell) -> str:
+def describe_result(step: Step, cell: Cell) -> str:
     """Describe the result of a code cell: changes, grade, reward, recovery."""
     facts = [f"step {step.number}", step.action.kind, *cell_facts(cell)]
     lines = [f"<sub>{html.escape(' · '.join(facts))}</sub>"]
@@ -176,7 +182,7 @@ def result_words(step: Step, cell: Cell) -> str:
     if cell.timed_out:
         lines.append(f"⏱ Time limit reached after {cell.seconds:.1f} s.")
     if cell.recovery:
-        lines.append(f"🛟 **Kernel restored:** {recovery_words(cell.recovery)}")
+        lines.append(f"🛟 **Kernel restored:** {describe_recovery(cell.recovery)}")
     if step.state_lost:
         lines.append(f"💥 **State lost:** {step.state_lost}.")
     if cell.late:
@@ -184,8 +190,8 @@ def result_words(step: Step, cell: Cell) -> str:
     return "\n\n".join(lines)
 
 
-def ending_words(trajectory: Trajectory) -> str:
-    """Return the last cell: how the episode ended."""
+def describe_ending(trajectory: Trajectory) -> str:
+    """Return the text of the last cell: how the episode ended."""
     ending = trajectory.ending
     assert ending is not None
     reason = ending.reason[:1].upper() + ending.reason[1:]
@@ -204,8 +210,8 @@ def ending_words(trajectory: Trajectory) -> str:
         "|---|---|---|",
     ]
     table += [
-        f"| {board} | {score:.6g} | {place_words(place) if place else '–'} |"
-        for board, score, place in rows
+        f"| {split} | {score:.6g} | {describe_place(place) if place else '–'} |"
+        for split, score, place in rows
     ]
     lines += [f"The submission of step {ending.chosen_step} counts.", "\n".join(table)]
     rank = human_rank(grade.public, grade.private)

@@ -16,6 +16,7 @@ from kernel_env.episode.step import (
     Rejected,
     Step,
 )
+from kernel_env.field_docs import show_fields
 from kernel_env.grading.grade import Place
 from kernel_env.kernel.cell import Cell, FileChange, Output, Recovery, Variable
 
@@ -24,9 +25,11 @@ Feedback = Literal["public", "both"]
 LIMIT_CHARACTERS = 16_000
 """Limit of a cell's text; beyond it head and tail are shown and the rest is counted."""
 ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\].*?(?:\x07|\x1b\\)|\x1b[@-Z\\-_]")
-LISTED = 20
+MAX_LISTED = 20
+"""How many changed variables, and how many changed files, are listed by name."""
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class Observation:
     """What the agent sees. `text` contains everything; the other fields are for programs."""
@@ -75,7 +78,7 @@ def observe(step: Step, progress: Progress, budget: Budget) -> Observation:
     )
 
 
-def opening(overview: str, data: str, output: str, budget: Budget) -> Observation:
+def first_observation(overview: str, data: str, output: str, budget: Budget) -> Observation:
     """Return the observation before the first step: task, paths, budget."""
     lines = [
         overview,
@@ -87,15 +90,17 @@ def opening(overview: str, data: str, output: str, budget: Budget) -> Observatio
 
 
 def history(steps: Sequence[Step]) -> str:
-    """Return some steps again, as `get_history` shows them."""
-    shown = [
-        "\n".join([f"── step {step.number}: {step.action.kind} ──", *asked(step), *describe(step)])
+    """Return the text of `get_history` about some steps."""
+    texts = [
+        "\n".join(
+            [f"── step {step.number}: {step.action.kind} ──", *code_lines(step), *describe(step)]
+        )
         for step in steps
     ]
-    return "\n\n".join(shown) or "No steps yet."
+    return "\n\n".join(texts) or "No steps yet."
 
 
-def asked(step: Step) -> list[str]:
+def code_lines(step: Step) -> list[str]:
     """Return the code of a step, if it had any."""
     code = getattr(step.action, "code", None)
     return [code.rstrip("\n")] if code else []
@@ -118,8 +123,11 @@ def cell_lines(cell: Cell) -> list[str]:
     """Describe a cell: outputs, time, recovery, changes."""
     lines = []
     if cell.late:
-        lines += ["[output of threads or programs of earlier cells]", clipped(shown(cell.late))]
-    if text := clipped(shown(cell.outputs)):
+        lines += [
+            "[output of threads or programs of earlier cells]",
+            clipped(outputs_text(cell.late)),
+        ]
+    if text := clipped(outputs_text(cell.outputs)):
         lines.append(text)
     if cell.dropped_bytes:
         lines.append(f"[{cell.dropped_bytes:,} bytes of output were dropped]")
@@ -127,7 +135,7 @@ def cell_lines(cell: Cell) -> list[str]:
         end = " It was interrupted; variables are kept." if not cell.recovery else ""
         lines.append(f"[time limit reached: the cell ran for {cell.seconds:.1f} s.{end}]")
     if cell.recovery:
-        lines.append(f"[KERNEL RESTORED: {recovery_words(cell.recovery)}]")
+        lines.append(f"[KERNEL RESTORED: {describe_recovery(cell.recovery)}]")
     elif cell.broke:
         lines.append(f"[The trial kernel crashed: {cell.broke}]")
     if cell.state_lost:
@@ -137,7 +145,7 @@ def cell_lines(cell: Cell) -> list[str]:
     return [*lines, f"[{'; '.join(cell_facts(cell))}]"]
 
 
-def recovery_words(recovery: Recovery) -> str:
+def describe_recovery(recovery: Recovery) -> str:
     """Describe what crashed the kernel, what was undone, and what may differ."""
     many = recovery.cells > 1
     earlier, were = f"{recovery.cells} earlier cell{'s' if many else ''}", "were" if many else "was"
@@ -166,17 +174,17 @@ def cell_facts(cell: Cell) -> list[str]:
 
 def changes(variables: Iterable[Variable], files: Iterable[FileChange]) -> list[str]:
     """Describe which variables and files a cell changed."""
-    named = [variable_words(v) for v in variables]
+    named = [describe_variable(v) for v in variables]
     written = [f"{f.path} ({f.change}, {f.bytes:,} bytes)" for f in files]
     lines = []
     for title, items in (("variables", named), ("files", written)):
         if items:
-            more = f" and {len(items) - LISTED} more" if len(items) > LISTED else ""
-            lines.append(f"{title}: {', '.join(items[:LISTED])}{more}")
+            more = f" and {len(items) - MAX_LISTED} more" if len(items) > MAX_LISTED else ""
+            lines.append(f"{title}: {', '.join(items[:MAX_LISTED])}{more}")
     return lines
 
 
-def variable_words(variable: Variable) -> str:
+def describe_variable(variable: Variable) -> str:
     """Describe a variable, for example `df: DataFrame (3, 4), 1.2 MB`."""
     if variable.change == "deleted":
         return f"{variable.name} deleted"
@@ -192,7 +200,7 @@ def submission_lines(submission: Graded | Rejected | None) -> list[str]:
         case Graded(grade=grade):
             line = f"Submission graded: public score {grade.public_score:.6g}"
             if grade.public:
-                line += f", {place_words(grade.public)}"
+                line += f", {describe_place(grade.public)}"
             if grade.private_score is not None:
                 line += f"; private score {grade.private_score:.6g}"
             return [line + "."]
@@ -201,7 +209,7 @@ def submission_lines(submission: Graded | Rejected | None) -> list[str]:
     return []
 
 
-def place_words(place: Place) -> str:
+def describe_place(place: Place) -> str:
     """Describe a place, for example `beats 83 % of 24 entries (rank 5 of 25)`."""
     share, ranks = 100 * place.position, place.entries + 1
     return f"beats {share:.0f} % of {place.entries} entries (rank {place.rank} of {ranks})"
@@ -223,7 +231,7 @@ def standing(progress: Progress, budget: Budget) -> str:
     return f"[{best}; {left}]"
 
 
-def shown(outputs: Iterable[Output]) -> str:
+def outputs_text(outputs: Iterable[Output]) -> str:
     """Return outputs as plain text, in order."""
     return "\n".join(text for output in outputs if (text := output_text(output).rstrip("\n")))
 
@@ -237,11 +245,11 @@ def output_text(output: Output) -> str:
             trace = "\n".join(output["traceback"])
             return plain(trace or f"{output['ename']}: {output['evalue']}")
     data = output["data"]
-    pictures = [f"[{k}, {len(v):,} characters]" for k, v in data.items() if k.startswith("image/")]
+    images = [f"[{k}, {len(v):,} characters]" for k, v in data.items() if k.startswith("image/")]
     for kind in ("text/plain", "text/markdown", "text/html"):
         if isinstance(data.get(kind), str):
-            return "\n".join([plain(data[kind]), *pictures])
-    return "\n".join(pictures)
+            return "\n".join([plain(data[kind]), *images])
+    return "\n".join(images)
 
 
 def plain(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Open an episode, and end it in whatever way it is left."""
+"""Open an episode as a context manager that ends it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping

@@ -6,10 +6,11 @@ from typing import Any
 
 from kernel_env.episode.step import Progress
 from kernel_env.episode.trajectory import Trajectory
+from kernel_env.field_docs import show_fields
 from kernel_env.grading import leaderboard
 
 RECORD = "record.json"
-UNHARMED = ("finished", "budget", "interrupted")
+NOT_FAILED = ("finished", "budget", "interrupted")
 """Statuses of an episode that did not fail."""
 
 
@@ -22,6 +23,7 @@ class Usage:
     """US dollars; 0 if no price was given."""
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class EpisodeResult:
     """The result of one episode. Its JSON form is `record.json`."""
@@ -88,7 +90,7 @@ def result_of(trajectory: Trajectory, notebook: Path) -> EpisodeResult:
         seconds=ending.spent.seconds,
         usage=Usage(tokens=ending.spent.tokens, money=ending.spent.money),
         notebook=str(notebook),
-        error="" if ending.status in UNHARMED else ending.reason,
+        error="" if ending.status in NOT_FAILED else ending.reason,
         episode=header.episode,
         sandbox=header.sandbox,
         missing=ending.missing,

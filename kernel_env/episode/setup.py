@@ -1,4 +1,4 @@
-"""What an `EpisodeConfig` means on this machine: task, data, limits, kernels, folder, header."""
+"""Resolve an `EpisodeConfig` on this machine: task, data, limits, kernels, folder, header."""
 
 import secrets
 from dataclasses import dataclass, replace

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from kernel_env.episode.actions import Action
 from kernel_env.episode.budget import Spent
+from kernel_env.field_docs import show_fields
 from kernel_env.grading.grade import Grade
 from kernel_env.kernel.cell import Cell
 
@@ -72,6 +73,7 @@ Outcome = Annotated[
 ]
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class Step:
     """One action of an agent and everything that resulted from it."""

@@ -1,7 +1,6 @@
-"""Notice when the submission of an episode changes, have it graded, and keep it.
+"""Grade and store the submission of an episode whenever its content changes.
 
-A submission is graded whenever its content differs from the one before. It is read as bytes
-with a limit; messages of the kernel about it are ignored.
+The file is read as bytes, up to a limit. Messages of the kernel about it are ignored.
 """
 
 import hashlib
@@ -23,7 +22,7 @@ FOLDER = "submissions"
 """Folder of an episode's graded submissions, each named after its step."""
 
 
-def kept(episode: Path, step: int) -> Path:
+def submission_file(episode: Path, step: int) -> Path:
     """Return the path of the submission that was graded after a step."""
     return episode / FOLDER / f"step-{step:04d}.csv"
 
@@ -37,13 +36,15 @@ class Submissions:
         self._stat: FileStat | None = None
         self._sha256 = ""
         """SHA-256 of the latest content; empty if there was none."""
-        self.after: list[str] = []
+        self.sha256_after: list[str] = []
         """The same after each step."""
 
-    async def look(self, kernel: RecoverableKernel, step: int) -> Graded | Rejected | None:
+    async def grade_if_changed(
+        self, kernel: RecoverableKernel, step: int
+    ) -> Graded | Rejected | None:
         """Grade the submission that a step left, if its content changed.
 
-        Raises `TaskError` when the metric fails, `SandboxError` when it cannot be kept.
+        Raises `TaskError` when the metric fails, `SandboxError` when it cannot be stored.
         """
         path = self._setup.task.submission_path
         limit = self._setup.task.file.submission.limit_mb
@@ -74,12 +75,12 @@ class Submissions:
             scores = await self._scores(data, splits)
         except SubmissionError as error:
             return Rejected(reason=str(error))
-        self._keep(step, data)
+        self._store(step, data)
         return Graded(grade=self._grade(scores), sha256=sha256)
 
-    def step_taken(self) -> None:
+    def record_step(self) -> None:
         """Store the state after a step, from which a fork may begin."""
-        self.after.append(self._sha256)
+        self.sha256_after.append(self._sha256)
 
     def clear(self) -> None:
         """Start over, because the workspace was emptied."""
@@ -92,8 +93,8 @@ class Submissions:
 
         Raises `SandboxError` when it cannot be copied.
         """
-        self.after = parents.after[:steps]
-        self._sha256 = self.after[-1] if self.after else ""
+        self.sha256_after = parents.sha256_after[:steps]
+        self._sha256 = self.sha256_after[-1] if self.sha256_after else ""
         self._stat = await kernel.stat(self._setup.task.submission_path)
         try:
             for path in sorted(parents.folder.glob("step-*.csv")):
@@ -103,9 +104,9 @@ class Submissions:
         except OSError as error:
             raise SandboxError(f"{self.folder} cannot be written: {error.strerror}") from error
 
-    async def whole_grade(self, step: int) -> Grade:
-        """Grade a kept submission on both splits. Raises `TaskError`, `SandboxError`."""
-        return self._grade(await self._scores(self._kept(step), ("Public", "Private")))
+    async def grade_both_splits(self, step: int) -> Grade:
+        """Grade a stored submission on both splits. Raises `TaskError`, `SandboxError`."""
+        return self._grade(await self._scores(self._stored(step), ("Public", "Private")))
 
     async def _scores(self, data: bytes, splits: Any) -> Scores:
         return await self._grader.grade(
@@ -113,16 +114,16 @@ class Submissions:
         )
 
     def _grade(self, scores: Scores) -> Grade:
-        board = self._setup.task.leaderboard
-        up = self._setup.task.scoring.higher_is_better
+        leaderboard = self._setup.task.leaderboard
+        higher_is_better = self._setup.task.scoring.higher_is_better
         assert scores.public is not None
         return Grade(
             public_score=scores.public,
-            public=board.place(scores.public, "Public", higher_is_better=up),
+            public=leaderboard.place(scores.public, "Public", higher_is_better=higher_is_better),
             private_score=scores.private,
             private=None
             if scores.private is None
-            else board.place(scores.private, "Private", higher_is_better=up),
+            else leaderboard.place(scores.private, "Private", higher_is_better=higher_is_better),
         )
 
     @property
@@ -131,9 +132,9 @@ class Submissions:
         return self._setup.config.feedback == "both" or self._setup.task.scoring.schema.is_free_form
 
     def _file(self, step: int) -> Path:
-        return kept(self._setup.folder, step)
+        return submission_file(self._setup.folder, step)
 
-    def _keep(self, step: int, data: bytes) -> None:
+    def _store(self, step: int, data: bytes) -> None:
         path = self._file(step)
         try:
             path.parent.mkdir(exist_ok=True)
@@ -141,7 +142,7 @@ class Submissions:
         except OSError as error:
             raise SandboxError(f"{path} cannot be written: {error.strerror}") from error
 
-    def _kept(self, step: int) -> bytes:
+    def _stored(self, step: int) -> bytes:
         path = self._file(step)
         try:
             return path.read_bytes()

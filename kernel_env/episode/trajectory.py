@@ -97,9 +97,3 @@ class Trajectory:
 
 HEADER = TypeAdapter(Header)
 ENDING = TypeAdapter(Ending)
-
-
-# ── the journal ───────────────────────────────────────────────────────────────────────────
-
-
-# ── the notebook ──────────────────────────────────────────────────────────────────────────

@@ -31,10 +31,10 @@ from kernel_env.grading.reward import Reward
 from kernel_env.gym.event_loop import EventLoopThread
 from kernel_env.gym.spaces import ACTIONS, count, score, text
 
-View = dict[str, Any]
+ObservationDict = dict[str, Any]
 
 
-class KernelEnv(gymnasium.Env[View, Any]):
+class KernelEnv(gymnasium.Env[ObservationDict, Any]):
     """A task as an environment; every `reset` starts a new episode with its own notebook.
 
     An observation is a dict: `text` contains everything; `error`, `restored` (why the kernel had
@@ -88,7 +88,7 @@ class KernelEnv(gymnasium.Env[View, Any]):
         *,
         seed: int | None = None,
         options: dict[str, Any] | None = None,  # noqa: ARG002
-    ) -> tuple[View, dict[str, Any]]:
+    ) -> tuple[ObservationDict, dict[str, Any]]:
         """End the current episode and start a new one. `options` is ignored.
 
         Raises `UsageError`, `TaskError`, `SandboxError`, `KernelError`.
@@ -103,11 +103,11 @@ class KernelEnv(gymnasium.Env[View, Any]):
         opened = open_configured(config, pool=pool, grader=self._loop_thread.grader)
         self.episode = self._loop_thread.call(opened.__aenter__())
         self._opened = opened
-        return view(self.episode.observation), self._info()
+        return as_dict(self.episode.observation), self._info()
 
     def step(
         self, action: Action | Mapping[str, Any] | str
-    ) -> tuple[View, float, bool, bool, dict[str, Any]]:
+    ) -> tuple[ObservationDict, float, bool, bool, dict[str, Any]]:
         """Carry out an action.
 
         Raises `ActionError` for an invalid action (nothing has happened then), `EpisodeOver`
@@ -117,7 +117,7 @@ class KernelEnv(gymnasium.Env[View, Any]):
             raise UsageError("there is no episode; call env.reset() first")
         step = self._loop_thread.call(self.episode.act(action))
         over = self.episode.over is not None
-        return view(self.episode.observation), step.reward, False, over, self._info()
+        return as_dict(self.episode.observation), step.reward, False, over, self._info()
 
     def fork(
         self, n: int = 1, *, at_step: int | None = None, reseed: bool = False
@@ -206,7 +206,7 @@ def close_at_exit(env: KernelEnv) -> None:
     threading._register_atexit(close)  # type: ignore[attr-defined]  # noqa: SLF001
 
 
-def view(observation: Observation) -> View:
+def as_dict(observation: Observation) -> ObservationDict:
     """Return an observation as a dict of `KernelEnv.observation_space`."""
     return {
         "text": observation.text,

@@ -1,12 +1,13 @@
-"""MLE-bench's medals: the scores that a leaderboard of teams asks for, and its report of a run.
+"""Compute MLE-bench's medals from a leaderboard of human teams, and build its report of a run.
 
     teams            gold               silver     bronze
-    1 … 99           top 10 %           top 20 %   top 40 %
-    100 … 249        place 10           top 20 %   top 40 %
-    250 … 999        place 10 + 0.2 %   place 50   place 100
+    1 to 99          top 10 %           top 20 %   top 40 %
+    100 to 249       place 10           top 20 %   top 40 %
+    250 to 999       place 10 + 0.2 %   place 50   place 100
     1000 and more    place 10 + 0.2 %   top 5 %    top 10 %
 
-The places are Kaggle's. A share of the teams is rounded down, and is at least one team.
+A share of the teams is rounded down, and is at least one team. Source: the rules of Kaggle
+(https://www.kaggle.com/progression), which MLE-bench uses (https://arxiv.org/abs/2410.07095).
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,7 @@ FORMAT = "mle-bench"
 
 @dataclass(frozen=True, kw_only=True)
 class Thresholds:
-    """The scores of the last team that each medal goes to, and the middle of the board."""
+    """The lowest-ranked score that earns each medal, and the median of the leaderboard."""
 
     gold: float
     silver: float
@@ -27,15 +28,21 @@ class Thresholds:
     median: float
 
 
-def thresholds(board: Sequence[float], *, higher_is_better: bool) -> Thresholds:
-    """What each medal takes. Raises `ValueError` for a board without teams.
+def thresholds(leaderboard: Sequence[float], *, higher_is_better: bool) -> Thresholds:
+    """Return the score that each medal requires, and the median.
+
+    Args:
+        leaderboard: one score per team, in any order.
+        higher_is_better: the direction of the metric.
+
+    Raises `ValueError` for a leaderboard without teams.
 
     >>> thresholds([0.9, 0.8, 0.7, 0.6, 0.5], higher_is_better=True)
     Thresholds(gold=0.9, silver=0.9, bronze=0.8, median=0.7)
     """
-    if not board:
-        raise ValueError("a board without teams has no medals")
-    ranked = sorted(board, reverse=higher_is_better)
+    if not leaderboard:
+        raise ValueError("the leaderboard has no teams; medals need at least one")
+    ranked = sorted(leaderboard, reverse=higher_is_better)
     gold, silver, bronze = places(len(ranked))
     return Thresholds(
         gold=ranked[gold - 1],
@@ -46,7 +53,7 @@ def thresholds(board: Sequence[float], *, higher_is_better: bool) -> Thresholds:
 
 
 def places(teams: int) -> tuple[int, int, int]:
-    """The last place of gold, silver and bronze among so many teams."""
+    """Return the last places that earn gold, silver and bronze among a number of teams."""
 
     def top(share: float) -> int:
         return max(1, int(teams * share))
@@ -62,36 +69,48 @@ def places(teams: int) -> tuple[int, int, int]:
 def competition_report(
     competition: str,
     score: float | None,
-    board: Sequence[float],
+    leaderboard: Sequence[float],
     *,
     higher_is_better: bool,
     submission_exists: bool,
     submission_path: str,
     created_at: str,
 ) -> dict[str, Any]:
-    """One competition in MLE-bench's words; `score` is None for no or a refused submission."""
-    asked = thresholds(board, higher_is_better=higher_is_better)
+    """Build MLE-bench's report of one run.
+
+    Args:
+        competition: the competition's id.
+        score: the private score; None without a valid submission.
+        leaderboard: the teams' private scores, in any order.
+        higher_is_better: the direction of the metric.
+        submission_exists: whether the agent submitted anything, valid or not.
+        submission_path: the path of the graded submission.
+        created_at: the time of the report, ISO 8601.
+
+    Raises `ValueError` for a leaderboard without teams.
+    """
+    required = thresholds(leaderboard, higher_is_better=higher_is_better)
 
     def reaches(threshold: float) -> bool:
         return score is not None and (
             score >= threshold if higher_is_better else score <= threshold
         )
 
-    gold = reaches(asked.gold)
-    silver = not gold and reaches(asked.silver)
-    bronze = not gold and not silver and reaches(asked.bronze)
+    gold = reaches(required.gold)
+    silver = not gold and reaches(required.silver)
+    bronze = not gold and not silver and reaches(required.bronze)
     return {
         "competition_id": competition,
         "score": score,
-        "gold_threshold": asked.gold,
-        "silver_threshold": asked.silver,
-        "bronze_threshold": asked.bronze,
-        "median_threshold": asked.median,
+        "gold_threshold": required.gold,
+        "silver_threshold": required.silver,
+        "bronze_threshold": required.bronze,
+        "median_threshold": required.median,
         "any_medal": gold or silver or bronze,
         "gold_medal": gold,
         "silver_medal": silver,
         "bronze_medal": bronze,
-        "above_median": reaches(asked.median) and score != asked.median,
+        "above_median": reaches(required.median) and score != required.median,
         "submission_exists": submission_exists,
         "valid_submission": score is not None,
         "is_lower_better": not higher_is_better,
@@ -101,7 +120,7 @@ def competition_report(
 
 
 def summary(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """MLE-bench's report of several runs: what they add up to, then each."""
+    """Build MLE-bench's report of several runs: the totals and the report of each run."""
 
     def count(field: str) -> int:
         return sum(bool(report[field]) for report in reports)

@@ -1,4 +1,4 @@
-"""Report finished runs in MLE-bench's format, from their folders."""
+"""Report finished runs in MLE-bench's format."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -8,24 +8,24 @@ from typing import Any
 
 from kernel_env.episode.journal import JOURNAL, read_journal
 from kernel_env.episode.result import RECORD
-from kernel_env.episode.submissions import kept
+from kernel_env.episode.submissions import submission_file
 from kernel_env.errors import UnknownName, UsageError
 from kernel_env.report.mle_bench import competition_report, summary
 from kernel_env.tasks import catalog
 
 
 class NoMedals(Exception):
-    """The task of a run has no leaderboard of human teams, or is not on this machine."""
+    """A run without medals: its task is unknown, or has no leaderboard of human teams."""
 
 
-def report(runs: Iterable[Path], left_out: Callable[[Path, str], None]) -> dict[str, Any]:
-    """Report all runs at or below some paths.
+def report(runs: Iterable[Path], skip: Callable[[Path, str], None]) -> dict[str, Any]:
+    """Report all runs at or below the given paths.
 
     Args:
         runs: folders or `record.json` files.
-        left_out: called with the folder and the reason for each run without medals.
+        skip: called with the folder and the reason for each run without medals.
 
-    Raises `UsageError` if a path has no run, a run is not valid, or none has medals.
+    Raises `UsageError` if a path has no run, if a record is not valid, or if no run has medals.
     """
     found = [record for run in runs for record in records(run)]
     reports = []
@@ -33,7 +33,7 @@ def report(runs: Iterable[Path], left_out: Callable[[Path, str], None]) -> dict[
         try:
             reports.append(report_run(record))
         except NoMedals as error:
-            left_out(record.parent, str(error))
+            skip(record.parent, str(error))
     if not reports:
         raise UsageError(
             f"none of these {len(found)} runs is of a task with a leaderboard of human teams, so"
@@ -43,7 +43,7 @@ def report(runs: Iterable[Path], left_out: Callable[[Path, str], None]) -> dict[
 
 
 def records(run: Path) -> Iterator[Path]:
-    """Yield the `record.json` files at or below a path. Raises `UsageError`."""
+    """Yield the `record.json` files at or below a path. Raises `UsageError` if there are none."""
     found = [run] if run.is_file() else sorted(run.rglob(RECORD))
     if not found:
         raise UsageError(f"{run} has no {RECORD} below it; give the folder of a finished run")
@@ -52,7 +52,6 @@ def records(run: Path) -> Iterator[Path]:
 
 def report_run(path: Path) -> dict[str, Any]:
     """Report one run, from its `record.json`. Raises `NoMedals`, `UsageError`."""
-
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         score, refusals = record["private_score"], record["refusals"]
@@ -72,6 +71,6 @@ def report_run(path: Path) -> dict[str, Any]:
         task.leaderboard.private,
         higher_is_better=task.scoring.higher_is_better,
         submission_exists=score is not None or refusals > 0,
-        submission_path="" if step is None else str(kept(path.parent, step)),
+        submission_path="" if step is None else str(submission_file(path.parent, step)),
         created_at=datetime.now(UTC).isoformat(),
     )

@@ -1,10 +1,9 @@
-r"""Formulas in a description as one line of text that a terminal can show.
+r"""Convert TeX formulas in Markdown to plain text that a terminal can show.
 
->>> text(r"\frac1n \sum_{i=1}^{n} (\hat y_i - y_i)^2")
+>>> formula_to_text(r"\frac1n \sum_{i=1}^{n} (\hat y_i - y_i)^2")
 '1/n Σᵢ₌₁ⁿ (ŷᵢ - yᵢ)²'
 
-Enough TeX for the definition of a metric. What it does not know stays readable: a
-command becomes its name.
+It supports the TeX that definitions of metrics need. An unknown command becomes its name.
 """
 
 import re
@@ -14,13 +13,13 @@ TOKEN = re.compile(r"\\[A-Za-z]+\*?|\\.|\s+|.", re.DOTALL)
 DISPLAY = re.compile(r"\$\$(.+?)\$\$", re.DOTALL)
 INLINE = re.compile(r"(?<![\\$`\w])\$(?![\s$])([^$\n`]+?)(?<![\s\\])\$(?![\w$])")
 CODE = re.compile(r"(^```.*?^```|`[^`\n]+`)", re.DOTALL | re.MULTILINE)
-SPECIAL = re.compile(r"([\\`*_{}\[\]<>#+|~-])")
-"""What markdown would take for its own."""
+MARKDOWN_CHARACTERS = re.compile(r"([\\`*_{}\[\]<>#+|~-])")
+"""Characters that have a meaning in Markdown."""
 
-SUB = dict(
+SUBSCRIPTS = dict(
     zip("0123456789+-−=()aehijklmnoprstuvx", "₀₁₂₃₄₅₆₇₈₉₊₋₋₌₍₎ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ", strict=True)
 )
-SUP = dict(
+SUPERSCRIPTS = dict(
     zip(
         "0123456789+-−=()abcdefghijklmnoprstuvwxyzT",
         "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁼⁽⁾ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻᵀ",
@@ -29,11 +28,20 @@ SUP = dict(
 )
 ACCENTS = {"hat": "\u0302", "widehat": "\u0302", "bar": "\u0304", "overline": "\u0304"}
 ACCENTS |= {"tilde": "\u0303", "vec": "\u20d7", "dot": "\u0307"}
-WORDS = ("mathrm", "text", "operatorname", "mathbf", "mathit", "mathcal", "mathbb", "textbf")
-FRACTIONS = ("frac", "tfrac", "dfrac")
-SIZES = re.compile(r"(left|right|[bB]igg?[lrm]?)$")
-BIG = {"sum": "Σ", "prod": "∏", "int": "∫"}
-SIGNS = """
+FONT_COMMANDS = (
+    "mathrm",
+    "text",
+    "operatorname",
+    "mathbf",
+    "mathit",
+    "mathcal",
+    "mathbb",
+    "textbf",
+)
+FRACTION_COMMANDS = ("frac", "tfrac", "dfrac")
+DELIMITER_SIZES = re.compile(r"(left|right|[bB]igg?[lrm]?)$")
+LARGE_OPERATORS = {"sum": "Σ", "prod": "∏", "int": "∫"}
+SYMBOL_TABLE = """
     alpha α beta β gamma γ delta δ epsilon ε varepsilon ε lambda λ mu μ pi π rho ρ sigma σ tau τ
     theta θ kappa κ phi φ omega ω eta η chi χ Delta Δ Omega Ω ell ℓ infty ∞ partial ∂
     le ≤ leq ≤ ge ≥ geq ≥ ne ≠ neq ≠ approx ≈ in ∈ notin ∉ cap ∩ cup ∪ subset ⊂ setminus ∖
@@ -41,106 +49,128 @@ SIGNS = """
     lvert | rvert | vert | mid | lVert ‖ rVert ‖ lfloor ⌊ rfloor ⌋ lceil ⌈ rceil ⌉
     langle ⟨ rangle ⟩ lbrace { rbrace }
 """
-SYMBOLS: dict[str, str] = dict(pair.split() for pair in re.findall(r"\w+ \S+", SIGNS))
+SYMBOLS: dict[str, str] = dict(pair.split() for pair in re.findall(r"\w+ \S+", SYMBOL_TABLE))
 SYMBOLS |= dict.fromkeys(("quad", "qquad"), " ")
 SYMBOLS |= dict.fromkeys(("displaystyle", "limits", "nolimits", "nonumber"), "")
-RANGE = re.compile(rf"([Σ∏∫](?:_\([^()]*\)|[{''.join({*SUB.values(), *SUP.values()})}])++)(?=\S)")
-"""A sum and what it goes over, with its summand right behind it."""
-CHARACTERS = {"\\,": " ", "\\;": " ", "\\:": " ", "\\ ": " ", "\\!": "", "\\\\": "; ", "\\|": "‖"}
-DEEP = 30
-"""Braces within braces; nobody means more."""
+OPERATOR_WITH_LIMITS = re.compile(
+    rf"([Σ∏∫](?:_\([^()]*\)|[{''.join({*SUBSCRIPTS.values(), *SUPERSCRIPTS.values()})}])++)(?=\S)"
+)
+"""A large operator with its limits, directly followed by its operand."""
+ESCAPED_CHARACTERS = {
+    "\\,": " ",
+    "\\;": " ",
+    "\\:": " ",
+    "\\ ": " ",
+    "\\!": "",
+    "\\\\": "; ",
+    "\\|": "‖",
+}
+MAX_DEPTH = 30
+"""The deepest nesting of groups that is converted; deeper groups become empty."""
 
 
-def readable(markdown: str) -> str:
-    """A text whose formulas are text too; code in it stays as it is."""
+def replace_formulas(markdown: str) -> str:
+    """Replace the formulas in Markdown with plain text; code is not changed."""
     parts = CODE.split(markdown)
-    return "".join(part if n % 2 else formulas(part) for n, part in enumerate(parts))
+    return "".join(part if n % 2 else replace_outside_code(part) for n, part in enumerate(parts))
 
 
-def formulas(markdown: str) -> str:
-    """Display formulas on a line of their own, inline ones in their sentence."""
-    shown = DISPLAY.sub(lambda found: f"\n\n> {escaped(text(found[1]))}\n\n", markdown)
-    return INLINE.sub(lambda found: escaped(text(found[1])), shown)
+def replace_outside_code(markdown: str) -> str:
+    """Replace the formulas in Markdown that has no code; a display formula becomes a quote."""
+    converted = DISPLAY.sub(
+        lambda found: f"\n\n> {escape_markdown(formula_to_text(found[1]))}\n\n", markdown
+    )
+    return INLINE.sub(lambda found: escape_markdown(formula_to_text(found[1])), converted)
 
 
-def escaped(line: str) -> str:
-    """Not markdown any more."""
-    return SPECIAL.sub(r"\\\1", line)
+def escape_markdown(line: str) -> str:
+    """Escape the characters that have a meaning in Markdown."""
+    return MARKDOWN_CHARACTERS.sub(r"\\\1", line)
 
 
-def text(tex: str) -> str:
-    """A formula as one line."""
+def formula_to_text(tex: str) -> str:
+    """Convert a formula to one line of text."""
     tokens = TOKEN.findall(tex)
-    tokens.reverse()  # the next one is the last
-    shown = ""
-    while tokens:  # a brace too many ends a group that was never begun
-        shown += group(tokens, 0)
-    apart = RANGE.sub(r"\1 ", " ".join(shown.split()))
-    return re.sub(r"(?<=[(\[]) | (?=[)\]])", "", apart)
+    tokens.reverse()  # so that pop() returns the next one
+    converted = ""
+    while tokens:  # an unmatched closing brace ends `read_group` early
+        converted += read_group(tokens, 0)
+    spaced = OPERATOR_WITH_LIMITS.sub(r"\1 ", " ".join(converted.split()))
+    return re.sub(r"(?<=[(\[]) | (?=[)\]])", "", spaced)
 
 
-def group(tokens: list[str], depth: int) -> str:
-    """Everything up to the brace that closes it."""
-    shown = ""
-    while tokens and (mark := tokens.pop()) != "}":
-        match mark:
+def read_group(tokens: list[str], depth: int) -> str:
+    """Convert the tokens up to the closing brace, which is removed, too."""
+    converted = ""
+    while tokens and (current := tokens.pop()) != "}":
+        match current:
             case "_":
-                shown = shown.rstrip() + script(argument(tokens, depth), SUB, "_")
+                converted = converted.rstrip() + format_script(
+                    read_argument(tokens, depth), SUBSCRIPTS, "_"
+                )
             case "^":
-                shown = shown.rstrip() + script(argument(tokens, depth), SUP, "^")
+                converted = converted.rstrip() + format_script(
+                    read_argument(tokens, depth), SUPERSCRIPTS, "^"
+                )
             case "&" | "~":
-                shown += " "
+                converted += " "
             case _:
-                shown += piece(mark, tokens, depth)
-    return shown
+                converted += read_token(current, tokens, depth)
+    return converted
 
 
-def piece(mark: str, tokens: list[str], depth: int) -> str:
-    """What one token, with the arguments that it takes, looks like."""
-    if mark == "{":
-        return group(tokens, depth + 1) if depth < DEEP else ""
-    if mark.isspace():
+def read_token(current: str, tokens: list[str], depth: int) -> str:
+    """Convert one token and the arguments that it takes."""
+    if current == "{":
+        return read_group(tokens, depth + 1) if depth < MAX_DEPTH else ""
+    if current.isspace():
         return " "
-    if not mark.startswith("\\") or mark == "\\":
-        return mark
-    name = mark[1:].rstrip("*")
-    if name in FRACTIONS:
-        above, below = argument(tokens, depth), argument(tokens, depth)
-        return f"{whole(above)}/{whole(below)}"
+    if not current.startswith("\\") or current == "\\":
+        return current
+    name = current[1:].rstrip("*")
+    if name in FRACTION_COMMANDS:
+        above, below = read_argument(tokens, depth), read_argument(tokens, depth)
+        return f"{parenthesise(above)}/{parenthesise(below)}"
     if name == "sqrt":
-        return f"√{whole(argument(tokens, depth), always=True)}"
+        return f"√{parenthesise(read_argument(tokens, depth), force=True)}"
     if name in ACCENTS:
-        letter = argument(tokens, depth)
+        letter = read_argument(tokens, depth)
         return unicodedata.normalize("NFC", letter + ACCENTS[name]) if len(letter) == 1 else letter
-    if name in WORDS:
-        return argument(tokens, depth)
+    if name in FONT_COMMANDS:
+        return read_argument(tokens, depth)
     if name in ("begin", "end"):
-        argument(tokens, depth)
+        read_argument(tokens, depth)
         return ""
-    if SIZES.match(name):
-        return argument(tokens, depth).replace(".", "")
-    if name in BIG:
-        return f" {BIG[name]}"
-    return CHARACTERS[mark] if mark in CHARACTERS else SYMBOLS.get(name, name)
+    if DELIMITER_SIZES.match(name):
+        return read_argument(tokens, depth).replace(".", "")
+    if name in LARGE_OPERATORS:
+        return f" {LARGE_OPERATORS[name]}"
+    return ESCAPED_CHARACTERS[current] if current in ESCAPED_CHARACTERS else SYMBOLS.get(name, name)
 
 
-def argument(tokens: list[str], depth: int) -> str:
-    """What belongs to the command before: a group, or one token."""
+def read_argument(tokens: list[str], depth: int) -> str:
+    """Convert the next argument of a command: a group or one token."""
     while tokens and tokens[-1].isspace():
         tokens.pop()
-    if not tokens or tokens[-1] == "}" or depth >= DEEP:
+    if not tokens or tokens[-1] == "}" or depth >= MAX_DEPTH:
         return ""
-    return piece(tokens.pop(), tokens, depth + 1).strip()
+    return read_token(tokens.pop(), tokens, depth + 1).strip()
 
 
-def script(what: str, letters: dict[str, str], sign: str) -> str:
-    """An index or an exponent, in small letters where there are some for all of it."""
-    tight = re.sub(r"\s*([=<>≤≥∈+-])\s*", r"\1", what)
-    if all(letter in letters for letter in tight):
-        return "".join(letters[letter] for letter in tight)
-    return sign + (tight if len(tight) == 1 else f"({tight})")
+def format_script(content: str, characters: dict[str, str], sign: str) -> str:
+    """Format an index or an exponent.
+
+    Args:
+        content: the index or exponent as text.
+        characters: the small characters; used if there is one for each character of `content`.
+        sign: `_` or `^`, used otherwise.
+    """
+    compact = re.sub(r"\s*([=<>≤≥∈+-])\s*", r"\1", content)
+    if all(letter in characters for letter in compact):
+        return "".join(characters[letter] for letter in compact)
+    return sign + (compact if len(compact) == 1 else f"({compact})")
 
 
-def whole(what: str, *, always: bool = False) -> str:
-    """In brackets, unless it holds together without."""
-    return what if not always and re.fullmatch(r"[\w.]+", what) else f"({what})"
+def parenthesise(content: str, *, force: bool = False) -> str:
+    """Put text in parentheses, unless it is a single word or number."""
+    return content if not force and re.fullmatch(r"[\w.]+", content) else f"({content})"

@@ -1,4 +1,4 @@
-"""Run many plans, one after the other, and report progress."""
+"""Run plans one after another, and report their progress."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -12,8 +12,9 @@ from kernel_env.tasks import Task
 from kernel_env.tasks.prepare import prepare
 
 Report = Callable[[str, float | None], None]
-"""Receives what is being done, and which share of it is done (0 to 1; None if unknown)."""
+"""Receives a text and the share of the work that is done (0 to 1; None if unknown)."""
 REPORT_S = 0.2
+"""The interval between two reports, in seconds."""
 
 
 def prepare_tasks(tasks: Iterable[Task], sandbox: str, report: Report) -> None:
@@ -65,7 +66,7 @@ async def run_plans(
 
 
 async def report_progress(plan: Plan, running: Sequence[Episode], report: Report) -> None:
-    """Report the progress of an episode until cancelled."""
+    """Report the progress of a plan's episode until cancelled."""
     task, agent = plan.config.task, plan.config.agent
     while True:
         if not running:
@@ -74,6 +75,6 @@ async def report_progress(plan: Plan, running: Sequence[Episode], report: Report
             best, limit = episode.progress.best, episode.setup.budget.steps
             score = f" · best {best.grade.public_score:.5g}" if best else ""
             step = len(episode.steps)
-            text = f"{task}: {agent} plays · step {step} of {limit} at most{score}"
+            text = f"{task}: running {agent} · step {step} of at most {limit}{score}"
             report(text, min(1.0, step / limit))
         await asyncio.sleep(REPORT_S)

@@ -1,4 +1,4 @@
-"""Run one agent on one task; there is a result whatever happens."""
+"""Run one agent on one task; return a result, also for an episode that failed."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,12 +21,12 @@ from kernel_env.grading.host import Grader
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """An episode that is to be run."""
+    """An episode to be run: its configuration and the options of its agent."""
 
     config: EpisodeConfig
-    """Its options; `agent` names the agent that acts."""
+    """The episode's options; its `agent` names the agent that acts."""
     options: Options = Options()
-    """Options of the agent. Its seed is that of the configuration."""
+    """The agent's options; their `seed` is replaced by that of the configuration."""
 
 
 def make_agent(plan: Plan) -> Agent:
@@ -41,7 +41,7 @@ async def run_episode(
 ) -> EpisodeResult:
     """Run an episode to its end.
 
-    If the agent, the task or the machine fails during the episode, the result's status says so.
+    A failure of the agent, the task or the machine during the episode is the result's status.
 
     Args:
         plan: the episode's options and its agent.
@@ -58,19 +58,20 @@ async def run_episode(
         async with open_configured(config, grader=grader) as episode:
             if watch:
                 watch(episode)
-            with suppress(EpisodeOver):  # time ran out between the agent's last check and its act
+            # The time can run out between an agent's check and its action.
+            with suppress(EpisodeOver):
                 await agent.play(episode)
     except (AgentError, TaskError, SandboxError, KernelError):
-        if episode is None or episode.result is None:  # not even a result could be stored
-            raise
+        if episode is None or episode.result is None:
+            raise  # the episode did not begin, or its result could not be stored
     assert episode is not None
     result = episode.result
-    assert result is not None, "an episode that was left has ended"
+    assert result is not None, "a closed episode has a result"
     return result
 
 
 def with_seeds(plan: Plan, count: int) -> list[Plan]:
-    """Return the plan with the seeds 0 … count - 1. Raises `UsageError` if `count` is below 1."""
+    """Return a plan for each seed from 0 to count - 1. Raises `UsageError` if `count` < 1."""
     if count < 1:
         raise UsageError(f"the number of seeds is {count}; it must be at least 1")
     return [replace(plan, config=replace(plan.config, seed=seed)) for seed in range(count)]

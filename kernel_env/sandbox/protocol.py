@@ -16,6 +16,8 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Protocol, Self
 
+from kernel_env.field_docs import show_fields
+
 GIB = 1024**3
 
 DATA = PurePosixPath("/data")
@@ -26,6 +28,7 @@ SNAPSHOTS = PurePosixPath("/snapshots")
 """Where a sandbox keeps snapshots of the agent's folders."""
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class Spec:
     """What a sandbox contains and which resources it may use, for every back end."""

@@ -1,15 +1,15 @@
-"""`kernel-env tasks check` as people use it."""
+"""Check `tasks check`: findings, exit code and errors."""
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-SOUND = [
+from support.cli import error_line, run_cli
+
+VALID_TASK = [
     ("schema", "ok"),
     ("prepare", "ok"),
     ("ids", "ok"),
@@ -30,26 +30,19 @@ SOUND = [
 ]
 
 
-def cli(*argv: object, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "kernel_env.cli", "tasks", "check", *map(str, argv)],
-        env={**os.environ, **env},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+def run_check(*argv: object) -> subprocess.CompletedProcess[str]:
+    return run_cli("tasks", "check", *argv)
 
 
 @pytest.mark.docker
-def test_a_sound_task_passes_and_in_its_container_every_cheat_fails(tiny: str) -> None:
-    done = cli(tiny, "--sandbox", "docker", "--json")
+def test_a_valid_task_passes_and_every_exploit_fails_in_its_container(tiny: str) -> None:
+    done = run_check(tiny, "--sandbox", "docker", "--json")
 
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 0, done.stdout
     assert {row["task"] for row in rows} == {"tiny"}
-    assert [(row["check"], row["verdict"]) for row in rows[: len(SOUND)]] == SOUND
-    assert [(row["check"], row["verdict"], row["text"]) for row in rows[len(SOUND) :]] == [
+    assert [(row["check"], row["verdict"]) for row in rows[: len(VALID_TASK)]] == VALID_TASK
+    assert [(row["check"], row["verdict"], row["text"]) for row in rows[len(VALID_TASK) :]] == [
         ("cheat: forbidden paths", "ok", "obtained nothing"),
         ("cheat: answers", "ok", "obtained nothing"),
         ("cheat: environment", "ok", "obtained nothing"),
@@ -65,13 +58,13 @@ def test_a_sound_task_passes_and_in_its_container_every_cheat_fails(tiny: str) -
     ]
 
 
-def test_a_broken_task_is_named_and_the_exit_code_says_so(tasks: Path, tmp_path: Path) -> None:
+def test_an_invalid_task_is_named_and_the_exit_code_is_1(tasks: Path, tmp_path: Path) -> None:
     shutil.copytree(tasks, tmp_path / "more" / "tiny")
     (tmp_path / "more" / "tiny" / "NOTICE").unlink()
-    board = tasks / "leaderboard.csv"
-    board.write_text(board.read_text().replace("0.11,0.11", "-1,-1"))
+    leaderboard = tasks / "leaderboard.csv"
+    leaderboard.write_text(leaderboard.read_text().replace("0.11,0.11", "-1,-1"))
 
-    done = cli(tmp_path / "more" / "tiny", tasks, "--fast", "--sandbox", "local")
+    done = run_check(tmp_path / "more" / "tiny", tasks, "--fast", "--sandbox", "local")
 
     lines = done.stdout.splitlines()
     assert done.returncode == 1
@@ -95,17 +88,16 @@ def test_a_broken_task_is_named_and_the_exit_code_says_so(tasks: Path, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("argv", "complaint"),
+    ("argv", "message"),
     [
-        ([], "error: say which tasks are to be checked, or --all (not both)"),
-        (["tiny", "--all"], "error: say which tasks are to be checked, or --all (not both)"),
+        ([], "error: give either the tasks to check or --all"),
+        (["tiny", "--all"], "error: give either the tasks to check or --all"),
         (["nope"], "error: no task named 'nope'; known: adult-income"),
     ],
 )
-def test_what_cannot_be_checked_is_one_clear_line(argv: list[str], complaint: str) -> None:
-    done = cli(*argv)
+def test_a_wrong_request_is_one_error_line(argv: list[str], message: str) -> None:
+    done = run_check(*argv)
 
     assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr.startswith(complaint)
+    assert error_line(done).startswith(message)
     assert len(done.stderr.splitlines()) == 1

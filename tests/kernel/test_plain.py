@@ -45,8 +45,8 @@ async def test_an_unsupported_ipykernel_runs_plain_kernels_and_warns_once(
     assert trial.cell.error.name == "NameError"
     assert trial.cell.outputs[0]["text"] == "kept\n"
     assert "variables of the running kernel are undefined" in episode.observation.text
-    assert episode.record is not None
-    assert "forking is unavailable" in episode.record.missing
+    assert episode.result is not None
+    assert "forking is unavailable" in episode.result.missing
     assert "forking is unavailable" in episode.notebook.read_text()
 
 
@@ -103,9 +103,9 @@ async def test_without_branching_a_trial_pauses_everything_else_and_is_undone(
     assert crashed.cell is not None
     assert crashed.cell.broke == "the kernel exited with code 3"
     assert after == "41 True None one two ['log']\n"
-    assert episode.record is not None
-    assert episode.record.restored == 0
-    assert sandbox == "local" or episode.record.missing == ""
+    assert episode.result is not None
+    assert episode.result.restored == 0
+    assert sandbox == "local" or episode.result.missing == ""
 
 
 @pytest.mark.docker

@@ -249,12 +249,9 @@ def test_a_reset_takes_the_waiting_container_and_starts_another(tiny: str, tmp_p
     try:
         env.reset()
         assert env.episode is not None
-        assert env._portal is not None
-        pool = env._portal.pool(1)
-        assert pool is not None
         used, took_waiting = [], []
         for _ in range(4):
-            wait_until(lambda: pool.waiting == 1)
+            env.warm_up()
             current = container_of(kernel_of(env.episode)).id
             (waiting,) = containers() - before - {current}
 

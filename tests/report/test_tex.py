@@ -1,30 +1,17 @@
+"""Check the conversion of TeX formulas to plain text."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel_env.report.tex import readable, text
+from kernel_env.report.tex import formula_to_text, replace_formulas
 
 TEX = st.lists(
     st.sampled_from(
         [
             *"{}_^&~ax1 +=()[]|.$\n",
-            *(
-                [
-                    r"\frac",
-                    r"\sqrt",
-                    r"\sum",
-                    r"\hat",
-                    r"\mathrm",
-                    r"\left",
-                    r"\bigl",
-                    r"\begin",
-                    r"\alpha",
-                    r"\unknown",
-                    r"\\",
-                    r"\,",
-                    r"\{",
-                ]
-            ),
+            *(r"\frac", r"\sqrt", r"\sum", r"\hat", r"\mathrm", r"\left", r"\bigl", r"\begin"),
+            *(r"\alpha", r"\unknown", r"\\", r"\,", r"\{"),
             "\\",
         ]
     ),
@@ -33,7 +20,7 @@ TEX = st.lists(
 
 
 @pytest.mark.parametrize(
-    ("tex", "wanted"),
+    ("tex", "expected"),
     [
         (
             r"\mathrm{AUC} = \frac{1}{|P|\,|N|} \sum_{i \in P} \sum_{j \in N}"
@@ -55,29 +42,31 @@ TEX = st.lists(
         (r"\unknown{x} + \hat{abc} }{ \\", "unknownx + abc ;"),
     ],
 )
-def test_a_formula_becomes_a_line_that_people_read(tex: str, wanted: str) -> None:
-    assert text(tex) == wanted
+def test_a_formula_is_converted_to_readable_text(tex: str, expected: str) -> None:
+    assert formula_to_text(tex) == expected
 
 
 @given(TEX)
-def test_any_tex_becomes_one_line_that_is_a_formula_no_more(tex: str) -> None:
-    line = text(tex)
+def test_any_tex_is_converted_to_one_line_without_tex_commands(tex: str) -> None:
+    line = formula_to_text(tex)
 
     assert "\n" not in line
     assert line == line.strip()
-    assert not [word for word in ("\\frac", "\\sum", "\\alpha", "\\left") if word in line]
+    assert not [command for command in ("\\frac", "\\sum", "\\alpha", "\\left") if command in line]
 
 
 @given(st.text(st.sampled_from("ab 12.,;:!?()[]<>=+-*/|\n")))
-def test_a_text_without_tex_is_left_as_it_is(plain: str) -> None:
-    assert readable(plain) == plain
+def test_text_without_tex_is_not_changed(plain: str) -> None:
+    assert replace_formulas(plain) == plain
     words = " ".join(plain.split())
-    assert text(plain).replace(" ", "") == words.replace(" ", "")
+    assert formula_to_text(plain).replace(" ", "") == words.replace(" ", "")
 
 
-def test_formulas_are_found_and_amounts_and_code_are_not() -> None:
-    shown = readable(
+def test_formulas_are_replaced_and_dollar_amounts_and_code_are_not() -> None:
+    converted = replace_formulas(
         "between $5 and $10 the error $e_i = \\hat y_i - y_i$ is\n\n$$a_1$$\n\n`$x_1$`"
     )
 
-    assert shown == ("between $5 and $10 the error eᵢ = ŷᵢ \\- yᵢ is\n\n\n\n> a₁\n\n\n\n`$x_1$`")
+    assert converted == (
+        "between $5 and $10 the error eᵢ = ŷᵢ \\- yᵢ is\n\n\n\n> a₁\n\n\n\n`$x_1$`"
+    )

@@ -15,3 +15,14 @@ def run_cli(*argv: object, **env: str) -> subprocess.CompletedProcess[str]:
         timeout=120,
         check=False,
     )
+
+
+def error_line(done: subprocess.CompletedProcess[str]) -> str:
+    """Check that a command failed with one error line, the last one of stderr, and return it."""
+    assert done.returncode != 0, done.stdout
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    *messages, error = done.stderr.strip().splitlines()
+    assert error.startswith("error: "), done.stderr
+    assert not [line for line in messages if line.startswith("error: ")], done.stderr
+    return error

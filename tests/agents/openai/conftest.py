@@ -44,7 +44,10 @@ def play(chat: ChatServer, grader: Grader, tiny: str, tmp_path: Path) -> Play:
     """A function that plays the tiny task with the scripted model."""
 
     async def run(
-        budget: dict[str, float | None] | None = None, sandbox: str = "local", **options: Any
+        budget: dict[str, float | None] | None = None,
+        sandbox: str = "local",
+        seed: int = 0,
+        **options: Any,
     ) -> EpisodeResult:
         return await run_episode(
             Plan(
@@ -54,6 +57,7 @@ def play(chat: ChatServer, grader: Grader, tiny: str, tmp_path: Path) -> Play:
                     sandbox=sandbox,
                     out=tmp_path / "runs",
                     budget=budget or {},
+                    seed=seed,
                 ),
                 options=Options(**{"model": "scripted", "base_url": chat.url} | options),
             ),

@@ -91,7 +91,7 @@ def test_text_after_a_complete_action_may_be_cut_off() -> None:
         ("<tool_call>ls</tool_call>", "your answer contains no action"),
         ('{"kind": "execute", "code": "1"}', "no action of kind 'execute'; known: request_info"),
         ('{"name": "bash", "arguments": {}}', "no action of kind 'bash'; known: request_info"),
-        ('{"kind": "execute_code", "source": "1"}', "execute_code does not fit: code"),
+        ('{"kind": "execute_code", "source": "1"}', "execute_code is not valid: code"),
         ("I am NOT DONE yet", "your answer contains no action"),
     ],
 )

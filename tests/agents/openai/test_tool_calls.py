@@ -98,9 +98,9 @@ async def test_calls_beyond_the_budget_are_not_executed(chat: ChatServer, play: 
     ("call", "reply"),
     [
         (("execute_code", "[1]"), "the arguments of execute_code must be a JSON object"),
-        (("execute_code", "{}"), "execute_code does not fit: code: "),
+        (("execute_code", "{}"), "execute_code is not valid: code: "),
         (("run shell", "{}"), "no action of kind 'run shell'; known: request_info, "),
-        (("get_history", '{"last": 1000}'), "get_history does not fit: last: "),
+        (("get_history", '{"last": 1000}'), "get_history is not valid: last: "),
         (
             ("execute_code", r'{"code": "\ud800"}'),
             "the arguments of execute_code contain a lone surrogate",

@@ -94,12 +94,12 @@ def test_a_new_task_passes_its_checks(csv: Path, table: pd.DataFrame, tmp_path: 
         "target: 1 is 'yes'",
         "metric: roc_auc (two classes, scored by the ranking of the rows)",
         "split: random (no column contains timestamps, stratified)",
-        "the population did not run: --no-population was given",
-        f"once it can: kernel-env tasks population {folder} --write",
-        f"{folder}: leaderboard.csv has the constant answer alone",
-        "next: fill in what says TODO in description.md, task.toml and NOTICE, then",
+        "the reference pipelines did not run: --no-population was given",
+        f"to run them later: kernel-env tasks population {folder} --write",
+        f"{folder}: leaderboard.csv has only the constant answer",
+        "next: replace each TODO in description.md, task.toml and NOTICE, then check it:",
         f"  kernel-env tasks check {folder}",
-        f"then, as any task, by its path or with KERNEL_ENV_TASKS={folder.parent}:",
+        f"then use its path, or its name with KERNEL_ENV_TASKS={folder.parent}:",
         f"  kernel-env run {folder} --agent …",
     ]
     assert sorted(path.name for path in folder.iterdir()) == [

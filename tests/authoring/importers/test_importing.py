@@ -44,6 +44,6 @@ def test_only_imported_folders_are_replaced(checkout: Path, tmp_path: Path) -> N
     )
     shutil.rmtree(own.parent)
     assert run_command(*command).stderr.splitlines()[-1] == (
-        f"to have them found by name: export KERNEL_ENV_TASKS={own.parents[1]}"
+        f"to use them by name: export KERNEL_ENV_TASKS={own.parents[1]}"
     )
     run_command(*command)  # a second import replaces the first

@@ -95,8 +95,8 @@ def test_runs_can_be_reported_in_mle_benchs_format(
     done = run_command("report", "--format", "mle-bench", tmp_path / "runs")
     failed = run_command("report", "--format", "mle-bench", others, fails=True)
 
-    assert "left out: its task 'tiny' is not known here; the environment" in done.stderr
-    assert "left out: image-segment has no leaderboard of human teams, and so no" in done.stderr
+    assert "left out: its task 'tiny' is unknown; set KERNEL_ENV_TASKS" in done.stderr
+    assert "left out: image-segment has no leaderboard of human teams" in done.stderr
     assert "error: none of these 2 runs is of a task with a leaderboard of human" in failed.stderr
     report = json.loads(done.stdout)
     good, idle = report.pop("competition_reports")

@@ -43,7 +43,7 @@ def test_competitions_become_tasks_and_stubs_need_data(checkout: Path) -> None:
         f"left out: sideways: {checkout}/mledojo/competitions/sideways/utils/metric.py:"
         " SidewaysMetrics has no default for higher_is_better",
         f"2 of 3 tasks are in {checkout.parent}/cache/imported",
-        "1 of them need data; what to do for each, as for mle-dojo-leftovers:"
+        "1 of them need data; for instructions, run for each:"
         " kernel-env tasks show mle-dojo-leftovers",
     ]
     shown = run_command("tasks", "show", "mle-dojo-leftovers").stdout.splitlines()

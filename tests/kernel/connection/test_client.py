@@ -28,7 +28,7 @@ async def started_sandbox(sandbox: str) -> AsyncIterator[Sandbox]:
 
 
 @pytest.fixture
-async def kernel(started_sandstarted_sandbox: Sandbox) -> AsyncIterator[KernelClient]:
+async def kernel(started_sandbox: Sandbox) -> AsyncIterator[KernelClient]:
     """Start a plain kernel."""
     async with open_kernel(started_sandbox) as opened:
         yield opened

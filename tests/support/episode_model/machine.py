@@ -377,10 +377,10 @@ async def wait_for_death(node: Node) -> None:
 @contextmanager
 def time_limits(episode: Episode, cell_s: float, interrupt_s: float = 5.0) -> Iterator[None]:
     """Limit the time of a cell, and the time it has to end after the interrupt."""
-    rules = episode.rules
-    episode.rules = replace(rules, budget=replace(rules.budget, cell_seconds=cell_s))
+    setup = episode.setup
+    episode.setup = replace(setup, budget=replace(setup.budget, cell_seconds=cell_s))
     client.INTERRUPT_S = interrupt_s
     try:
         yield
     finally:
-        episode.rules, client.INTERRUPT_S = rules, 5.0
+        episode.setup, client.INTERRUPT_S = setup, 5.0

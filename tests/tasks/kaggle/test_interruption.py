@@ -71,6 +71,6 @@ def test_an_interrupted_command_explains_how_to_resume(ships: Path, part: Path) 
     assert command.returncode == 130
     assert stderr == (
         "titanic: downloading\n"
-        "error: interrupted; what has arrived is kept, run it again to go on\n"
+        "error: interrupted; downloaded data is kept, run the command again to resume\n"
     )
     assert part.stat().st_size == KEPT

@@ -93,10 +93,12 @@ class SubprocessSandbox:
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
         self._root: Path | None = None
+        self._tmp = ""
         self._processes: list[SubprocessProcess] = []
 
     async def __aenter__(self) -> Self:
         self._root = Path(tempfile.mkdtemp(prefix="example-sandbox-"))
+        self._tmp = str(self._folder("tmp"))
         self._make_folders()
         return self
 
@@ -236,7 +238,7 @@ class SubprocessSandbox:
             env={
                 "PATH": f"{Path(self.python).parent}:/usr/bin:/bin",
                 "HOME": str(self._folder("home")),
-                "TMPDIR": str(self._folder("tmp")),
+                "TMPDIR": self._tmp,
                 **env,
             },
             stdin=asyncio.subprocess.DEVNULL if stdin is None else stdin,
@@ -250,6 +252,21 @@ class SubprocessSandbox:
         processes, self._processes = self._processes, []
         for process in processes:
             await process.end(sandbox_ended=sandbox_ended)
+        while left := self._left_over():  # programs that made a session of their own
+            for pid in left:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            await asyncio.sleep(0.01)
+
+    def _left_over(self) -> list[int]:
+        """Return the processes that still have this sandbox's environment."""
+        mark = f"TMPDIR={self._tmp}".encode()
+        found = []
+        for path in Path("/proc").glob("[0-9]*/environ"):
+            with suppress(OSError):
+                if mark in path.read_bytes().split(b"\0"):
+                    found.append(int(path.parent.name))
+        return found
 
     def _folder(self, name: str) -> Path:
         if self._root is None:

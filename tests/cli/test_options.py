@@ -1,0 +1,74 @@
+"""Check that wrong options fail before anything is prepared or started."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from support.cli import run_cli
+
+NOTEBOOK = (
+    Path(__file__).parents[1] / "data" / "v0.1" / "episodes" / "finished" / "trajectory.ipynb"
+)
+"""A finished episode of the task `tiny`."""
+RUN = ["run", "tiny", "--agent", "baseline"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([*RUN, "--steps", 0], "the budget's steps is 0; it must be a positive number"),
+        ([*RUN, "--steps", -1], "the budget's steps is -1; it must be a positive number"),
+        ([*RUN, "--seconds", 0], "the budget's seconds is 0.0; it must be a positive number"),
+        ([*RUN, "--seconds", "nan"], "the budget's seconds is nan; it must be a positive number"),
+        ([*RUN, "--cell-seconds", -1], "the budget's cell_seconds is -1.0"),
+        ([*RUN, "--tokens", 0], "the budget's tokens is 0"),
+        ([*RUN, "--money", -1], "the budget's money is -1.0"),
+        ([*RUN, "--reward", "postion"], "no reward named 'postion'; did you mean 'position'?"),
+        ([*RUN, "--reward", "human_rank"], "needs a leaderboard of human teams"),
+        ([*RUN, "--sandbox", "dcoker"], "no sandbox named 'dcoker'; did you mean 'docker'?"),
+        ([*RUN, "--feedback", "private"], "no feedback named 'private'; known: both, public"),
+        ([*RUN, "--seeds", 0], "the number of seeds is 0; it must be at least 1"),
+        (
+            ["run", "tiny", "--agent", "basline"],
+            "no agent named 'basline'; did you mean 'baseline'?",
+        ),
+        (["run", "tiny", "--agent", "scripted"], "needs a script; give one with --script"),
+        (["run", "tinny", "--agent", "baseline"], "no task named 'tinny'; did you mean 'tiny'?"),
+        (
+            ["run", "tiny", "nope", "--agent", "baseline"],
+            "no task named 'nope'; known: adult-income",
+        ),
+        (
+            ["replay", NOTEBOOK, "--sandbox", "dcoker"],
+            "no sandbox named 'dcoker'; did you mean 'docker'?",
+        ),
+        (["replay", NOTEBOOK, "--task", "tinny"], "no task named 'tinny'; did you mean 'tiny'?"),
+        (["replay", "/nowhere.ipynb"], "/nowhere.ipynb cannot be read"),
+    ],
+    ids=lambda value: " ".join(map(str, value[:1] + value[-2:])) if isinstance(value, list) else "",
+)
+def test_a_wrong_option_fails_at_once(
+    tiny: str, tmp_path: Path, argv: list[object], message: str
+) -> None:
+    tasks, cache, runs = (tmp_path / name for name in ("tasks", "cache", "runs"))
+    shutil.copytree(tiny, tasks / "tiny")
+    cache.mkdir()
+
+    done = run_cli(
+        *argv,
+        "--out",
+        runs,
+        KERNEL_ENV_TASKS=str(tasks),
+        KERNEL_ENV_CACHE=str(cache),
+        # If the engine were asked, stderr would have a second line.
+        DOCKER_HOST="unix:///nowhere/docker.sock",
+    )
+
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+    assert list(cache.iterdir()) == []
+    assert not runs.exists()

@@ -1,0 +1,47 @@
+"""Check `tasks list` and `tasks show`."""
+
+import json
+import resource
+import shutil
+from pathlib import Path
+
+from support.cli import run_cli
+
+
+def test_tasks_are_listed_and_shown() -> None:
+    listed = run_cli("tasks", "list", "--json")
+    shown = run_cli("tasks", "show", "adult-income")
+
+    rows = {row["task"]: row for row in map(json.loads, listed.stdout.splitlines())}
+    assert rows["adult-income"]["metric"] == "roc_auc"
+    assert rows["image-segment"]["leaderboard"].startswith("reference (")
+    assert rows["adult-income"]["raw_mb"] == 0.18
+    assert rows["adult-income"]["readiness"] in ("yes", "first use")
+    assert "Adult income" in shown.stdout
+    assert "▌ AUC = 1/(|P| |N|) Σ_(i∈P) Σ_(j∈N) ([pᵢ > pⱼ] + 1/2 [pᵢ = pⱼ])" in shown.stdout
+
+
+def test_an_invalid_task_is_left_out_of_the_list_with_the_reason(tasks: Path) -> None:
+    (tasks / "NOTICE").unlink()
+
+    listed = run_cli("tasks", "list", "--json", KERNEL_ENV_TASKS=str(tasks.parent))
+
+    assert "adult-income" in listed.stdout
+    assert "tiny" not in [json.loads(line)["task"] for line in listed.stdout.splitlines()]
+    (line,) = listed.stderr.splitlines()
+    assert line.startswith(f"tiny: left out: {tasks}/NOTICE is missing")
+
+
+def test_twenty_tasks_are_listed_within_half_a_second(tiny: str, tmp_path: Path) -> None:
+    for number in range(20):
+        folder = shutil.copytree(tiny, tmp_path / f"task-{number}")
+        toml = (folder / "task.toml").read_text()
+        (folder / "task.toml").write_text(toml.replace('"tiny"', f'"task-{number}"'))
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+
+    listed = run_cli("tasks", "list", "--json", KERNEL_ENV_TASKS=str(tmp_path))
+
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert len(listed.stdout.splitlines()) >= 22
+    # Processor time, which does not depend on what else the machine does.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5

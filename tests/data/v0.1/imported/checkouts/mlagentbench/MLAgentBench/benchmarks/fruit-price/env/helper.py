@@ -1,0 +1,2 @@
+def error(a, b):
+    return (a - b).abs().mean()

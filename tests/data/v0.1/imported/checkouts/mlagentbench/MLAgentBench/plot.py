@@ -1,0 +1,1 @@
+lower_the_better_tasks = ["Price", "other"]

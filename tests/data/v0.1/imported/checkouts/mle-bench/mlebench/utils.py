@@ -1,0 +1,1 @@
+raise ImportError('the real one needs much')

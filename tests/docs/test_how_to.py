@@ -1,0 +1,96 @@
+"""The code of every guide runs, one block after the other, as a user would paste it."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+GUIDES = Path(__file__).parents[2] / "docs" / "how-to"
+IN_CONTAINERS = ("async", "jupyter", "reward")
+"""Guides whose Python blocks run in a container; the code of the others is in the example package."""
+
+
+def blocks(name: str, language: str) -> list[str]:
+    """Return the code blocks of a guide, without the indentation of the list they are in."""
+    text = (GUIDES / f"{name}.md").read_text()
+    found = re.findall(rf"^( *)```{language}\n(.*?)^\1```", text, re.DOTALL | re.MULTILINE)
+    return [re.sub(rf"^{indent}", "", code, flags=re.MULTILINE) for indent, code in found]
+
+
+def run(code: str, folder: Path, **env: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env={**os.environ, "JUPYTER_DATA_DIR": str(folder / "jupyter"), **env},
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_guide_with_python_is_run() -> None:
+    with_python = {path.stem for path in GUIDES.glob("*.md") if blocks(path.stem, "python")}
+
+    assert with_python == {*IN_CONTAINERS, "sandbox"}
+
+
+@pytest.mark.docker
+def test_the_guide_on_rewards(tmp_path: Path) -> None:
+    (code,) = blocks("reward", "python")
+
+    assert run(code, tmp_path).split() == ["1.0", "0.0"]
+
+
+@pytest.mark.docker
+def test_the_guide_on_asynchronous_code(tmp_path: Path) -> None:
+    first, second = blocks("async", "python")
+
+    lines = run(first, tmp_path).splitlines()
+    assert lines[0] == "42"
+    assert "42" in lines[2]
+    assert lines[-1].endswith("trajectory.ipynb None")
+    assert run(second, tmp_path).splitlines() == ["['0', '1', '4']"]
+
+
+@pytest.mark.docker
+def test_the_guide_on_jupyter_programs(tmp_path: Path) -> None:
+    install, with_nbclient = blocks("jupyter", "python")
+    (command,) = blocks("jupyter", "sh")
+
+    printed = run(f"{install}\n{with_nbclient}", tmp_path)
+    make_input = (
+        "import nbformat\n"
+        "cell = nbformat.v4.new_code_cell('6 * 7')\n"
+        "nbformat.write(nbformat.v4.new_notebook(cells=[cell]), 'input.ipynb')\n"
+    )
+    papermill = f"import sys; from papermill.cli import papermill; sys.argv = {command.split()}\n"
+    run(f"{make_input}{papermill}papermill()", tmp_path)
+
+    assert printed.strip() == "[(1, 'lo')]"
+    assert "42" in (tmp_path / "output.ipynb").read_text()
+
+
+def test_the_conformance_example_passes(tmp_path: Path) -> None:
+    (code,) = blocks("sandbox", "python")
+    (tmp_path / "test_conformance.py").write_text(code)
+    source = Path(__file__).parents[1] / "support" / "example_plugin" / "src"
+
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_conformance.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(source)},
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=300,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout
