@@ -90,7 +90,9 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-html_sidebars = {"changelog": [], "index": []}
+html_sidebars = {
+    name: [] for name in ("architecture", "changelog", "glossary", "index", "security")
+}
 
 
 class Written:

@@ -34,11 +34,15 @@ class Budget:
     """The limits of an episode. None means no limit."""
 
     steps: int = 100
+    """Maximum number of steps."""
     seconds: float = 3600.0
+    """Wall-clock seconds."""
     cell_seconds: float = 600.0
     """Time limit of a cell: it is then interrupted, and its variables stay."""
     output_bytes: int = 256 * MIB
+    """Bytes of cell outputs that are kept."""
     tokens: int | None = None
+    """Tokens of the agent's model."""
     money: float | None = None
     """US dollars."""
     checkpoints: int = 4

@@ -66,7 +66,7 @@ def test_the_local_sandbox_skips_container_measures_and_reports_them() -> None:
     done = bench("starts", "floods", "--quick", "--scale", "0.01", "--sandbox", "local", "--json")
 
     rows = rows_of(done)
-    assert [row["measure"] for row in rows][:1] == ["local box created → plain kernel"]
+    assert [row["measure"] for row in rows][:1] == ["local sandbox created → plain kernel"]
     assert not any("container" in str(row["measure"]) for row in rows)
     assert (
         "not measured: memory of a local sandbox: it does not count its own memory" in done.stderr

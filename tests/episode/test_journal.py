@@ -1,0 +1,77 @@
+"""A journal stores every step at once, and is read back without loss."""
+
+from contextlib import closing
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from kernel_env.episode.journal import Journal, read_journal
+from kernel_env.episode.trajectory import Trajectory
+from kernel_env.errors import SandboxError, UsageError
+from support.trajectories import HEADER, cell_step, trajectories
+
+
+@given(trajectories())
+@settings(
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture], deadline=None
+)
+def test_a_trajectory_survives_the_journal(tmp_path: Path, trajectory: Trajectory) -> None:
+    path, steps = tmp_path / "journal.jsonl", list(trajectory.steps)
+    path.unlink(missing_ok=True)
+
+    with closing(Journal(path, trajectory.header)) as journal:
+        for step in steps:
+            journal.append(step)
+        if trajectory.ending:
+            journal.end(trajectory.ending)
+
+        assert list(journal) == steps
+        assert journal[:] == steps
+        assert [journal[i] for i in range(len(journal))] == steps
+    found = read_journal(path)
+    assert (found.header, found.ending) == (trajectory.header, trajectory.ending)
+    assert list(found.steps) == steps
+
+
+def test_an_incomplete_last_line_is_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    with closing(Journal(path, HEADER)) as journal:
+        for number in (1, 2, 3):
+            journal.append(cell_step(number))
+    complete = path.read_bytes()
+    line_ends = [offset for offset, byte in enumerate(complete) if byte == ord("\n")]
+
+    for length in range(line_ends[0] + 1, len(complete) + 1, 7):
+        path.write_bytes(complete[:length])
+        complete_lines = sum(offset < length for offset in line_ends)
+        assert len(read_journal(path).steps) == complete_lines - 1
+
+
+def test_a_step_takes_the_same_space_at_any_length(tmp_path: Path) -> None:
+    with closing(Journal(tmp_path / "journal.jsonl", HEADER)) as journal:
+        sizes = []
+        for number in range(1, 1001):
+            journal.append(cell_step(number))
+            sizes.append(journal.path.stat().st_size)
+
+    growth = [after - before for before, after in pairwise(sizes)]
+    assert max(growth) - min(growth) <= 8
+
+
+def test_a_journal_is_never_overwritten(tmp_path: Path) -> None:
+    with closing(Journal(tmp_path / "journal.jsonl", HEADER)):
+        pass
+
+    with pytest.raises(SandboxError, match="cannot be created: File exists"):
+        Journal(tmp_path / "journal.jsonl", HEADER)
+
+
+@pytest.mark.parametrize("content", ["", "{}", "no json", '{"cells": []}', '{"nbformat": 4}'])
+def test_another_file_is_not_a_journal(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_text(content)
+
+    with pytest.raises(UsageError, match="is not a journal"):
+        read_journal(path)

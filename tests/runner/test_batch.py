@@ -1,0 +1,164 @@
+"""Check that plans run one after another, report their progress, and survive agent failures."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kernel_env import plugins
+from kernel_env.agents.base import Options
+from kernel_env.episode import Episode, EpisodeConfig
+from kernel_env.episode.actions import RequestInfo
+from kernel_env.errors import AgentError, TaskError
+from kernel_env.runner import Plan, batch, prepare_tasks, run_plans, with_seeds
+from kernel_env.sandbox.docker import images
+from kernel_env.tasks import spec
+from kernel_env.tasks.prepare import is_prepared
+
+Play = Callable[[Episode, int], None]
+"""What an agent does after its first step, given the episode and the agent's seed."""
+AddAgent = Callable[[Play], None]
+
+
+@pytest.fixture
+def add_agent(monkeypatch: pytest.MonkeyPatch) -> AddAgent:
+    """Return a function that installs an agent named `test`, which makes one step."""
+    find = plugins.find
+
+    def add(then: Play) -> None:
+        class TestAgent:
+            model = ""
+
+            def __init__(self, options: Options) -> None:
+                self.seed = options.seed
+
+            async def play(self, episode: Episode) -> None:
+                await episode.act(RequestInfo(info_type="name"))
+                await asyncio.sleep(3 * batch.REPORT_S)
+                then(episode, self.seed)
+
+        monkeypatch.setattr(
+            plugins, "find", lambda kind, name: TestAgent if name == "test" else find(kind, name)
+        )
+
+    monkeypatch.setattr(batch, "REPORT_S", 0.02)
+    return add
+
+
+@pytest.fixture
+def plans(tiny: str, tmp_path: Path) -> list[Plan]:
+    """Two plans of the agent `test`, with the seeds 0 and 1."""
+    config = EpisodeConfig(task=tiny, sandbox="local", agent="test", out=tmp_path / "runs")
+    return with_seeds(Plan(config=config), 2)
+
+
+def ignore(text: str, done: float | None) -> None:
+    """Ignore a report."""
+
+
+async def test_each_result_is_yielded_before_the_next_episode_begins(
+    add_agent: AddAgent, plans: list[Plan]
+) -> None:
+    events: list[str] = []
+    add_agent(lambda episode, seed: events.append(f"agent {seed}"))
+
+    def watch(episode: Episode) -> None:
+        events.append(f"watch after {len(episode.steps)} steps")
+
+    results = []
+    async for result in run_plans(plans, ignore, watch):
+        events.append(f"result {result.seed}")
+        results.append(result)
+
+    assert events == [
+        *("watch after 0 steps", "agent 0", "result 0"),
+        *("watch after 0 steps", "agent 1", "result 1"),
+    ]
+    assert [result.status for result in results] == ["finished", "finished"]
+    assert [result.agent for result in results] == ["test", "test"]
+    assert len({result.notebook for result in results}) == 2
+
+
+async def test_the_progress_of_an_episode_is_reported(
+    add_agent: AddAgent, plans: list[Plan]
+) -> None:
+    reports: list[tuple[str, float | None]] = []
+    add_agent(lambda episode, seed: None)
+
+    results = [
+        result async for result in run_plans(plans[:1], lambda *report: reports.append(report))
+    ]
+
+    task = plans[0].config.task
+    assert len(results) == 1
+    assert reports[0] == (f"{task}: starting a kernel", None)
+    assert reports[-1] == (f"{task}: running test · step 1 of at most 30", 1 / 30)
+
+
+async def test_after_an_agent_failure_the_next_plan_runs(
+    add_agent: AddAgent, plans: list[Plan]
+) -> None:
+    def fail(episode: Episode, seed: int) -> None:
+        if seed == 0:
+            raise AgentError("the model does not answer")
+
+    add_agent(fail)
+
+    failed, finished = [result async for result in run_plans(plans, ignore)]
+
+    assert (failed.status, failed.steps) == ("agent_failed", 1)
+    assert "the model does not answer" in failed.error
+    assert Path(failed.notebook).is_file()
+    assert (finished.status, finished.steps, finished.seed) == ("finished", 1, 1)
+
+
+async def test_an_exception_that_is_not_ours_stops_the_run(
+    add_agent: AddAgent, plans: list[Plan]
+) -> None:
+    played = []
+
+    def crash(episode: Episode, seed: int) -> None:
+        played.append(seed)
+        raise ZeroDivisionError("a bug of the agent")
+
+    add_agent(crash)
+
+    with pytest.raises(ZeroDivisionError, match="a bug of the agent"):
+        async for _ in run_plans(plans, ignore):
+            pass
+
+    assert played == [0]
+
+
+def test_tasks_are_prepared_without_an_engine_for_the_local_sandbox(
+    tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERNEL_ENV_CACHE", str(tmp_path))
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+    task, reports = spec.load(Path(tiny)), []
+
+    prepare_tasks([task], "local", lambda *report: reports.append(report))
+
+    assert is_prepared(task)
+    assert reports == [("preparing tiny", None)]
+
+
+def test_a_task_that_cannot_be_prepared_is_an_error(tasks: Path) -> None:
+    (tasks / "prepare.py").write_text("def prepare(raw, public, private): raise OSError('no')\n")
+
+    with pytest.raises(TaskError, match=r"prepare\.py failed"):
+        prepare_tasks([spec.load(tasks)], "local", ignore)
+
+
+@pytest.mark.docker
+def test_the_image_of_several_tasks_is_built_once(
+    tiny: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = []
+    monkeypatch.setattr(images, "build", lambda client, image, report: built.append(image.name))
+    task = spec.load(Path(tiny))
+
+    prepare_tasks(iter([task, task]), "docker", ignore)
+
+    assert built == ["base"]
