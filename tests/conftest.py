@@ -1,4 +1,4 @@
-"""What tests share: the tiny task, an engine where one is needed, and a look for leftovers."""
+"""Provide the tiny task, a Docker engine where a test needs one, and checks for leftovers."""
 
 import os
 import shutil
@@ -19,26 +19,29 @@ TINY = Path(__file__).parent / "support" / "tiny"
 
 
 @pytest.fixture(scope="session", autouse=True)
-def places() -> Iterator[None]:
-    """A cache and temporary folder of this run's own; nothing of ours may be left in the latter."""
+def private_folders() -> Iterator[None]:
+    """Use a cache and a temporary folder of this run; require that the latter is left empty."""
     folder = Path(tempfile.mkdtemp(prefix="ke-tests-"))
     (folder / "tmp").mkdir()
     before = dict(os.environ)
     os.environ["KERNEL_ENV_CACHE"] = str(folder / "cache")
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder / "tmp")
     yield
-    left = [path.name for path in (folder / "tmp").glob("kernel-env-*")]
+    remaining = [path.name for path in (folder / "tmp").glob("kernel-env-*")]
     os.environ.clear()
     os.environ.update(before)
     tempfile.tempdir = None
     shutil.rmtree(folder)
-    assert left == [], "temporary folders were left behind"
+    assert remaining == [], "temporary folders were left behind"
 
 
 @pytest.fixture(scope="session", autouse=True)
-def interrupts() -> None:
-    """Programs that tests start can be interrupted, even where a shell started us in the background
-    and we may not, or `nohup` did. What is caught here is not ignored there."""
+def interruptible() -> None:
+    """Let programs that tests start be interrupted.
+
+    A shell starts background jobs with SIGINT ignored, and `nohup` with SIGHUP ignored; children
+    inherit that. A signal with a handler is not ignored in children.
+    """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
@@ -46,27 +49,28 @@ def interrupts() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_container_is_left() -> Iterator[None]:
-    """Every container that a test started is gone in the end."""
+def all_containers_end() -> Iterator[None]:
+    """Require that every container of this process has ended after all tests."""
     yield
     try:
         client = engine.connect()
     except SandboxError:
         return
-    mine = {"label": [f"{LABEL}=sandbox", f"{LABEL}.owner={owner()}"]}
-    left = [c.name for c in client.containers.list(all=True, filters=mine, ignore_removed=True)]
+    labels = {"label": [f"{LABEL}=sandbox", f"{LABEL}.owner={owner()}"]}
+    containers = client.containers.list(all=True, filters=labels, ignore_removed=True)
+    remaining = [container.name for container in containers]
     client.close()
-    assert left == [], "containers were left behind"
+    assert remaining == [], "containers were left behind"
 
 
 @pytest.fixture(scope="session")
-def built() -> None:
-    """An engine with the images. Without an engine the test is skipped; on CI it fails."""
+def docker_images() -> None:
+    """Build the images. Without an engine the test is skipped, or fails on CI."""
     try:
         client = engine.connect()
     except SandboxError as error:
         if os.environ.get("CI"):
-            pytest.fail(f"CI has an engine, always: {error}")
+            pytest.fail(f"CI requires a Docker engine: {error}")
         pytest.skip(f"needs a Docker engine: {error}")
     for image in images.known().values():
         images.build(client, image, lambda *_: None)
@@ -76,7 +80,7 @@ def built() -> None:
 @pytest.fixture(autouse=True)
 def _docker(request: pytest.FixtureRequest) -> None:
     if request.node.get_closest_marker("docker"):
-        request.getfixturevalue("built")
+        request.getfixturevalue("docker_images")
 
 
 @pytest.fixture(autouse=True)
@@ -87,35 +91,44 @@ def _kaggle(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(params=["local", pytest.param("docker", marks=pytest.mark.docker)])
 def sandbox(request: pytest.FixtureRequest) -> str:
-    """The name of a sandbox: what holds for one holds for the other."""
+    """Name of a sandbox; the test runs once with each."""
     name: str = request.param
     return name
 
 
+# ── measurements ──────────────────────────────────────────────────────────────────────────
+
+MEASUREMENT = "measurement"
+
+
 @pytest.fixture
-def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
-    """Say something that was measured; it is printed when all tests are over."""
-    return partial(record_property, "told")
+def print_later(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Record a line that is printed after all tests, also with several processes."""
+    return partial(record_property, MEASUREMENT)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what the tests told, wherever they ran."""
+    """Print the lines that tests recorded."""
     for reports in terminalreporter.stats.values():
         for report in reports:
-            told = [text for name, text in getattr(report, "user_properties", ()) if name == "told"]
-            if told and report.when == "call":
+            properties = getattr(report, "user_properties", ())
+            lines = [value for name, value in properties if name == MEASUREMENT]
+            if lines and report.when == "call":
                 terminalreporter.write_sep("-", report.nodeid)
-                for text in told:
-                    terminalreporter.write_line(str(text))
+                for line in lines:
+                    terminalreporter.write_line(str(line))
+
+
+# ── the tiny task ─────────────────────────────────────────────────────────────────────────
 
 
 @pytest.fixture
 def tiny() -> str:
-    """A task folder that takes no time: a line through a cloud of points."""
+    """Folder of the tiny task: predict a straight line with noise."""
     return str(TINY)
 
 
 @pytest.fixture
-def tasks(tmp_path: Path) -> Path:
-    """A copy of the tiny task, to be broken."""
+def task_folder(tmp_path: Path) -> Path:
+    """Folder of a copy of the tiny task, which a test can change."""
     return Path(shutil.copytree(TINY, tmp_path / "tiny"))

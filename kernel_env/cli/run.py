@@ -129,7 +129,7 @@ def run_and_print(plans: "Sequence[Plan]", *, json: bool) -> None:
         results = asyncio.run(collect(plans, running, show_json if json else lambda _: None))
     except (KeyboardInterrupt, asyncio.CancelledError):
         for episode in running:
-            if episode.result is not None and episode.result.status == "interrupted":
+            if episode.result is None or episode.result.status == "interrupted":
                 print_message(f"the completed steps are in {episode.notebook}")
         fail("interrupted", code=130)
     if not json:

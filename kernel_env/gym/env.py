@@ -74,7 +74,7 @@ class KernelEnv(gymnasium.Env[ObservationDict, Any]):
         self.action_space = ACTIONS
         self.spec = EnvSpec(
             id=f"kernel_env/{Path(task).name}-v0",
-            entry_point="kernel_env.gym:make",
+            entry_point="kernel_env.gym:KernelEnv",
             nondeterministic=True,  # observations contain the time that was used
             kwargs={"task": task, "warm": warm, **options},
         )
@@ -99,7 +99,7 @@ class KernelEnv(gymnasium.Env[ObservationDict, Any]):
             self._use(EventLoopThread())
         assert self._loop_thread is not None
         pool = self._loop_thread.pool(self.warm)
-        config = replace(self.config, seed=seed or 0)
+        config = self.config if seed is None else replace(self.config, seed=seed)
         opened = open_configured(config, pool=pool, grader=self._loop_thread.grader)
         self.episode = self._loop_thread.call(opened.__aenter__())
         self._opened = opened
@@ -129,13 +129,11 @@ class KernelEnv(gymnasium.Env[ObservationDict, Any]):
         """
         if self.episode is None or self._loop_thread is None:
             raise UsageError("there is no episode to fork; call env.reset() first")
+        # Creating an environment can fail. After the fork, the children would never be ended.
+        forks = [KernelEnv(self.task, warm=self.warm, **self.options) for _ in range(n)]
         children = self._loop_thread.call(self.episode.fork(n, at_step=at_step, reseed=reseed))
-        forks = []
-        for child in children:
-            env = KernelEnv(self.task, warm=self.warm, **self.options)
-            env._use(self._loop_thread)
-            env.episode = env._opened = child
-            forks.append(env)
+        for env, child in zip(forks, children, strict=True):
+            env._continue(child, self._loop_thread)  # noqa: SLF001
         return forks
 
     def clone(self) -> "KernelEnv":
@@ -150,6 +148,10 @@ class KernelEnv(gymnasium.Env[ObservationDict, Any]):
             loop_thread, self._loop_thread = self._loop_thread, None
             if loop_thread is not None:
                 loop_thread.leave()
+
+    def _continue(self, episode: Episode, loop_thread: EventLoopThread) -> None:
+        self._use(loop_thread)
+        self.episode = self._opened = episode
 
     def _use(self, loop_thread: EventLoopThread) -> None:
         self._loop_thread = loop_thread.join()

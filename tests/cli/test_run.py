@@ -14,24 +14,11 @@ from kernel_env.episode.journal import read_journal
 from kernel_env.episode.notebook_parser import parse_notebook, read_notebook
 from support.cli import run_cli
 
-RECORD_FIELDS = [
-    "task",
-    "agent",
-    "model",
-    "seed",
-    "status",
-    "steps",
-    "public_score",
-    "private_score",
-    "position_public",
-    "position_private",
-    "leaderboard_kind",
-    "total_reward",
-    "seconds",
-    "usage",
-    "notebook",
-    "error",
-]
+RECORD_FIELDS = {
+    *("task", "agent", "model", "seed", "status", "steps", "public_score", "private_score"),
+    *("position_public", "position_private", "leaderboard_kind", "total_reward", "seconds"),
+    *("usage", "notebook", "error"),
+}
 
 
 def test_run_prints_a_json_line_for_each_episode(

@@ -58,13 +58,13 @@ def test_a_valid_task_passes_and_every_exploit_fails_in_its_container(tiny: str)
     ]
 
 
-def test_an_invalid_task_is_named_and_the_exit_code_is_1(tasks: Path, tmp_path: Path) -> None:
-    shutil.copytree(tasks, tmp_path / "more" / "tiny")
+def test_an_invalid_task_is_named_and_the_exit_code_is_1(task_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(task_folder, tmp_path / "more" / "tiny")
     (tmp_path / "more" / "tiny" / "NOTICE").unlink()
-    leaderboard = tasks / "leaderboard.csv"
+    leaderboard = task_folder / "leaderboard.csv"
     leaderboard.write_text(leaderboard.read_text().replace("0.11,0.11", "-1,-1"))
 
-    done = run_check(tmp_path / "more" / "tiny", tasks, "--fast", "--sandbox", "local")
+    done = run_check(tmp_path / "more" / "tiny", task_folder, "--fast", "--sandbox", "local")
 
     lines = done.stdout.splitlines()
     assert done.returncode == 1

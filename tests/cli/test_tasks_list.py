@@ -21,15 +21,15 @@ def test_tasks_are_listed_and_shown() -> None:
     assert "▌ AUC = 1/(|P| |N|) Σ_(i∈P) Σ_(j∈N) ([pᵢ > pⱼ] + 1/2 [pᵢ = pⱼ])" in shown.stdout
 
 
-def test_an_invalid_task_is_left_out_of_the_list_with_the_reason(tasks: Path) -> None:
-    (tasks / "NOTICE").unlink()
+def test_an_invalid_task_is_left_out_of_the_list_with_the_reason(task_folder: Path) -> None:
+    (task_folder / "NOTICE").unlink()
 
-    listed = run_cli("tasks", "list", "--json", KERNEL_ENV_TASKS=str(tasks.parent))
+    listed = run_cli("tasks", "list", "--json", KERNEL_ENV_TASKS=str(task_folder.parent))
 
     assert "adult-income" in listed.stdout
     assert "tiny" not in [json.loads(line)["task"] for line in listed.stdout.splitlines()]
     (line,) = listed.stderr.splitlines()
-    assert line.startswith(f"tiny: left out: {tasks}/NOTICE is missing")
+    assert line.startswith(f"tiny: left out: {task_folder}/NOTICE is missing")
 
 
 def test_twenty_tasks_are_listed_within_half_a_second(tiny: str, tmp_path: Path) -> None:

@@ -171,4 +171,4 @@ def test_what_is_broken_and_branched_loses_nothing(sandbox: str, execute: Execut
     assert len({same, one, other}) == 3
     assert back.data["text/plain"] == "\"(['notes.txt'], 41)\""
     assert "(41, ['notes.txt'])" in executed.printed("parent-state")
-    assert "Branched from episode" in executed.printed("origin")
+    assert "Forked from episode" in executed.printed("origin")

@@ -10,6 +10,7 @@ from kernel_env.episode.notebook import render
 from kernel_env.episode.observation import describe_recovery
 from kernel_env.kernel.cell import Recovery
 from kernel_env.sandbox.docker import engine
+from kernel_env.sandbox.protocol import WORKSPACE
 from support.episodes import (
     container_ids,
     execute,
@@ -17,6 +18,7 @@ from support.episodes import (
     output_text,
     validate,
 )
+from support.kernels import checkpoint_taken, kernel_of, running_kernel
 
 
 async def test_a_crashed_kernel_is_restored_and_reported_once(episode: Episode) -> None:
@@ -73,16 +75,32 @@ def test_the_text_of_a_recovery_states_only_known_facts(recovery: Recovery, text
     assert describe_recovery(recovery).startswith(text)
 
 
-EXIT_AFTER_THE_CELL = """
-import threading, os, time
+WAIT_TO_EXIT = """
+import os, threading, time
 x = 41
-threading.Thread(target=lambda: (time.sleep(0.3), os._exit(9))).start()
+def exit_when_asked():
+    while not os.path.exists("exit"): time.sleep(0.05)
+    os._exit(9)
+threading.Thread(target=exit_when_asked).start()
 """
 
 
+async def crash_between_cells(episode: Episode) -> None:
+    """Let a thread end the kernel once its checkpoint is taken: a replay would start it again."""
+    await execute(episode, WAIT_TO_EXIT)
+    kernel = kernel_of(episode)
+    await checkpoint_taken(kernel)
+    running = running_kernel(kernel)
+    assert running is not None
+
+    await kernel.sandbox.write(WORKSPACE / "exit", b"")
+    async with asyncio.timeout(60):
+        while running.death_reason is None:
+            await asyncio.sleep(0.05)
+
+
 async def test_a_crash_between_cells_is_reported_by_the_next_cell(episode: Episode) -> None:
-    await execute(episode, EXIT_AFTER_THE_CELL)
-    await asyncio.sleep(1)
+    await crash_between_cells(episode)
 
     outcome = await execute(episode, "print(x + 1)")
     text = episode.observation.text
@@ -96,8 +114,7 @@ async def test_a_crash_between_cells_is_reported_by_the_next_cell(episode: Episo
 
 
 async def test_a_crash_between_cells_is_reported_by_the_next_trial(episode: Episode) -> None:
-    await execute(episode, EXIT_AFTER_THE_CELL)
-    await asyncio.sleep(1)
+    await crash_between_cells(episode)
 
     trial = await validate(episode, "x + 1")
     after = await execute(episode, "x + 1")
@@ -141,7 +158,7 @@ async def test_cells_are_replayed_in_a_new_container_when_the_container_is_kille
         assert outcome.cell.recovery is not None
         assert outcome.cell.recovery.how == "replay"
         assert outcome.cell.recovery.cells == 1
-        assert "gone" in outcome.cell.recovery.cause
+        assert "the sandbox has ended" in outcome.cell.recovery.cause
         assert outcome.cell.state_lost is None
 
 

@@ -105,15 +105,19 @@ async def test_an_infinite_score_is_rejected(tiny: str, tmp_path: Path) -> None:
 
 
 async def test_a_metric_that_fails_ends_the_episode_with_a_task_error(
-    tasks: Path, tmp_path: Path
+    task_folder: Path, tmp_path: Path
 ) -> None:
     replace_text(
-        tasks / "task.toml", 'name = "rmse"', 'name = "grade.py"\nhigher_is_better = false'
+        task_folder / "task.toml", 'name = "rmse"', 'name = "grade.py"\nhigher_is_better = false'
     )
-    (tasks / "grade.py").write_text("def grade(answers, submission):\n    raise KeyError('oops')\n")
+    (task_folder / "grade.py").write_text(
+        "def grade(answers, submission):\n    raise KeyError('oops')\n"
+    )
 
     with pytest.raises(TaskError, match="the metric failed: KeyError"):
-        async with open_episode(str(tasks), sandbox="local", out=tmp_path / "runs") as episode:
+        async with open_episode(
+            str(task_folder), sandbox="local", out=tmp_path / "runs"
+        ) as episode:
             await execute(episode, SUBMIT_LINE)
 
     ending = read_journal(episode.folder / "journal.jsonl").ending

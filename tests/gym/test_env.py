@@ -1,7 +1,10 @@
+"""An environment offers an episode as gymnasium defines it."""
+
+import asyncio
+import base64
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,31 +13,20 @@ from gymnasium.utils.env_checker import check_env
 import kernel_env
 from kernel_env import ExecuteCode, KernelEnv, RequestInfo
 from kernel_env.episode.notebook_parser import parse_notebook, read_notebook
-from kernel_env.errors import ActionError, EpisodeOver, UnknownName, UsageError
-
-LINE = """
-import os, pandas as pd
-test = pd.read_csv(os.environ["DATA_PATH"] + "/test.csv")
-test.assign(y=3 * test.x)[["id", "y"]].to_csv(os.environ["OUTPUT_PATH"], index=False)
-"""
+from kernel_env.errors import ActionError, EpisodeOver, UsageError
+from kernel_env.sandbox.selection import NotIsolatedWarning
+from support.episodes import SUBMIT_LINE, execute_action
 
 
-@pytest.fixture
-def env(tiny: str, sandbox: str, tmp_path: Path) -> Iterator[KernelEnv]:
-    env = kernel_env.make(tiny, sandbox=sandbox, out=tmp_path, budget={"steps": 5})
-    yield env
-    env.close()
-
-
-def test_gymnasiums_own_checker_is_content(env: KernelEnv) -> None:
+def test_the_checker_of_gymnasium_finds_nothing(env: KernelEnv) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warnings.filterwarnings("ignore", category=kernel_env.sandbox.selection.NotIsolatedWarning)
+        warnings.filterwarnings("ignore", category=NotIsolatedWarning)
 
         check_env(env)
 
 
-def test_an_episode_by_hand(env: KernelEnv) -> None:
+def test_an_episode_runs_until_its_budget_is_used_up(env: KernelEnv) -> None:
     observation, info = env.reset(seed=3)
     assert observation in env.observation_space
     assert (observation["steps_left"], info["steps_done"]) == (5, 0)
@@ -43,7 +35,7 @@ def test_an_episode_by_hand(env: KernelEnv) -> None:
     first = env.step(RequestInfo(info_type="name"))
     second = env.step({"kind": "execute_code", "code": "x = 1 / 0"})
     third = env.step('{"kind": "execute_code", "code": "1 + 1"}')
-    observation, reward, terminated, truncated, info = env.step(ExecuteCode(code=LINE))
+    observation, reward, terminated, truncated, info = env.step(ExecuteCode(code=SUBMIT_LINE))
 
     assert first[0]["text"].startswith("Tiny\n")
     assert second[0]["error"] == "ZeroDivisionError: division by zero"
@@ -59,23 +51,23 @@ def test_an_episode_by_hand(env: KernelEnv) -> None:
     with pytest.raises(EpisodeOver):
         env.step({"kind": "get_history"})
 
+    assert env.result is None
     env.close()
     assert env.notebook is not None
     assert len(parse_notebook(read_notebook(env.notebook)).steps) == 5
-    assert env.record is not None
-    assert env.record.private_score is not None
-    assert env.record.seed == 3
+    assert env.result is not None
+    assert env.result.private_score is not None
+    assert env.result.seed == 3
+    assert env.record == env.result
 
 
-def test_every_reset_is_an_episode_of_its_own(env: KernelEnv) -> None:
+def test_every_reset_starts_a_new_episode(env: KernelEnv) -> None:
     env.reset()
-    env.step({"kind": "execute_code", "code": "x = 1; open('f', 'w')"})
+    env.step(execute_action("x = 1; open('f', 'w')"))
     first = env.notebook
 
     env.reset()
-    observation, *_ = env.step(
-        {"kind": "execute_code", "code": "import os; 'x' in dir(), os.listdir()"}
-    )
+    observation, *_ = env.step(execute_action("import os; 'x' in dir(), os.listdir()"))
 
     assert env.notebook != first
     assert first is not None
@@ -84,45 +76,38 @@ def test_every_reset_is_an_episode_of_its_own(env: KernelEnv) -> None:
     assert observation["steps_left"] == 4
 
 
-def test_a_reset_takes_a_kernel_that_waits_and_a_new_one_waits_in_its_place(
+def test_every_reset_takes_a_pristine_kernel_from_the_warm_pool(
     tiny: str, sandbox: str, tmp_path: Path
 ) -> None:
     env = kernel_env.make(tiny, sandbox=sandbox, out=tmp_path, warm=1)
-    seen = []
+    texts = []
 
     for _ in range(3):
         env.reset()
         env.warm_up()
-        env.step({"kind": "execute_code", "code": "import os; x = dir(); open('f', 'w').close()"})
-        observation, *_ = env.step(
-            {"kind": "execute_code", "code": "print('x' in x, os.listdir())"}
-        )
-        seen.append(observation["text"].splitlines()[0])
+        env.step(execute_action("import os; x = dir(); open('f', 'w').close()"))
+        observation, *_ = env.step(execute_action("print('x' in x, os.listdir())"))
+        texts.append(observation["text"].splitlines()[0])
     env.close()
 
-    assert seen == ["False ['f']"] * 3
-    assert env.record is not None
+    assert texts == ["False ['f']"] * 3
+    assert env.result is not None
 
 
-def test_pictures_are_in_info(tiny: str, tmp_path: Path) -> None:
+def test_images_are_in_the_info(tiny: str, tmp_path: Path) -> None:
     env = kernel_env.make(tiny, sandbox="local", out=tmp_path)
     env.reset()
 
     *_, info = env.step(
-        {
-            "kind": "execute_code",
-            "code": "%matplotlib inline\nimport matplotlib.pyplot as plt\nplt.plot([1, 2])",
-        }
+        execute_action("%matplotlib inline\nimport matplotlib.pyplot as plt\nplt.plot([1, 2])")
     )
     env.close()
 
     assert len(info["images"]) == 1
-    import base64
-
     assert base64.b64decode(info["images"][0]).startswith(b"\x89PNG")
 
 
-def test_what_is_no_action_is_raised_and_nothing_happens(tiny: str, tmp_path: Path) -> None:
+def test_an_invalid_action_raises_and_takes_no_step(tiny: str, tmp_path: Path) -> None:
     env = kernel_env.make(tiny, sandbox="local", out=tmp_path)
     with pytest.raises(UsageError, match=r"call env\.reset"):
         env.step({"kind": "reset"})
@@ -137,36 +122,19 @@ def test_what_is_no_action_is_raised_and_nothing_happens(tiny: str, tmp_path: Pa
     assert info["steps_done"] == 1
 
 
-@pytest.mark.parametrize(
-    ("options", "kind"),
-    [
-        ({"task": "nope"}, UnknownName),
-        ({"reward": "nope"}, UnknownName),
-        ({"budget": {"stepz": 1}}, UsageError),
-    ],
-)
-def test_make_says_at_once_what_does_not_fit(
-    tiny: str, options: dict[str, object], kind: type[Exception]
-) -> None:
-    with pytest.raises(kind):
-        kernel_env.make(**{"task": tiny, **options})  # type: ignore[arg-type]
-
-
-def test_it_works_where_a_loop_already_runs(tiny: str, tmp_path: Path) -> None:
-    import asyncio
-
-    async def in_a_notebook() -> str:
+def test_an_environment_works_while_an_event_loop_runs(tiny: str, tmp_path: Path) -> None:
+    async def use_env() -> str:
         env = kernel_env.make(tiny, sandbox="local", out=tmp_path)
         env.reset()
-        observation, *_ = env.step({"kind": "execute_code", "code": "6 * 7"})
+        observation, *_ = env.step(execute_action("6 * 7"))
         env.close()
-        return observation["text"]
+        return str(observation["text"])
 
-    assert asyncio.run(in_a_notebook()).startswith("42\n")
+    assert asyncio.run(use_env()).startswith("42\n")
 
 
 @pytest.mark.parametrize("end", ["", "raise SystemError('a bug of the user')"])
-def test_a_script_that_forgets_to_close_ends_and_its_record_is_complete(
+def test_a_script_that_does_not_close_its_environment_ends_with_a_complete_notebook(
     tiny: str, sandbox: str, tmp_path: Path, end: str
 ) -> None:
     program = (
@@ -177,7 +145,7 @@ def test_a_script_that_forgets_to_close_ends_and_its_record_is_complete(
     )
 
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False
     )
 
     assert done.returncode == bool(end), done.stderr

@@ -30,7 +30,7 @@ MAX_ACTIONS = 150
 
 
 def test_random_actions_on_a_tree_of_episodes_lose_nothing(
-    tiny: str, sandbox: str, tmp_path: Path, tell: Callable[[str], None]
+    tiny: str, sandbox: str, tmp_path: Path, print_later: Callable[[str], None]
 ) -> None:
     class Tree(EpisodeTree):
         pass
@@ -55,6 +55,6 @@ def test_random_actions_on_a_tree_of_episodes_lose_nothing(
             ),
         )
     finally:
-        tell(f"{Tree.action_count} actions in the {sandbox} sandbox: {Tree.kinds}")
+        print_later(f"{Tree.action_count} actions in the {sandbox} sandbox: {Tree.kinds}")
 
     assert Tree.action_count >= 0.9 * action_count

@@ -32,13 +32,15 @@ def printed(step: Any) -> str:
     )
 
 
-def test_an_installed_metric_grades_a_task(installed: Path, tasks: Path, tmp_path: Path) -> None:
-    path = tasks / "task.toml"
+def test_an_installed_metric_grades_a_task(
+    installed: Path, task_folder: Path, tmp_path: Path
+) -> None:
+    path = task_folder / "task.toml"
     path.write_text(re.sub(r'(?m)^name = "rmse"$', 'name = "pinball"', path.read_text()))
     assert 'name = "pinball"' in path.read_text()
 
     done = kernel_env(
-        "run", tasks, "--agent", "constant", "--sandbox", "local", "--out", tmp_path, "--json"
+        "run", task_folder, "--agent", "constant", "--sandbox", "local", "--out", tmp_path, "--json"
     )
 
     assert done.returncode == 0, done.stderr

@@ -144,11 +144,13 @@ def test_tasks_are_prepared_without_an_engine_for_the_local_sandbox(
     assert reports == [("preparing tiny", None)]
 
 
-def test_a_task_that_cannot_be_prepared_is_an_error(tasks: Path) -> None:
-    (tasks / "prepare.py").write_text("def prepare(raw, public, private): raise OSError('no')\n")
+def test_a_task_that_cannot_be_prepared_is_an_error(task_folder: Path) -> None:
+    (task_folder / "prepare.py").write_text(
+        "def prepare(raw, public, private): raise OSError('no')\n"
+    )
 
     with pytest.raises(TaskError, match=r"prepare\.py failed"):
-        prepare_tasks([spec.load(tasks)], "local", ignore)
+        prepare_tasks([spec.load(task_folder)], "local", ignore)
 
 
 @pytest.mark.docker

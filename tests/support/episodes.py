@@ -53,9 +53,23 @@ async def validate_text(episode: Episode, code: str) -> str:
 
 
 def output_text(outcome: CellExecuted | CodeValidated) -> str:
-    """Join what a cell printed and its results as text."""
-    outputs = outcome.cell.outputs
-    return "".join(o["text"] if "text" in o else o["data"]["text/plain"] for o in outputs).strip()
+    """Join what a cell printed, its results and its errors as text."""
+    return "".join(map(text_of_output, outcome.cell.outputs)).strip()
+
+
+def text_of_output(output: dict[str, Any]) -> str:
+    """Return one output as text."""
+    match output["output_type"]:
+        case "stream":
+            return str(output["text"])
+        case "error":
+            return f"{output['ename']}: {output['evalue']}"
+    return str(output["data"]["text/plain"])
+
+
+def execute_action(code: str) -> dict[str, str]:
+    """Build the action that executes a cell, in its JSON form."""
+    return {"kind": "execute_code", "code": code}
 
 
 async def end_all(*episodes: Episode) -> None:
@@ -64,10 +78,11 @@ async def end_all(*episodes: Episode) -> None:
         await episode.end()
 
 
-def container_ids() -> set[str]:
-    """Return the IDs of this process's running containers."""
+def container_ids(*, stopped: bool = False) -> set[str]:
+    """Return the IDs of this process's running containers; with `stopped`, of all of them."""
     client = engine.connect()
-    containers = client.containers.list(filters={"label": f"kernel-env.owner={owner()}"})
+    filters = {"label": f"kernel-env.owner={owner()}"}
+    containers = client.containers.list(all=stopped, filters=filters, ignore_removed=True)
     client.close()
     return {container.id for container in containers}
 

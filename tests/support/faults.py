@@ -41,6 +41,7 @@ SMALL_SETUP = SETUP.replace("125_000_000", "1000")
 SMALL_UNCHANGED = UNCHANGED.replace("125000000", "1000")
 
 IMPORTS = "import os, signal, time\n"
+SETUP_S = 100
 
 # ── code of faults ────────────────────────────────────────────────────────────────────────
 
@@ -111,7 +112,7 @@ class SharedKernel:
             await self.close()
             self.kernel = RecoverableKernel(kernel_source(SPEC))
             await self.kernel.start()
-            await run_cell(self.kernel, self.setup)
+            await set_up(self.kernel, self.setup)
         assert self.kernel is not None
         self.healthy = False
         yield self.kernel
@@ -132,6 +133,12 @@ class SharedKernel:
         if self.kernel is not None:
             await self.kernel.close()
         self.kernel = None
+
+
+async def set_up(kernel: RecoverableKernel, code: str) -> None:
+    """Run `SETUP` or `SMALL_SETUP`; a gigabyte takes a busy machine many seconds."""
+    cell = await run_cell(kernel, code, SETUP_S)
+    assert cell.error is None, cell.error
 
 
 @asynccontextmanager

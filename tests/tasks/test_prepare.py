@@ -13,9 +13,9 @@ from support.files import replace_text
 
 
 def test_preparing_again_uses_the_cache_and_is_deterministic(
-    tasks: Path,
+    task_folder: Path,
 ) -> None:
-    task = spec.load(tasks)
+    task = spec.load(task_folder)
     first = prepare(task)
     status = (first.public / "train.csv").stat()
     checksums = (first.public.parent / "checksums.json").read_text()
@@ -31,12 +31,12 @@ def test_preparing_again_uses_the_cache_and_is_deterministic(
     )
 
 
-def test_a_changed_task_is_prepared_again(tasks: Path) -> None:
-    before = prepare(spec.load(tasks))
+def test_a_changed_task_is_prepared_again(task_folder: Path) -> None:
+    before = prepare(spec.load(task_folder))
 
-    path = tasks / "prepare.py"
+    path = task_folder / "prepare.py"
     path.write_text(path.read_text().replace("default_rng(0)", "default_rng(1)"))
-    after = prepare(spec.load(tasks))
+    after = prepare(spec.load(task_folder))
 
     assert after.public != before.public
 
@@ -54,10 +54,10 @@ def test_a_changed_task_is_prepared_again(tasks: Path) -> None:
     ],
 )
 def test_a_failing_prepare_function_leaves_no_files(
-    tasks: Path, old: str, new: str, message: str
+    task_folder: Path, old: str, new: str, message: str
 ) -> None:
-    replace_text(tasks / "prepare.py", old, new)
-    task = spec.load(tasks)
+    replace_text(task_folder / "prepare.py", old, new)
+    task = spec.load(task_folder)
 
     with pytest.raises(TaskError, match=message):
         prepare(task)
@@ -66,21 +66,21 @@ def test_a_failing_prepare_function_leaves_no_files(
     assert not list(prepared_folder(task).parent.glob(".tiny-*"))
 
 
-def test_changed_raw_data_is_detected(tasks: Path) -> None:
-    (tasks / "data").mkdir(exist_ok=True)
-    (tasks / "data" / "raw.csv").write_text("a\n")
-    with (tasks / "task.toml").open("a") as file:
+def test_changed_raw_data_is_detected(task_folder: Path) -> None:
+    (task_folder / "data").mkdir(exist_ok=True)
+    (task_folder / "data" / "raw.csv").write_text("a\n")
+    with (task_folder / "task.toml").open("a") as file:
         file.write(f'\n[raw]\n"raw.csv" = "{"0" * 64}"\n')
 
     with pytest.raises(TaskError, match=r"task\.toml expects 0000"):
-        prepare(spec.load(tasks))
+        prepare(spec.load(task_folder))
 
 
-def test_changed_prepared_data_is_detected(tasks: Path) -> None:
-    replace_text(tasks / "prepare.py", "default_rng(0)", "default_rng(7)")
-    prepared = prepare(spec.load(tasks))
+def test_changed_prepared_data_is_detected(task_folder: Path) -> None:
+    replace_text(task_folder / "prepare.py", "default_rng(0)", "default_rng(7)")
+    prepared = prepare(spec.load(task_folder))
     with (prepared.public / "train.csv").open("a") as file:
         file.write("more\n")
 
     with pytest.raises(TaskError, match="was changed since it was prepared"):
-        prepare(spec.load(tasks))
+        prepare(spec.load(task_folder))

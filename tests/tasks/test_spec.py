@@ -31,23 +31,23 @@ from support.files import replace_text
     ],
 )
 def test_an_error_names_the_file_and_the_field(
-    tasks: Path, file: str, old: str, new: str, message: str
+    task_folder: Path, file: str, old: str, new: str, message: str
 ) -> None:
-    replace_text(tasks / file, old, new)
+    replace_text(task_folder / file, old, new)
 
     with pytest.raises(TaskError) as caught:
-        spec.load(tasks)
+        spec.load(task_folder)
 
     assert message in str(caught.value)
-    assert str(tasks / file) in str(caught.value)
+    assert str(task_folder / file) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     "file", ["task.toml", "description.md", "prepare.py", "leaderboard.csv", "NOTICE"]
 )
-def test_a_missing_file_is_named(tasks: Path, file: str) -> None:
-    (tasks / file).unlink()
+def test_a_missing_file_is_named(task_folder: Path, file: str) -> None:
+    (task_folder / file).unlink()
 
     with pytest.raises(TaskError, match=f"{file} is missing"):
-        spec.load(tasks)
+        spec.load(task_folder)

@@ -108,12 +108,12 @@ async def test_a_sound_folder_passes_and_reports_checks_that_do_not_apply(
     ]
 
 
-async def test_a_leaderboard_with_only_the_constant_is_too_small(tasks: Path) -> None:
-    board = tasks / "leaderboard.csv"
+async def test_a_leaderboard_with_only_the_constant_is_too_small(task_folder: Path) -> None:
+    board = task_folder / "leaderboard.csv"
     lines = board.read_text().splitlines()
     board.write_text(f"{lines[0]}\n{lines[-1]}\n")
 
-    subject = open_folder(tasks).subject
+    subject = open_folder(task_folder).subject
     assert subject is not None
     async with Grader() as grader:
         (found,) = [f async for f in check_data(subject, grader) if f.check == "leaderboard"]
@@ -121,23 +121,23 @@ async def test_a_leaderboard_with_only_the_constant_is_too_small(tasks: Path) ->
     assert (found.verdict, found.text) == (
         "not run",
         "1 reference entries, expected at least 4;"
-        f" run: kernel-env tasks population {tasks} --write",
+        f" run: kernel-env tasks population {task_folder} --write",
     )
 
 
-async def test_a_folder_that_does_not_load_is_a_finding(tasks: Path) -> None:
-    (tasks / "task.toml").write_text("id = 'tiny'")
+async def test_a_folder_that_does_not_load_is_a_finding(task_folder: Path) -> None:
+    (task_folder / "task.toml").write_text("id = 'tiny'")
 
-    (found,) = open_folder(tasks).findings
+    (found,) = open_folder(task_folder).findings
 
     assert found.check == "schema"
-    assert found.text == f"{tasks}/task.toml: the field name is wrong: field required"
+    assert found.text == f"{task_folder}/task.toml: the field name is wrong: field required"
 
 
-async def test_data_that_differs_between_runs_is_found(tasks: Path) -> None:
-    change(tasks / "prepare.py", "default_rng(0)", "default_rng()")
+async def test_data_that_differs_between_runs_is_found(task_folder: Path) -> None:
+    change(task_folder / "prepare.py", "default_rng(0)", "default_rng()")
 
-    found = open_folder(tasks).findings[1]
+    found = open_folder(task_folder).findings[1]
 
     assert (found.check, found.verdict, found.text) == (
         "prepare",
@@ -147,12 +147,12 @@ async def test_data_that_differs_between_runs_is_found(tasks: Path) -> None:
     )
 
 
-async def test_cached_data_that_was_changed_is_found(tasks: Path) -> None:
-    change(tasks / "prepare.py", "default_rng(0)", "default_rng(11)")
-    cached = prepare(spec.load(tasks))
+async def test_cached_data_that_was_changed_is_found(task_folder: Path) -> None:
+    change(task_folder / "prepare.py", "default_rng(0)", "default_rng(11)")
+    cached = prepare(spec.load(task_folder))
     change(cached.public / "test.csv", "140,", "140,-")
 
-    (_, found) = open_folder(tasks).findings[:2]
+    (_, found) = open_folder(task_folder).findings[:2]
 
     assert found.verdict == "failed"
     assert found.text == (
@@ -160,11 +160,11 @@ async def test_cached_data_that_was_changed_is_found(tasks: Path) -> None:
     )
 
 
-async def test_a_time_series_without_timestamps_may_have_equal_rows(tasks: Path) -> None:
-    change(tasks / "prepare.py", SPLIT, SPLIT + "    test.loc[0, 'x'] = train.x[5]\n")
-    change(tasks / "task.toml", 'domain = "tabular"', 'domain = "time series"')
+async def test_a_time_series_without_timestamps_may_have_equal_rows(task_folder: Path) -> None:
+    change(task_folder / "prepare.py", SPLIT, SPLIT + "    test.loc[0, 'x'] = train.x[5]\n")
+    change(task_folder / "task.toml", 'domain = "tabular"', 'domain = "time series"')
 
-    rows, near = duplicates.check_rows(prepared(tasks))
+    rows, near = duplicates.check_rows(prepared(task_folder))
 
     assert rows.verdict == near.verdict == "not applicable"
     assert rows.text == (
@@ -172,10 +172,10 @@ async def test_a_time_series_without_timestamps_may_have_equal_rows(tasks: Path)
     )
 
 
-async def test_rows_sorted_by_a_public_column_reveal_nothing(tasks: Path) -> None:
-    change(tasks / "prepare.py", SPLIT, "    table = table.sort_values('x')\n" + SPLIT)
+async def test_rows_sorted_by_a_public_column_reveal_nothing(task_folder: Path) -> None:
+    change(task_folder / "prepare.py", SPLIT, "    table = table.sort_values('x')\n" + SPLIT)
 
-    order, ids = leaks.check_order(prepared(tasks))
+    order, ids = leaks.check_order(prepared(task_folder))
 
     assert order.verdict == "not applicable"
     assert order.text == "test.csv is sorted by 'x', which agents see"
@@ -371,11 +371,13 @@ FLAWS = {
 
 
 @pytest.mark.parametrize("flaw", FLAWS)
-async def test_a_flaw_is_found_only_by_its_check(tasks: Path, grader: Grader, flaw: str) -> None:
+async def test_a_flaw_is_found_only_by_its_check(
+    task_folder: Path, grader: Grader, flaw: str
+) -> None:
     changes, expected = FLAWS[flaw]
     if any(PICTURE_FEATURE in new for _, _, new in changes):
         pytest.importorskip("PIL")
     for file, old, new in changes:
-        change(tasks / file, old, new)
+        change(task_folder / file, old, new)
 
-    assert await failures(tasks, grader) == expected
+    assert await failures(task_folder, grader) == expected

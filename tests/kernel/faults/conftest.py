@@ -12,7 +12,7 @@ from support.faults import SETUP, SMALL_SETUP, Report, SharedKernel, report_row 
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared_kernel(built: None) -> AsyncIterator[SharedKernel]:
+async def shared_kernel(docker_images: None) -> AsyncIterator[SharedKernel]:
     """A kernel with an array of a gigabyte, which is crashed and restored."""
     shared = SharedKernel(SETUP)
     yield shared
@@ -20,7 +20,7 @@ async def shared_kernel(built: None) -> AsyncIterator[SharedKernel]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def small_kernel(built: None) -> AsyncIterator[SharedKernel]:
+async def small_kernel(docker_images: None) -> AsyncIterator[SharedKernel]:
     """A kernel with little memory, whose forks are damaged."""
     shared = SharedKernel(SMALL_SETUP)
     yield shared
@@ -34,10 +34,10 @@ def short_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def report(tell: Callable[[str], None]) -> Report:
+def report(print_later: Callable[[str], None]) -> Report:
     """Add a crash to the table that is printed after all tests."""
 
     def add(name: str, cell: Cell) -> None:
-        tell(report_row(name, cell))
+        print_later(report_row(name, cell))
 
     return add

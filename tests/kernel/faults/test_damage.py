@@ -16,6 +16,7 @@ from support.faults import (
     SharedKernel,
     assert_damage_survives_a_crash,
     faulty_kernel,
+    set_up,
 )
 from support.kernels import cell_text, run_cell
 
@@ -97,7 +98,7 @@ SANDBOX_DAMAGE = {
 @pytest.mark.parametrize("name", SANDBOX_DAMAGE)
 async def test_a_kernel_in_a_damaged_sandbox_is_restored(name: str, report: Report) -> None:
     async with faulty_kernel() as kernel:
-        await run_cell(kernel, SMALL_SETUP)
+        await set_up(kernel, SMALL_SETUP)
 
         crashed = await assert_damage_survives_a_crash(SANDBOX_DAMAGE[name], kernel)
 

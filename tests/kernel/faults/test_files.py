@@ -15,6 +15,7 @@ from support.faults import (
     SharedKernel,
     assert_restored,
     faulty_kernel,
+    set_up,
 )
 from support.kernels import cell_text, run_cell, run_trial
 
@@ -58,7 +59,7 @@ async def test_a_kernel_is_restored_after_a_fault_of_files(
 
 async def test_missing_space_for_snapshots_is_reported() -> None:
     async with faulty_kernel() as kernel:
-        await run_cell(kernel, SMALL_SETUP)
+        await set_up(kernel, SMALL_SETUP)
         await run_cell(kernel, FILL_SNAPSHOTS)
         await run_cell(kernel, "open('kept', 'w').write('old' * 10_000)")
 

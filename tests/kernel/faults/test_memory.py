@@ -21,10 +21,10 @@ pytestmark = [pytest.mark.docker, pytest.mark.asyncio(loop_scope="module")]
 
 FAULTS = {
     "memory is used up by bytes": Fault(
-        "kept = []\nwhile True: kept.append(b'x' * (50 << 20))", f"{SIGNAL} SIGKILL", timeout_s=30
+        "kept = []\nwhile True: kept.append(b'x' * (50 << 20))", f"{SIGNAL} SIGKILL", timeout_s=90
     ),
     "memory is used up by arrays": Fault(
-        "kept = []\nwhile True: kept.append(np.ones(10_000_000))", SIGNAL, timeout_s=30
+        "kept = []\nwhile True: kept.append(np.ones(10_000_000))", SIGNAL, timeout_s=90
     ),
 }
 

@@ -17,6 +17,7 @@ from support.faults import (
     assert_restored,
     assert_restored_from_standby,
     faulty_kernel,
+    set_up,
 )
 from support.kernels import cell_text, run_cell
 
@@ -75,7 +76,7 @@ async def test_cells_are_replayed_when_all_standbys_were_killed(
     kill_all: str, report: Report
 ) -> None:
     async with faulty_kernel() as kernel:
-        await run_cell(kernel, SETUP)
+        await set_up(kernel, SETUP)
         await run_cell(kernel, "x")
 
         crashed = await run_cell(kernel, IMPORTS + CHANGES + kill_all)

@@ -172,7 +172,7 @@ async def probe(*, branching: bool) -> Table:
 
 
 @pytest.fixture(scope="module")
-def tables(built: None) -> tuple[Table, Table]:
+def tables(docker_images: None) -> tuple[Table, Table]:
     return asyncio.run(probe(branching=False)), asyncio.run(probe(branching=True))
 
 

@@ -37,9 +37,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def ships(tasks: Path) -> Path:
+def ships(task_folder: Path) -> Path:
     """The folder of a task whose raw files and leaderboard are the competition's."""
-    task_folder = tasks.rename(tasks.with_name("ships"))
+    task_folder = task_folder.rename(task_folder.with_name("ships"))
     (task_folder / "leaderboard.csv").unlink()
     path = task_folder / "task.toml"
     replace_text(path, 'id = "tiny"', 'id = "ships"')
