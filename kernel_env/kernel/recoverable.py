@@ -299,8 +299,9 @@ class RecoverableKernel:
         except (KernelError, SandboxError):  # the standby was killed as well
             state.server.delete_standby(state.instance, latest.standby)
             return None
-        with suppress(SandboxError, OSError):
-            await state.instance.delete_snapshot(latest.files)
+        finally:
+            with suppress(SandboxError, OSError):
+                await state.instance.delete_snapshot(latest.files)
         return state.kernel
 
     async def _killed_for_standbys(self) -> bool:

@@ -68,6 +68,7 @@ async def run_plans(
 async def report_progress(plan: Plan, running: Sequence[Episode], report: Report) -> None:
     """Report the progress of a plan's episode until cancelled."""
     task, agent = plan.config.task, plan.config.agent
+    task = task if isinstance(task, str) else task.id
     while True:
         if not running:
             report(f"{task}: starting a kernel", None)

@@ -9,14 +9,9 @@ import pytest
 from kernel_env.episode import EpisodeConfig, open_configured, open_episode
 from kernel_env.episode.config import AUTO
 from kernel_env.errors import TaskError, UnknownName, UsageError
-from kernel_env.grading.grade import Grade
 from kernel_env.tasks import catalog
-from support.episodes import SUBMIT_LINE, execute
+from support.episodes import SUBMIT_LINE, constant_reward, execute
 from support.files import replace_text
-
-
-def constant_reward(grade: Grade, best: Grade | None, higher_is_better: bool) -> float:
-    return 0.25
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 import kernel_env
-from kernel_env.errors import UsageError
+from kernel_env.errors import TaskError, UsageError
 from support.episodes import execute_action
+from support.files import replace_text
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
@@ -48,3 +49,17 @@ def test_a_fork_can_be_reset_while_its_parent_continues(tiny: str, tmp_path: Pat
 
     assert fresh.startswith("False")
     assert kept.startswith("True")
+
+
+def test_no_episode_is_forked_when_no_environment_can_be_created(
+    task_folder: Path, tmp_path: Path
+) -> None:
+    env = kernel_env.make(str(task_folder), sandbox="local", out=tmp_path / "runs")
+    env.reset()
+    replace_text(task_folder / "task.toml", 'name = "rmse"', 'name = "rsme"')
+
+    with pytest.raises(TaskError):
+        env.fork()
+    env.close()
+
+    assert len(list((tmp_path / "runs").glob("*/*"))) == 1

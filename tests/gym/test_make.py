@@ -13,12 +13,7 @@ from gymnasium.envs.registration import EnvSpec
 import kernel_env
 from kernel_env import KernelEnv
 from kernel_env.errors import UnknownName, UsageError
-from kernel_env.grading.grade import Grade
-from support.episodes import SUBMIT_LINE, execute_action
-
-
-def constant_reward(grade: Grade, best: Grade | None, higher_is_better: bool) -> float:
-    return 0.25
+from support.episodes import SUBMIT_LINE, constant_reward, execute_action
 
 
 @pytest.mark.parametrize(
@@ -95,6 +90,29 @@ def test_gymnasium_makes_an_equal_environment_from_the_spec(
     assert reward == 0.25
     assert made.unwrapped.result is not None
     assert made.unwrapped.result == made.unwrapped.record
+
+
+def test_gymnasium_passes_on_every_option_of_the_config(tiny: str) -> None:
+    env = KernelEnv(tiny, sandbox="local", model="m", seed=3)
+
+    made = gymnasium.make(env.spec)
+
+    assert isinstance(made.unwrapped, KernelEnv)
+    assert made.unwrapped.config == env.config
+    assert (env.config.model, env.config.seed) == ("m", 3)
+
+
+@pytest.mark.parametrize(("seed", "expected"), [(None, 3), (0, 0), (5, 5)])
+def test_a_seed_of_reset_replaces_that_of_the_config(
+    tiny: str, tmp_path: Path, seed: int | None, expected: int
+) -> None:
+    env = KernelEnv(tiny, sandbox="local", out=tmp_path, seed=3)
+
+    env.reset(seed=seed)
+    env.close()
+
+    assert env.result is not None
+    assert env.result.seed == expected
 
 
 def test_a_spec_survives_json(tiny: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from kernel_env.episode import Episode
 from kernel_env.episode.actions import ExecuteCode, ValidateCode
 from kernel_env.episode.step import CellExecuted, CodeValidated
+from kernel_env.grading.grade import Grade
 from kernel_env.sandbox.docker import engine
 from kernel_env.sandbox.docker.container import owner
 
@@ -26,6 +27,11 @@ SUBMIT_LINE = DEFINE_SUBMIT + "submit(3)\n"
 """Submits the best line: public RMSE 0.0880, private RMSE 0.0936."""
 PUBLIC_RMSE, PRIVATE_RMSE = 0.0880, 0.0936
 """The scores of `SUBMIT_LINE`."""
+
+
+def constant_reward(grade: Grade, best: Grade | None, higher_is_better: bool) -> float:
+    """Reward every graded submission with 0.25."""
+    return 0.25
 
 
 async def execute(episode: Episode, code: str) -> CellExecuted:

@@ -55,8 +55,8 @@ async def run_reference_pipelines(
         TaskError: the pipelines fail.
         SandboxError: the sandbox fails.
     """
-    prepared = prepare(task)
     _, make = choose(sandbox_name)
+    prepared = prepare(task)
     folder = Path(guest.__file__).parent
     spec = Spec(image=task.file.image, folders={DATA: prepared.public, PROGRAM: folder}, cpus=1)
     schema = task.scoring.schema

@@ -132,6 +132,10 @@ class ForkServer:
         for standby in processes.standbys.values():
             standby.close()
 
+    def is_registered(self, instance: object) -> bool:
+        """Return whether a kernel instance has not been closed yet."""
+        return instance in self._processes
+
     @property
     def unused(self) -> bool:
         """Return whether no kernel instance is left."""

@@ -100,11 +100,11 @@ class KernelInstance:
         self.server.set_kernel(self, standby)
         try:
             launched = await standby.serve(self.server.support, seed=seed)
+            return await self._connect(connected(launched))
         except BaseException:
             standby.close()
             self.server.clear_kernel(self)
             raise
-        return await self._connect(connected(launched))
 
     async def fork(self) -> Standby:
         """Fork the kernel, between two cells, into a standby. Raises `KernelError`."""
@@ -195,8 +195,8 @@ class KernelInstance:
     ) -> Cell:
         """Run a trial where all forks share the same files: pause everything else meanwhile."""
         support, waiting = self.server.support, self.server.waiting_pids(self)
-        trial = KernelInstance(self.server)
         paused = await support.pause(keep=waiting)
+        trial = KernelInstance(self.server)
         try:
             kernel = await trial.serve(await standby.fork())
             return await kernel.run(code, timeout_s=timeout_s)
@@ -220,7 +220,9 @@ class KernelInstance:
             await self.server.support.delete_snapshot(name)
 
     async def close(self) -> None:
-        """End the kernel, its standbys and its programs. The sandbox stays."""
+        """End the kernel, its standbys and its programs. The sandbox stays. Idempotent."""
+        if not self.server.is_registered(self):
+            return
         mount_namespace_of = self.mount_namespace_of
         used = self.kernel is not None or bool(self.standbys)
         forkable = self.server.template is not None

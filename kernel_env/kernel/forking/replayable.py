@@ -112,7 +112,11 @@ class ReplayableKernel:
             server, old = self.server, self.instance
             assert server.template is not None
             new = KernelInstance(server)
-            await old.close()
+            try:
+                await old.close()
+            except BaseException:
+                server.unregister(new)
+                raise
             self._use(new)
             await self.fork_into_overlay(server.template, PRISTINE, self.seed)
             return

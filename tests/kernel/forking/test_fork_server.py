@@ -230,6 +230,7 @@ async def test_a_server_is_unused_after_its_last_instance_was_closed() -> None:
         await instance.fork()
 
         await instance.close()
+        await instance.close()  # idempotent
 
         assert instance.server.unused
         assert instance.server.template is not None
