@@ -46,8 +46,8 @@ def resources() -> Counter[str]:
                 command = (process / "cmdline").read_bytes()
             except OSError:
                 continue
-            is_init = tempfile.gettempdir().encode() in command and b"init.py" in command
-            counts["processes"] += is_child or is_init
+            in_sandbox = f"{tempfile.gettempdir()}/kernel-env-".encode() in command
+            counts["processes"] += is_child or in_sandbox
     counts["mounts"] = Path("/proc/self/mountinfo").read_text().count("kernel-env")
     counts["folders"] = len(list(Path(tempfile.gettempdir()).glob("kernel-env-*")))
     for link in list(Path("/proc/self/fd").iterdir()):

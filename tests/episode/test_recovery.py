@@ -126,8 +126,11 @@ async def test_a_crash_between_cells_is_reported_by_the_next_trial(episode: Epis
 
 async def test_a_cancelled_cell_is_undone_and_not_recorded(episode: Episode) -> None:
     await execute(episode, "x = 41")
-    action = asyncio.create_task(execute(episode, "x = 99\nimport time; time.sleep(30)"))
-    await asyncio.sleep(0.5)
+    code = "x = 99; open('started', 'w').close()\nimport time; time.sleep(60)"
+    action = asyncio.create_task(execute(episode, code))
+    async with asyncio.timeout(30):
+        while await kernel_of(episode).stat(WORKSPACE / "started") is None:
+            await asyncio.sleep(0.05)
 
     action.cancel()
     with pytest.raises(asyncio.CancelledError):
