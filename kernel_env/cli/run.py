@@ -121,7 +121,7 @@ def run_and_print(plans: "Sequence[Plan]", *, json: bool) -> None:
 
     from kernel_env.runner import prepare_tasks
 
-    tasks = {task.folder: task for plan in plans if (task := plan.config.load_task())}
+    tasks = {task.folder: task for task in (plan.config.load_task() for plan in plans)}
     with progress() as report:
         prepare_tasks(tasks.values(), plans[0].config.sandbox, report)
     running: list[Episode] = []

@@ -4,6 +4,7 @@ A `Budget` is what an episode may use, `Spent` what it has used. Both are values
 episode is over is computed from them, never stored.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
@@ -12,6 +13,10 @@ from kernel_env.field_docs import show_fields
 from kernel_env.tasks import Task
 
 MIB = 1024 * 1024
+OPTIONAL = ("tokens", "money")
+"""Limits that can be None."""
+COUNTS = ("steps", "output_bytes", "tokens", "checkpoints")
+"""Limits that are whole numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +70,14 @@ class Budget:
         for name in sorted(set(overrides) - known):
             raise UnknownName("limit of a budget", name, known)
         for name, value in overrides.items():
-            optional = name in ("tokens", "money")
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not ((optional and value is None) or (number and value is not None and value > 0)):
-                raise UsageError(f"the budget's {name} is {value!r}; it must be a positive number")
+            if value is None and name in OPTIONAL:
+                continue
+            whole = "whole " if name in COUNTS else ""
+            number = isinstance(value, int if whole else int | float) and value is not True
+            if not number or value is None or not 0 < value < math.inf:
+                raise UsageError(
+                    f"the budget's {name} is {value!r}; it must be a positive {whole}number"
+                )
         return replace(self, **overrides)  # type: ignore[arg-type]
 
     def exhausted(self, spent: Spent) -> str | None:

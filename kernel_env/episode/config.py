@@ -4,7 +4,7 @@ The command line, `make`, `open_episode` and the runner all build an `EpisodeCon
 `setup` resolves it on this machine: loaded task, prepared data, source of kernels.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
@@ -57,6 +57,16 @@ class EpisodeConfig:
 
     def __post_init__(self) -> None:
         """Check every option; starts nothing."""
+        for name, types in (
+            ("task", str | Task),
+            ("sandbox", str),
+            ("reward", str | Callable),
+            ("feedback", str),
+            ("budget", Mapping),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, types):
+                raise UsageError(f"the option {name} is {value!r}; that is not a valid value")
         if self.sandbox != AUTO and self.sandbox not in plugins.names("sandbox"):
             raise UnknownName("sandbox", self.sandbox, [AUTO, *plugins.names("sandbox")])
         if self.feedback not in get_args(Feedback):

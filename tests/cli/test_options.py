@@ -17,8 +17,8 @@ RUN = ["run", "tiny", "--agent", "baseline"]
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ([*RUN, "--steps", 0], "the budget's steps is 0; it must be a positive number"),
-        ([*RUN, "--steps", -1], "the budget's steps is -1; it must be a positive number"),
+        ([*RUN, "--steps", 0], "the budget's steps is 0; it must be a positive whole number"),
+        ([*RUN, "--steps", -1], "the budget's steps is -1; it must be a positive whole number"),
         ([*RUN, "--seconds", 0], "the budget's seconds is 0.0; it must be a positive number"),
         ([*RUN, "--seconds", "nan"], "the budget's seconds is nan; it must be a positive number"),
         ([*RUN, "--cell-seconds", -1], "the budget's cell_seconds is -1.0"),

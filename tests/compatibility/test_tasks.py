@@ -101,10 +101,10 @@ def code_of(source: str) -> str:
 
 
 def facts_of(source: str) -> dict[str, object]:
-    """Return a task.toml without its prose: summary, domain, kind, and what to do next."""
+    """Return a task.toml without its prose, which says what to do next."""
     facts = tomllib.loads(source)
     facts["origin"].pop("todo")
-    return {k: v for k, v in facts.items() if k not in ("summary", "domain", "kind")}
+    return facts
 
 
 def test_the_importer_makes_the_same_folders(imported: Path, tmp_path: Path) -> None:

@@ -64,7 +64,9 @@ def test_a_limit_must_be_a_positive_number(tiny: str, limit: str, value: Any) ->
     with pytest.raises(UsageError) as caught:
         EpisodeConfig(task=tiny, budget={limit: value})
 
-    assert str(caught.value) == f"the budget's {limit} is {value!r}; it must be a positive number"
+    counts = ("steps", "output_bytes", "tokens", "checkpoints")
+    kind = "whole number" if limit in counts else "number"
+    assert str(caught.value) == f"the budget's {limit} is {value!r}; it must be a positive {kind}"
 
 
 @pytest.mark.parametrize("limit", ["tokens", "money"])
@@ -133,3 +135,32 @@ async def test_an_invalid_option_creates_no_folder(
             pass
 
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("value", [None, 3, ["docker"]])
+@pytest.mark.parametrize("option", ["task", "sandbox", "reward", "feedback", "budget"])
+def test_an_option_of_the_wrong_type_is_a_usage_error(
+    tiny: str, option: str, value: object
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        EpisodeConfig(**{"task": tiny, option: value})  # type: ignore[arg-type]
+
+    assert option in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "message"),
+    [
+        ("seconds", float("inf"), "a positive number"),
+        ("cell_seconds", float("inf"), "a positive number"),
+        ("steps", 1.5, "a positive whole number"),
+        ("tokens", 0.5, "a positive whole number"),
+        ("checkpoints", 2.5, "a positive whole number"),
+    ],
+)
+def test_a_limit_must_be_finite_and_a_count_whole(
+    tiny: str, limit: str, value: float, message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        EpisodeConfig(task=tiny, budget={limit: value})

@@ -22,7 +22,8 @@ from kernel_env.grading.leaderboard import BoardKind
 from kernel_env.tasks import kaggle, spec
 from kernel_env.tasks.spec import Task
 
-UNKNOWN = "unknown"
+UNKNOWN = "not said"
+"""In task.toml, for a domain or kind that the benchmark does not give."""
 LFS_HEADER = b"version https://git-lfs"
 """The first bytes of a Git LFS pointer file."""
 

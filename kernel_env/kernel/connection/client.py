@@ -252,14 +252,14 @@ class KernelClient:
         except TimeoutError:
             self._died("the kernel closed its connections")
         except SandboxError as error:
-            self._died(f"the sandbox has ended: {error}")
+            self._died(f"the kernel ended with its sandbox: {error}")
 
     async def _watch_process(self) -> None:
         """Notice the kernel's exit: a child of it can hold its connections open."""
         try:
             self._died(cause_of_death(await self.process.wait()))
         except SandboxError as error:
-            self._died(f"the sandbox has ended: {error}")
+            self._died(f"the kernel ended with its sandbox: {error}")
 
     def _died(self, cause: str) -> None:
         self.death_reason = self.death_reason or cause

@@ -35,10 +35,8 @@ class Replay:
 class ReplayableKernel:
     """A kernel instance, its checkpoints, and the log of what has run in it."""
 
-    def __init__(
-        self, source: KernelSource, limits: CheckpointLimits, log: list[LogEntry] | None = None
-    ) -> None:
-        self.log: list[LogEntry] = log or []
+    def __init__(self, source: KernelSource, limits: CheckpointLimits) -> None:
+        self.log: list[LogEntry] = []
         self.seed: int | None = None
         """What the global random states of a fresh kernel start from, so that replayed cells draw
         the same numbers."""
