@@ -1,5 +1,6 @@
 """Compute what the agent sees after a step. The same steps give the same observation."""
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ Feedback = Literal["public", "both"]
 """Which scores the agent sees while it works."""
 LIMIT_CHARACTERS = 16_000
 """Limit of a cell's text; beyond it head and tail are shown and the rest is counted."""
+LIMIT_JSON_CHARACTERS = 4_000
+"""Limit of a display that has no other form than JSON."""
 ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\].*?(?:\x07|\x1b\\)|\x1b[@-Z\\-_]")
 MAX_LISTED = 20
 """How many changed variables, and how many changed files, are listed by name."""
@@ -245,11 +248,16 @@ def output_text(output: Output) -> str:
             trace = "\n".join(output["traceback"])
             return plain(trace or f"{output['ename']}: {output['evalue']}")
     data = output["data"]
-    images = [f"[{k}, {len(v):,} characters]" for k, v in data.items() if k.startswith("image/")]
-    for kind in ("text/plain", "text/markdown", "text/html"):
-        if isinstance(data.get(kind), str):
-            return "\n".join([plain(data[kind]), *images])
-    return "\n".join(images)
+    texts = ("text/plain", "text/markdown", "text/html")
+    text = next((plain(data[kind]) for kind in texts if isinstance(data.get(kind), str)), None)
+    if text is None and "application/json" in data:
+        text = clipped(json.dumps(data["application/json"]), LIMIT_JSON_CHARACTERS)
+    named = [
+        f"[{kind}, {len(value if isinstance(value, str) else json.dumps(value)):,} characters]"
+        for kind, value in data.items()
+        if kind.startswith("image/") or (text is None and kind not in texts)
+    ]
+    return "\n".join([*([] if text is None else [text]), *named])
 
 
 def plain(text: str) -> str:

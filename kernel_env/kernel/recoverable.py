@@ -1,15 +1,18 @@
 """A kernel that survives crashes.
 
-After each cell, while the agent thinks, it takes a checkpoint: a standby and a snapshot of the
-files. When a cell crashes the kernel, everything that the cell started is killed, the files are
-restored and the standby takes over. If the standby has died too, cells are replayed in a fresh
-kernel, in a new sandbox if need be. The cell reports what happened, and `state_lost` says what
-could not be restored.
+While the agent thinks, it takes a checkpoint: a standby and a snapshot of the files. When a cell
+crashes the kernel, everything that the cell started is killed, the files are restored and the
+standby takes over; cells that no checkpoint covers are replayed. If all standbys have died too,
+cells are replayed in a fresh kernel, in a new sandbox if need be. The cell reports what happened,
+and `state_lost` says what could not be restored.
 
 The same checkpoints serve for trials and for forks.
 """
 
+import asyncio
+import signal
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -17,6 +20,7 @@ from pathlib import PurePosixPath
 from kernel_env.errors import KernelError, SandboxError
 from kernel_env.kernel.cell import Cell, Recovery
 from kernel_env.kernel.connection.client import KernelClient
+from kernel_env.kernel.connection.outputs import text_of
 from kernel_env.kernel.forking import trial
 from kernel_env.kernel.forking.checkpoints import Checkpoint, CheckpointLimits
 from kernel_env.kernel.forking.fork_server import PRISTINE, ForkServer
@@ -30,7 +34,8 @@ from kernel_env.kernel.forking.log import (
 from kernel_env.kernel.forking.replayable import ReplayableKernel
 from kernel_env.kernel.forking.standby import Standby
 from kernel_env.kernel.source import KernelSource
-from kernel_env.sandbox.protocol import FileStat, Sandbox
+from kernel_env.sandbox.fork_support import MemoryLimit
+from kernel_env.sandbox.protocol import GIB, FileStat, Sandbox
 
 ALONE = 0.9
 """A kernel that used this share of the memory limit was not killed because of its standbys."""
@@ -59,6 +64,8 @@ class RecoverableKernel:
         """
         self._source, self._limits = source, limits or CheckpointLimits()
         self._state = ReplayableKernel(source, self._limits)
+        self._restored_from: Checkpoint | None = None
+        """The checkpoint that the kernel was restored from, until a cell has run in it."""
 
     # ── what it runs in ───────────────────────────────────────────────────────────────────
 
@@ -103,7 +110,7 @@ class RecoverableKernel:
         Raises `SandboxError`, `KernelError`.
         """
         state = self._state
-        await state.checkpoint_taken()
+        await state.settle_checkpoints()
         if not state.started:
             await state.fresh()
             return None
@@ -111,20 +118,27 @@ class RecoverableKernel:
         if kernel is not None and kernel.death_reason is None:
             return None
         cause = (kernel and kernel.death_reason) or "the kernel had ended"
-        return replace(await self._recover(cause), before=True)
+        return await self._recover_before(f"{cause} while no cell ran")
 
     async def run(self, code: str, *, timeout_s: float, step: int = 0) -> Cell:
         """Run a cell, and recover the kernel if the cell crashes it. Raises `SandboxError`."""
         recovery = await self.start()
         kernel = self._running()
+        memory = asyncio.create_task(self._memory_limit())
         cell = await kernel.run(code, timeout_s=timeout_s)
-        began = time.perf_counter()
-        if (cause := kernel.death_reason) and (successor := await self._free_memory()):
+        kills = (await memory).killed
+        if kernel.death_reason:
+            cause, by_memory = await self._cause(kernel, kills)
+            began = time.perf_counter()
+            if not (by_memory and (successor := await self._free_memory(kernel))):
+                return with_recovery(cell, await self._recover(cause, hung=is_hung(kernel)))
             seconds, kernel = time.perf_counter() - began, successor
             cell = await kernel.run(code, timeout_s=timeout_s)
             recovery = Recovery(cause=cause, how="again", seconds=round(seconds, 6))
-        if kernel.death_reason:
-            return with_recovery(cell, await self._recover(kernel.death_reason))
+            if kernel.death_reason:
+                cause, _ = await self._cause(kernel, kills)
+                return with_recovery(cell, await self._recover(cause, hung=is_hung(kernel)))
+        self._restored_from = None
         summary = replace(cell, outputs=(), late=())
         self._state.log.append(LogEntry(step=step, code=code, timeout_s=timeout_s, cell=summary))
         self._state.take_checkpoint()
@@ -135,10 +149,14 @@ class RecoverableKernel:
         assert kernel is not None
         return kernel
 
+    async def run_once(self, code: str, *, timeout_s: float) -> Cell:
+        """Run the last cell of this kernel: if it crashes, nothing is recovered."""
+        return await self._running().run(code, timeout_s=timeout_s)
+
     async def reset(self, *, step: int = 0) -> None:
         """Start a fresh kernel in empty folders. Raises `SandboxError`, `KernelError`."""
         state = self._state
-        await state.checkpoint_taken()
+        await state.settle_checkpoints()
         await state.restart()
         state.log.append(LogEntry(step=step, code=None))
         state.take_checkpoint()
@@ -146,7 +164,7 @@ class RecoverableKernel:
     async def close(self) -> None:
         """End the kernel, and its sandbox if it was the last one there."""
         try:
-            await self._state.checkpoint_taken()
+            await self._state.settle_checkpoints()
         finally:
             await self._state.close()
 
@@ -155,16 +173,21 @@ class RecoverableKernel:
     async def run_trial(self, code: str, *, timeout_s: float) -> Cell:
         """Run a cell on a fork of the kernel and undo all it did.
 
-        If it cannot be forked now, the cell says so. Raises `SandboxError`, `KernelError`.
+        If no fork of it can be made now, the cell runs in a fresh kernel after a replay; if that
+        would take longer than the cell may, the cell says so. Raises `SandboxError`,
+        `KernelError`.
         """
         recovery = await self.start()
+        kernel = self._running()
         if not self.forkable:
             cell = await trial.run_trial(code, self.sandbox, self._source, timeout_s=timeout_s)
         else:
             try:
                 cell = await self._run_trial_on_fork(code, timeout_s)
-            except KernelError as error:  # the agent's doing: no process or descriptor is free, …
-                cell = trial.trial_not_run(str(error))
+            except KernelError as error:
+                cell = await self._run_trial_after_replay(code, timeout_s, str(error))
+        if kernel.death_reason and recovery is None:
+            recovery = await self._recover_before(f"{kernel.death_reason} during the trial")
         return with_recovery(replace(cell, execution_count=None), recovery)
 
     async def _run_trial_on_fork(self, code: str, timeout_s: float) -> Cell:
@@ -177,6 +200,24 @@ class RecoverableKernel:
                 if not standby.channel.closed:
                     raise
             await state.checkpoints.remove_dead()  # it had been killed without being noticed
+
+    async def _run_trial_after_replay(self, code: str, timeout_s: float, reason: str) -> Cell:
+        """Run a trial in a kernel that replays the cells which no checkpoint covers."""
+        state = self._state
+        seconds = state.checkpoints.uncovered_seconds(state.log)
+        if seconds > timeout_s:
+            return trial.trial_not_run(
+                f"{reason}; replaying the earlier cells would take about {seconds:.0f} s"
+            )
+        try:
+            forked = await self.fork()
+        except KernelError:  # the agent's doing: no process or descriptor is free, …
+            return trial.trial_not_run(reason)
+        try:
+            await forked.kernel.start()
+            return await forked.kernel.run_once(code, timeout_s=timeout_s)
+        finally:
+            await forked.kernel.close()
 
     # ── forks ─────────────────────────────────────────────────────────────────────────────
 
@@ -261,37 +302,92 @@ class RecoverableKernel:
 
     # ── recovery ──────────────────────────────────────────────────────────────────────────
 
-    async def _recover(self, cause: str) -> Recovery:
-        """Bring the kernel back to the current position. Raises `SandboxError`."""
+    async def _recover_before(self, cause: str) -> Recovery:
+        """Recover a kernel that crashed while no cell of the agent ran in it."""
+        return replace(await self._recover(cause), before=True)
+
+    async def _recover(self, cause: str, *, hung: bool = False) -> Recovery:
+        """Bring the kernel back to the current position. Raises `SandboxError`.
+
+        With `hung` the kernel still ran and did not answer.
+        """
         began = time.perf_counter()
-        state, note = self._state, ""
+        state, notes = self._state, list[str]()
         position = state.position
         await state.checkpoints.remove_dead()
         failure = state.checkpoints.failure
         checkpoint = await state.restore()
-        start = checkpoint.position if checkpoint else last_reset(state.log, position)
+        if hung and checkpoint is not None and self._restored_from is not None:
+            checkpoint, damage = await self._restore_sound(checkpoint)
+            notes += damage
+        start = checkpoint.position if checkpoint else last_reset(state.log, state.position)
         if checkpoint and checkpoint.files is None:
-            note = f"files could not be restored, because {failure}"
+            notes.append(f"files could not be restored, because {failure}")
+        elif failure and start < state.position:
+            notes.append(f"no later checkpoint could be taken, because {failure}")
+        notes += ended(checkpoint, state.ended_programs)
         lost = await state.replay(start)
+        self._restored_from = checkpoint
         return Recovery(
             cause=cause,
             how="standby" if checkpoint and start == position else "replay",
             cells=count_cells(state.log[start:position]),
             seconds=round(time.perf_counter() - began, 6),
-            note=note,
+            note="; ".join(notes),
             lost=lost,
         )
 
-    async def _free_memory(self) -> KernelClient | None:
+    async def _restore_sound(self, checkpoint: Checkpoint) -> tuple[Checkpoint | None, list[str]]:
+        """Restore another checkpoint if this one, restored again, is why two cells hung in a row.
+
+        Returns the checkpoint that was restored, and what the agent should know about it.
+        """
+        state = self._state
+        if not await state.responds():
+            step = state.log[checkpoint.position - 1].step if checkpoint.position else 0
+            await state.checkpoints.delete_from(checkpoint.position)
+            del state.log[max(0, checkpoint.position - 1) :]
+            note = f"the cell of step {step} had damaged the kernel and is undone too"
+            return await state.restore(), [note]
+        if checkpoint.standby.lacks_native_threads:
+            await state.checkpoints.delete_with_foreign_threads()
+            note = (
+                "a second cell hung in a copy of the kernel that lacks threads of a library, so"
+                " this kernel is no copy"
+            )
+            return await state.restore(), [note]
+        return checkpoint, []
+
+    async def _memory_limit(self) -> MemoryLimit:
+        """Return the memory limit and how many processes it has killed until now."""
+        if self.forkable:
+            with suppress(SandboxError):
+                return await self.server.support.memory_limit()
+        return MemoryLimit(killed=0, limit_bytes=0)
+
+    async def _cause(self, kernel: KernelClient, kills: int) -> tuple[str, bool]:
+        """Return why a kernel died, and whether the memory limit killed it.
+
+        `kills` is how many processes the limit had killed before the cell.
+        """
+        cause = kernel.death_reason or ""
+        if kernel.process.exit_code != -signal.SIGKILL:
+            return cause, False
+        memory = await self._memory_limit()
+        if memory.killed <= kills:
+            return cause, False
+        limit = f"the memory limit of {memory.limit_bytes / GIB:.3g} GiB"
+        return f"{cause}, because {limit} was reached", True
+
+    async def _free_memory(self, kernel: KernelClient) -> KernelClient | None:
         """Let the latest standby take over with all memory, if that lack killed the kernel.
 
         All other checkpoints are deleted. Returns the new kernel; None if that cannot help.
         """
         state = self._state
-        if not state.forkable:
-            return None
+        limit = (await self._memory_limit()).limit_bytes
         await state.checkpoints.remove_dead()
-        if not await self._killed_for_standbys():
+        if not state.checkpoints.standbys or kernel.process.peak_bytes >= ALONE * limit:
             return None
         latest = await state.checkpoints.pop_latest()
         try:
@@ -302,19 +398,21 @@ class RecoverableKernel:
         finally:
             with suppress(SandboxError, OSError):
                 await state.instance.delete_snapshot(latest.files)
+        await state.replay(latest.position, checkpoint=False)
         return state.kernel
 
-    async def _killed_for_standbys(self) -> bool:
-        """Return whether the memory limit killed the kernel while standbys held memory."""
-        state = self._state
-        if not state.checkpoints.has(state.position):
-            return False
-        with suppress(SandboxError):
-            memory = await self.server.support.memory_limit()
-            kills, state.memory_kills = memory.killed - state.memory_kills, memory.killed
-            peak_bytes = self._running().process.peak_bytes
-            return bool(kills) and peak_bytes < ALONE * memory.limit_bytes
-        return False
+
+def is_hung(kernel: KernelClient) -> bool:
+    """Return whether a kernel that cannot be used any more still ran when that was noticed."""
+    return kernel.process.exit_code is None
+
+
+def ended(checkpoint: Checkpoint | None, programs: Sequence[str]) -> list[str]:
+    """Name what ran beside the kernel and was not restored."""
+    threads = checkpoint.standby.lost_threads if checkpoint else ()
+    lines = [f"threads that ended: {', '.join(threads)}"] if threads else []
+    names = [text_of(name) for name in programs if name]
+    return [*lines, f"programs that were ended: {', '.join(names)}"] if names else lines
 
 
 def with_recovery(cell: Cell, recovery: Recovery | None) -> Cell:

@@ -35,6 +35,10 @@ class ForkSupport(Protocol):
     mount_namespaces: bool
     """Whether forked kernels may have mount namespaces, if the system allows it."""
 
+    @property
+    def folders(self) -> Sequence[PurePosixPath]:
+        """Return the agent's folders, which snapshots contain, as seen inside."""
+
     async def adopt(self, pid: int) -> Process:
         """Return a process that was forked inside and whose parent has ended.
 
@@ -55,11 +59,12 @@ class ForkSupport(Protocol):
         keep: Sequence[int],
         mount_namespace_of: int | None = None,
         others: Sequence[int] = (),
-    ) -> None:
+    ) -> Mapping[int, str]:
         """Kill the processes of a mount namespace, except `keep`, and wait until they are gone.
 
         Processes of unknown mount namespaces are killed too. `others` are processes whose
-        mount namespaces are left alone.
+        mount namespaces are left alone. Returns the names of those that were killed, by process
+        ID; the names are untrusted.
         """
 
     async def pause(self, *, keep: Sequence[int]) -> list[int]:

@@ -184,6 +184,11 @@ class GuestForkSupport:
         self._sandbox, self._guest = sandbox, sandbox.guest
         self.mount_namespaces = sandbox.mount_namespaces
 
+    @property
+    def folders(self) -> Sequence[PurePosixPath]:
+        """Return the agent's folders as seen inside."""
+        return self._sandbox.folders
+
     async def adopt(self, pid: int) -> GuestProcess:
         """Return a process that was forked inside."""
         return await self._guest.adopt(pid)
@@ -206,14 +211,15 @@ class GuestForkSupport:
         keep: Sequence[int],
         mount_namespace_of: int | None = None,
         others: Sequence[int] = (),
-    ) -> None:
+    ) -> Mapping[int, str]:
         """Kill the processes of a mount namespace, except some."""
-        await self._guest.request(
+        response, _ = await self._guest.request(
             "kill_processes",
             keep=list(keep),
             mount_namespace_of=mount_namespace_of,
             others=list(others),
         )
+        return dict(response["killed"])
 
     async def pause(self, *, keep: Sequence[int]) -> list[int]:
         """Stop every process except these."""

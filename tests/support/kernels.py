@@ -9,7 +9,7 @@ from kernel_env import plugins
 from kernel_env.kernel.cell import Cell
 from kernel_env.kernel.connection.client import KernelClient
 from kernel_env.kernel.connection.launch import PROGRAM, PROGRAM_FOLDER
-from kernel_env.kernel.forking.checkpoints import CheckpointLimits
+from kernel_env.kernel.forking.checkpoints import QUIET_S, CheckpointLimits
 from kernel_env.kernel.recoverable import ForkedKernel, RecoverableKernel
 from kernel_env.kernel.source import NewSandboxes
 from kernel_env.sandbox.protocol import WORKSPACE, Spec
@@ -47,8 +47,15 @@ async def recoverable_kernel(
 async def run_cell(
     kernel: RecoverableKernel, code: str, timeout_s: float = 20, *, step: int = 0
 ) -> Cell:
-    """Run a cell; fail if the kernel or its recovery hangs."""
-    return await asyncio.wait_for(kernel.run(code, timeout_s=timeout_s, step=step), HANG_S)
+    """Run a cell and think until its checkpoint is taken; fail if the kernel hangs."""
+    cell = await asyncio.wait_for(kernel.run(code, timeout_s=timeout_s, step=step), HANG_S)
+    await checkpoint_taken(kernel)
+    return cell
+
+
+async def run_at_once(kernel: RecoverableKernel, code: str, timeout_s: float = 20) -> Cell:
+    """Run a cell without thinking after it; fail if the kernel or its recovery hangs."""
+    return await asyncio.wait_for(kernel.run(code, timeout_s=timeout_s), HANG_S)
 
 
 async def run_trial(kernel: RecoverableKernel, code: str) -> Cell:
@@ -80,8 +87,11 @@ def first_seed(kernel: RecoverableKernel) -> int | None:
 
 
 async def checkpoint_taken(kernel: RecoverableKernel) -> None:
-    """Wait for the checkpoint that is being taken."""
-    await kernel._state.checkpoint_taken()
+    """Wait for the checkpoint that is due or being taken."""
+    if kernel._state._checkpoints is not None:
+        while kernel._state.checkpoints._due is not None:
+            await asyncio.sleep(QUIET_S)
+        await kernel._state.checkpoints.taken()
 
 
 def standby_pids(kernel: RecoverableKernel) -> list[int]:

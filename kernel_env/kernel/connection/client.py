@@ -370,8 +370,7 @@ def cause_of_death(code: int) -> str:
     if code >= 0:
         return f"the kernel exited with code {code}"
     name = signal.Signals(-code).name if -code in signal.valid_signals() else str(-code)
-    hint = ", as the memory limit does" if name == "SIGKILL" else ""
-    return f"the kernel was ended by {name}{hint}"
+    return f"the kernel was ended by {name}"
 
 
 def cell_of(

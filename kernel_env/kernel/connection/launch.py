@@ -47,21 +47,22 @@ class Launched:
             self.channel.close()
 
 
+def boot_command(sandbox: Sandbox, program: str, arguments: Mapping[str, Any]) -> list[str]:
+    """Return the command that starts a program of the guest package in a sandbox."""
+    boot = sandbox.guest_path(PROGRAM) / "boot.py"
+    return [sandbox.python, str(boot), program, json.dumps(arguments)]
+
+
 async def launch(sandbox: Sandbox, *, env: Mapping[str, str] | None = None) -> Launched:
     """Start a plain kernel in a sandbox. Raises `SandboxError`, and `OSError` for a full disk."""
     folder = temporary.folder()
     key = secrets.token_hex(16)
-    program = sandbox.guest_path(PROGRAM)
-    arguments = {
-        "key": key,
-        "sockets": list(range(3, 3 + len(CHANNELS))),
-        "path": str(program.parent),
-    }
+    arguments = {"key": key, "sockets": list(range(3, 3 + len(CHANNELS)))}
     try:
         with listening(folder) as descriptors:
             process = await sandbox.spawn(
-                [sandbox.python, "-P", "-m", f"{program.name}.plain", json.dumps(arguments)],
-                env={"PYTHONPATH": str(program.parent), **KERNEL_ENVIRONMENT, **(env or {})},
+                boot_command(sandbox, "plain", arguments),
+                env={**KERNEL_ENVIRONMENT, **(env or {})},
                 descriptors=descriptors,
             )
     except BaseException:

@@ -124,7 +124,7 @@ class OutputCollector:
             return
         if self._clear_next:
             self._clear()
-        data = text.encode(errors="replace")
+        data = text.encode(errors="backslashreplace")
         stream = self._streams.setdefault(name, Text())
         if stream.tail.seen_bytes:
             stream.tail.add(data)
@@ -282,7 +282,7 @@ def count_of(value: Any) -> int | None:
 def text_of(value: Any) -> str:
     """Return the value as a string that UTF-8 can encode."""
     text = value if isinstance(value, str) else "" if value is None else str(value)
-    return text.encode(errors="replace").decode()
+    return text.encode(errors="backslashreplace").decode()
 
 
 def json_of(value: Any, depth: int = MAX_DEPTH) -> Any:

@@ -2,6 +2,11 @@
 
 A checkpoint is a standby and a snapshot of the files, both taken between two cells. The
 standby's process belongs to the fork server; the store only says what it stands for.
+
+Taking one keeps the kernel busy for some milliseconds. An agent that sends its cells without a
+pause does not wait for that: the checkpoint is taken once the agent has been quiet for
+`QUIET_S`, or before the next cell when the cells since the last one ran longer than
+`UNCOVERED_S` together. After a crash these few cells are replayed.
 """
 
 import asyncio
@@ -15,6 +20,9 @@ from kernel_env.kernel.forking.instance import KernelInstance
 from kernel_env.kernel.forking.log import LogEntry, last_reset
 from kernel_env.kernel.forking.standby import Standby
 from kernel_env.sandbox.protocol import GIB
+
+QUIET_S = 0.015
+UNCOVERED_S = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +52,7 @@ class CheckpointStore:
         """Why the latest position has no complete checkpoint."""
         self._instance, self._limits = instance, limits
         self._checkpoints: list[Checkpoint] = []
+        self._due: asyncio.TimerHandle | None = None
         self._taking: asyncio.Task[None] | None = None
 
     @property
@@ -71,9 +80,33 @@ class CheckpointStore:
 
     # ── take ──────────────────────────────────────────────────────────────────────────────
 
+    def take_when_quiet(self, position: int) -> None:
+        """Take a checkpoint of the kernel as it is, unless the agent goes on at once."""
+        loop = asyncio.get_running_loop()
+        self._due = loop.call_later(QUIET_S, self.take_in_background, position)
+
     def take_in_background(self, position: int) -> None:
         """Take a checkpoint of the kernel as it is, while the agent thinks."""
+        self._due = None
         self._taking = asyncio.create_task(self._take(position))
+
+    async def settle(self, log: Sequence[LogEntry]) -> None:
+        """Prepare for the next cell: wait for the checkpoint that is being taken.
+
+        One that is due is taken now if a replay of what it would cover takes long.
+        """
+        if (due := self._due) is not None:
+            due.cancel()
+            self._due = None
+            if self.uncovered_seconds(log) > UNCOVERED_S:
+                self.take_in_background(len(log))
+        await self.taken()
+
+    def uncovered_seconds(self, log: Sequence[LogEntry]) -> float:
+        """Return how long the cells ran that would be replayed after a crash, seconds."""
+        nearest = self.nearest(log, len(log))
+        start = nearest.position if nearest else last_reset(log, len(log))
+        return sum(entry.cell.seconds for entry in log[start:] if entry.cell is not None)
 
     async def taken(self) -> None:
         """Wait for the checkpoint that is being taken."""
@@ -142,6 +175,16 @@ class CheckpointStore:
         self._checkpoints.remove(checkpoint)
         self._instance.server.delete_standby(self._instance, checkpoint.standby)
         await self._delete_files(checkpoint.files)
+
+    async def delete_from(self, position: int) -> None:
+        """Delete the checkpoints of a position and of those after it."""
+        for checkpoint in [c for c in self._checkpoints if c.position >= position]:
+            await self.delete(checkpoint)
+
+    async def delete_with_foreign_threads(self) -> None:
+        """Delete the checkpoints that lack threads of libraries, whose next call may hang."""
+        for checkpoint in [c for c in self._checkpoints if c.standby.lacks_native_threads]:
+            await self.delete(checkpoint)
 
     async def use_up(self, checkpoint: Checkpoint) -> None:
         """Remove a checkpoint whose standby has become the kernel."""

@@ -80,7 +80,7 @@ class ForkServer:
                 if support is None:
                     raise ForkingUnavailable("the sandbox has no fork support")
                 server.template = await boot_template(
-                    sandbox, libraries=sandbox.libraries, env=server.env
+                    sandbox, support, libraries=sandbox.libraries, env=server.env
                 )
                 stack.callback(server.template.close)
                 await support.snapshot(PRISTINE)

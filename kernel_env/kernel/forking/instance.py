@@ -5,6 +5,7 @@ decided in `checkpoints` and `replayable`. Its processes are recorded by the for
 """
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 
 from kernel_env.errors import KernelError, SandboxError
@@ -133,15 +134,17 @@ class KernelInstance:
 
     async def restore(
         self, standby: Standby, files: str | None, *, seed: int | None = None
-    ) -> None:
+    ) -> list[str]:
         """End the kernel and all it started, restore the files, and resume as `standby`.
 
         The standby becomes the kernel; the template is forked first. `files` is a snapshot, or
-        None to leave the files as they are. Raises `SandboxError`, `KernelError`.
+        None to leave the files as they are. Returns the names of the programs that were killed.
+        Raises `SandboxError`, `KernelError`.
         """
+        kernel_pid = self.kernel.process.pid if self.kernel else None
         await self._end_kernel()
         mount_namespace_of = standby.pid if self._layers else None
-        await self._kill_programs(mount_namespace_of)
+        killed = await self._kill_programs(mount_namespace_of)
         restoring = asyncio.create_task(self._restore_files(files, mount_namespace_of))
         try:
             successor = await standby.fork() if standby is self.server.template else standby
@@ -154,6 +157,7 @@ class KernelInstance:
             successor.close()
             raise
         await self.serve(successor, seed=seed)
+        return [name for pid, name in killed.items() if pid != kernel_pid]
 
     async def _restore_files(self, files: str | None, mount_namespace_of: int | None) -> None:
         if files is not None:
@@ -164,15 +168,16 @@ class KernelInstance:
                 raise SandboxError(f"files cannot be restored: {error.strerror}") from error
             self.latest_snapshot = files
 
-    async def _kill_programs(self, mount_namespace_of: int | None) -> None:
+    async def _kill_programs(self, mount_namespace_of: int | None) -> Mapping[int, str]:
         keep = self.server.waiting_pids(self)
         async with self.server.moving:
-            await self.server.support.kill_processes(
+            killed = await self.server.support.kill_processes(
                 keep=keep,
                 mount_namespace_of=mount_namespace_of,
                 others=self.server.other_pids(self),
             )
         await self.server.support.resume(keep)  # the agent's code may have stopped them
+        return killed
 
     # ── trials ────────────────────────────────────────────────────────────────────────────
 

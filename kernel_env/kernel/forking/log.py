@@ -29,7 +29,7 @@ class LogEntry:
 
 def reseeding(step: int, seed: int) -> LogEntry:
     """Return an entry that starts the global random states from `seed`."""
-    code = f'__import__("importlib").import_module("guest.random_state").reseed({seed})'
+    code = f'__import__("importlib").import_module("_kernel_env.random_state").reseed({seed})'
     return LogEntry(step=step, code=code, timeout_s=RESEED_S)
 
 

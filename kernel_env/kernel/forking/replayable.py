@@ -40,8 +40,8 @@ class ReplayableKernel:
         self.seed: int | None = None
         """What the global random states of a fresh kernel start from, so that replayed cells draw
         the same numbers."""
-        self.memory_kills = 0
-        """Processes of the sandbox that its memory limit has killed, as last counted."""
+        self.ended_programs: list[str] = []
+        """Names of the programs that were killed when the kernel was last restored."""
         self._source, self._limits = source, limits
         self._instance: KernelInstance | None = None
         self._checkpoints: CheckpointStore | None = None
@@ -88,12 +88,12 @@ class ReplayableKernel:
     def take_checkpoint(self) -> None:
         """Take a checkpoint of the current position while the agent thinks."""
         if self.forkable:
-            self.checkpoints.take_in_background(self.position)
+            self.checkpoints.take_when_quiet(self.position)
 
-    async def checkpoint_taken(self) -> None:
-        """Wait for the checkpoint that is being taken."""
+    async def settle_checkpoints(self) -> None:
+        """Prepare for the next cell: wait for a checkpoint that is being taken, or is worth it."""
         if self._checkpoints is not None:
-            await self._checkpoints.taken()
+            await self._checkpoints.settle(self.log)
 
     # ── fresh kernels ─────────────────────────────────────────────────────────────────────
 
@@ -101,8 +101,6 @@ class ReplayableKernel:
         """Start a pristine kernel in empty folders. Raises `SandboxError`, `KernelError`."""
         if self._instance is None:
             self._use(await self._source.open())
-            if self.forkable:
-                self.memory_kills = (await self.server.support.memory_limit()).killed
             if self.seed is None or self.seed == self.instance.seed:
                 self.seed = self.instance.seed  # it is pristine already
                 return
@@ -155,7 +153,9 @@ class ReplayableKernel:
         checkpoints = self.checkpoints
         while checkpoint := checkpoints.nearest(self.log, self.position):
             try:
-                await self.instance.restore(checkpoint.standby, checkpoint.files)
+                self.ended_programs = await self.instance.restore(
+                    checkpoint.standby, checkpoint.files
+                )
             except (KernelError, SandboxError):
                 await checkpoints.delete(checkpoint)
             else:
@@ -164,24 +164,24 @@ class ReplayableKernel:
         await self.restart()
         return None
 
-    async def replay(self, start: int) -> str:
+    async def replay(self, start: int, *, checkpoint: bool = True) -> str:
         """Replay the log from a position on. Returns what that did not reproduce, as text.
 
         An entry that crashes the kernel this time is removed from the log, and so are those
-        after it.
+        after it. With `checkpoint` a checkpoint of the last position is taken.
         """
         failures = []
-        while (replay := await self._replay_once(start)).broken_by is not None:
+        while (replay := await self._replay_once(start, checkpoint)).broken_by is not None:
             step, kernel = self.log[replay.broken_by].step, self.kernel
             reason = kernel and kernel.death_reason
             failures.append(f"the replayed cell of step {step} crashed the kernel: {reason}")
             del self.log[replay.broken_by :]
-            checkpoint = await self.restore()
-            start = checkpoint.position if checkpoint else last_reset(self.log, self.position)
+            restored = await self.restore()
+            start = restored.position if restored else last_reset(self.log, self.position)
         before = [entry.cell for entry in self.log[start:] if entry.cell is not None]
         return "; ".join([*failures, *differences(before, replay.cells)][:10])
 
-    async def _replay_once(self, start: int) -> Replay:
+    async def _replay_once(self, start: int, checkpoint: bool) -> Replay:
         """Replay from a position on, and take a checkpoint if there is none of the last one."""
         cells: list[Cell] = []
         for number, entry in enumerate(self.log[start:], start):
@@ -199,17 +199,26 @@ class ReplayableKernel:
                 cells.append(cell)
             if kernel.death_reason:
                 return Replay(cells=cells, broken_by=number)
-        if not self.checkpoints.has(self.position):
+        if not checkpoint or self.checkpoints.has(self.position):
+            return Replay(cells=cells)
+        if not cells:
             self.take_checkpoint()
-        if cells:
-            await self.checkpoint_taken()
-            if not self.checkpoints.has(self.position) and not await self._responds():
-                return Replay(cells=cells, broken_by=self.position - 1)
+        elif not await self._survives():
+            return Replay(cells=cells, broken_by=self.position - 1)
         return Replay(cells=cells)
 
-    async def _responds(self) -> bool:
-        """Return whether the kernel still responds a little later."""
+    async def _survives(self) -> bool:
+        """Return whether the kernel can be forked after a replay, or still responds later."""
+        if self.forkable:
+            self.checkpoints.take_in_background(self.position)
+            await self.checkpoints.taken()
+            if self.checkpoints.has(self.position):
+                return True
         await asyncio.sleep(DYING_S)
+        return await self.responds()
+
+    async def responds(self) -> bool:
+        """Return whether the kernel runs an empty cell."""
         kernel = self.kernel
         if kernel is not None and kernel.death_reason is None:
             await kernel.run("", timeout_s=RESPONSE_S)

@@ -8,7 +8,6 @@ A standby can be forked any number of times; that does not use it up.
 """
 
 import asyncio
-import json
 import os
 import secrets
 import shutil
@@ -22,11 +21,12 @@ from kernel_env.errors import KernelError
 from kernel_env.kernel.connection.control_channel import ControlChannel
 from kernel_env.kernel.connection.launch import (
     KERNEL_ENVIRONMENT,
-    PROGRAM,
     Launched,
+    boot_command,
     connection_info,
     listening,
 )
+from kernel_env.kernel.connection.outputs import text_of
 from kernel_env.sandbox.fork_support import ForkSupport, Layers
 from kernel_env.sandbox.protocol import SNAPSHOTS, Sandbox
 
@@ -34,6 +34,8 @@ BOOT_S = 120.0
 """Time limit for a template to start; some libraries take long to import."""
 FORK_S = 10.0
 """Time limit for a fork. It takes milliseconds, or a second for gigabytes of small objects."""
+MAX_NAMES, NAME_CHARACTERS = 10, 60
+"""Most lost threads that are named, and the longest name."""
 
 
 class ForkingUnavailable(KernelError):
@@ -47,6 +49,10 @@ class Standby:
     channel: ControlChannel
     pid: int
     """Process ID inside the sandbox."""
+    lost_threads: tuple[str, ...] = ()
+    """Names of the agent's threads that ran in the kernel and do not run in it."""
+    lacks_native_threads: bool = False
+    """Whether the kernel had threads of libraries that it lacks; most start theirs again."""
 
     async def fork(self) -> "Standby":
         """Fork it. Raises `KernelError`."""
@@ -110,15 +116,29 @@ async def fork(original: ControlChannel) -> Standby:
     channel = ControlChannel(ours)
     try:
         with theirs:
-            await original.request("copy", descriptors=[theirs.fileno()], timeout_s=FORK_S)
-        return Standby(channel=channel, pid=pid_of(await channel.receive(timeout_s=FORK_S)))
+            response = await original.request(
+                "copy", descriptors=[theirs.fileno()], timeout_s=FORK_S
+            )
+        message = await channel.receive(timeout_s=FORK_S)
+        if "error" in message:
+            raise KernelError(f"the kernel could not be forked: {message['error']!s:.200}")
+        return Standby(
+            channel=channel,
+            pid=pid_of(message),
+            lost_threads=names_in(response.get("threads")),
+            lacks_native_threads=bool(response.get("native_threads")),
+        )
     except BaseException:
         channel.close()
         raise
 
 
 async def boot_template(
-    sandbox: Sandbox, *, libraries: Sequence[str] = (), env: Mapping[str, str] | None = None
+    sandbox: Sandbox,
+    support: ForkSupport,
+    *,
+    libraries: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
 ) -> Standby:
     """Start the template of a sandbox: a pristine kernel with these libraries imported.
 
@@ -126,13 +146,12 @@ async def boot_template(
     """
     ours, theirs = socket.socketpair()
     channel = ControlChannel(ours)
-    program = sandbox.guest_path(PROGRAM)
-    arguments = {"path": str(program.parent), "libraries": list(libraries)}
+    arguments = {"libraries": list(libraries), "folders": list(map(str, support.folders))}
     try:
         with theirs:
             process = await sandbox.spawn(
-                [sandbox.python, "-P", "-m", f"{program.name}.template", json.dumps(arguments)],
-                env={"PYTHONPATH": str(program.parent), **KERNEL_ENVIRONMENT, **(env or {})},
+                boot_command(sandbox, "template", arguments),
+                env={**KERNEL_ENVIRONMENT, **(env or {})},
                 descriptors=[theirs.fileno()],
             )
         try:
@@ -148,6 +167,12 @@ async def boot_template(
     except BaseException:
         channel.close()
         raise
+
+
+def names_in(value: Any) -> tuple[str, ...]:
+    """Return the names in a response, which is untrusted."""
+    names = value if isinstance(value, list) else []
+    return tuple(text_of(name)[:NAME_CHARACTERS] for name in names[:MAX_NAMES] if name)
 
 
 def pid_of(response: Mapping[str, Any]) -> int:

@@ -4,6 +4,7 @@ import fcntl
 import os
 import socket
 import stat
+from collections.abc import Iterator
 from typing import NamedTuple
 
 
@@ -51,6 +52,17 @@ def socket_name(descriptor: int) -> str:
         duplicate.close()
 
 
+class Lock(NamedTuple):
+    """A lock of this process on an open file."""
+
+    whole_file: bool
+    """Whether it was taken with `flock`; otherwise with `fcntl`, on a range."""
+    exclusive: bool
+    start: int
+    length: int
+    """0 for everything from `start` on."""
+
+
 class OpenFile(NamedTuple):
     """A regular file that is open."""
 
@@ -58,6 +70,7 @@ class OpenFile(NamedTuple):
     has_path: bool
     """Whether the file still has its path; a deleted file has none."""
     position: int
+    locks: tuple[Lock, ...] = ()
 
 
 def open_files() -> dict[int, OpenFile]:
@@ -69,10 +82,21 @@ def open_files() -> dict[int, OpenFile]:
             if stat.S_ISREG(status.st_mode):
                 path = os.readlink(f"/proc/self/fd/{descriptor}")
                 position = os.lseek(descriptor, 0, os.SEEK_CUR)
-                found[descriptor] = OpenFile(path, status.st_nlink > 0, position)
+                locks = tuple(locks_on(descriptor))
+                found[descriptor] = OpenFile(path, status.st_nlink > 0, position, locks)
         except OSError:
             continue
     return found
+
+
+def locks_on(descriptor: int) -> Iterator[Lock]:
+    """Yield the locks that this process holds on an open file. Raises `OSError`."""
+    with open(f"/proc/self/fdinfo/{descriptor}", "rb") as file:
+        for line in file:
+            if line.startswith(b"lock:"):  # lock: 1: FLOCK ADVISORY WRITE 7 00:2f:4 0 EOF
+                kind, _, access, _, _, start, end = line.split()[2:9]
+                length = 0 if end == b"EOF" else int(end) - int(start) + 1
+                yield Lock(kind == b"FLOCK", access == b"WRITE", int(start), length)
 
 
 def reopen(descriptor: int, path: str) -> None:

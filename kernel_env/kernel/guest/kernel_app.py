@@ -5,8 +5,14 @@ reply which variables and files the cell changed (`namespace_diff`) and how many
 out.
 """
 
+import asyncio
+import ctypes
+import json
 import os
+import signal
+import socket
 import sys
+from collections.abc import Callable
 from typing import Any, cast
 
 import zmq
@@ -15,7 +21,8 @@ from ipykernel.heartbeat import Heartbeat
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
 
-from . import output_caps
+from . import magics, output_caps
+from .fork import LIBC
 from .namespace_diff import NamespaceDiff
 from .output_caps import OutputCaps
 
@@ -27,7 +34,20 @@ class Kernel(IPythonKernel):
 
     namespace_diff: NamespaceDiff | None = None
     output_caps: OutputCaps
+    signal_sockets: tuple[socket.socket, socket.socket] | None = None
     banner = ""  # IPython's own ends with a random tip, which uses the agent's random state
+
+    def start(self) -> None:
+        """Start serving. Each signal wakes the event loop, so that its handler's callback runs.
+
+        Otherwise a cell that awaits something would not notice an interrupt.
+        """
+        super().start()  # type: ignore[no-untyped-call]
+        reading, writing = self.signal_sockets = socket.socketpair()
+        reading.setblocking(False)
+        writing.setblocking(False)
+        asyncio.get_event_loop().add_reader(reading, reading.recv, 4096)
+        signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
 
     async def do_execute(self, code: str, silent: bool, *args: Any, **kwargs: Any) -> Any:
         """Run a cell with capped output; add its changes and the left-out bytes to the reply."""
@@ -41,6 +61,7 @@ class Kernel(IPythonKernel):
         finally:
             if os.getpid() != pid:  # a child that the cell forked
                 exit_child()
+            LIBC.fflush(None)
             dropped = self.output_caps.end_cell()
         if not silent:
             reply["kernel_env"] = {**self.namespace_diff.report(), "dropped": dropped}
@@ -59,6 +80,31 @@ def exit_child() -> None:
         os._exit(0)
 
 
+def packing_any_text(pack: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
+    """Return a function that serializes messages, also those with half a surrogate pair.
+
+    UTF-8 cannot encode it; as an escape of JSON it can be sent.
+    """
+
+    def pack_escaped(message: Any) -> bytes:
+        try:
+            return pack(message)
+        except UnicodeEncodeError:
+            return json.dumps(message, default=str).encode()
+
+    return pack_escaped
+
+
+def line_buffer_c_output() -> None:
+    """Let text that C code prints appear line by line, and not when the kernel exits."""
+    line_buffered = 1
+    try:
+        stdout = ctypes.c_void_p.in_dll(LIBC, "stdout")
+    except ValueError:
+        return  # another C library
+    LIBC.setvbuf(stdout, None, line_buffered, ctypes.c_size_t(4096))
+
+
 class App(IPKernelApp):
     """A kernel application whose port numbers stand for inherited, listening sockets.
 
@@ -73,7 +119,10 @@ class App(IPKernelApp):
         """Initialise everything except the event loop, then install the output caps."""
         self.outstream_class = f"{output_caps.__name__}.CappedStream"
         self.initialize(["--HistoryManager.enabled=False"])  # type: ignore[no-untyped-call]
+        self.session.pack = packing_any_text(self.session.pack)
         self.kernel.output_caps = output_caps.install(self)
+        magics.install(self.shell)
+        line_buffer_c_output()
 
     def adopt(self, key: str, descriptors: list[int]) -> None:
         """Set the sockets and the key with which the kernel will serve."""

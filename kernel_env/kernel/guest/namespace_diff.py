@@ -105,6 +105,8 @@ class NamespaceDiff:
         files_before, self.files = self.files, list_files(self.root)
         variables = []
         for name, change in compare(variables_before, self.names):
+            if change == "deleted" and name in self.namespace:
+                continue  # it is there, and imported now
             _, cls, shape, size = self.names.get(name) or variables_before[name]
             variables.append(
                 {

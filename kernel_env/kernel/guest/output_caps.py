@@ -18,10 +18,12 @@ Not protected: the agent's code can reach and undo all of this, or write to the 
 The host has limits of its own.
 """
 
+import os
 import sys
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Iterable
 from contextlib import nullcontext
 from functools import partial
 from types import TracebackType
@@ -236,13 +238,20 @@ def truncate_frames(records: Any, trace: TracebackType | None, *options: Any) ->
         frames.append(trace)
         trace = trace.tb_next
     if len(frames) <= 2 * MAX_FRAMES:
-        return list(records(frames[0], *options))
+        return without_own(records(frames[0], *options))
     middle, first = frames[MAX_FRAMES:-MAX_FRAMES], None
     for frame in reversed(frames[:MAX_FRAMES]):
         first = TracebackType(first, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
     keys = [(frame.tb_frame.f_code, frame.tb_lineno) for frame in middle]
     skipped = FrameInfo._from_stack_data_FrameInfo(RepeatedFrames(list(middle), keys))
-    return [*records(first, *options), skipped, *records(frames[-MAX_FRAMES], *options)]
+    shown = [*records(first, *options), skipped, *records(frames[-MAX_FRAMES], *options)]
+    return without_own(shown)
+
+
+def without_own(records: Iterable[Any]) -> list[Any]:
+    """Return the records without the frames of this package."""
+    folder = os.path.dirname(__file__) + os.sep
+    return [r for r in records if not str(getattr(r, "filename", "")).startswith(folder)]
 
 
 def install(app: Any) -> OutputCaps:

@@ -248,7 +248,7 @@ class CappedStream(OutStream):
             return
         for part in (self._child_line, text):
             for start in range(0, len(part), CHUNK_CHARS):
-                data = part[start : start + CHUNK_CHARS].encode("utf-8", "replace")
+                data = part[start : start + CHUNK_CHARS].encode("utf-8", "backslashreplace")
                 while data:
                     data = data[os.write(self._original_stdstream_fd, data) :]
         self._child_line = ""

@@ -15,8 +15,10 @@ import zmq
 from tornado.ioloop import IOLoop
 from zmq.eventloop.zmqstream import ZMQStream
 
-from .descriptors import identities, open_descriptors, open_files
+from .descriptors import identities, open_descriptors
+from .fork_safety import lost_threads, native_threads, unforkable_reason
 from .kernel_app import App, Kernel
+from .lost_workers import forget_workers, restarted_threads
 from .openmp import stop_idle_threads
 from .prefault import Prefault
 from .standby import Standby, parent_objects
@@ -46,6 +48,8 @@ class ForkableApp(App):
 
     standby: Standby
     prefault: Prefault
+    native_thread_count: int
+    """Threads that the template's libraries started when they were imported."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(kernel_class=Kernel, **kwargs)  # type: ignore[no-untyped-call]
@@ -127,7 +131,7 @@ class ForkableApp(App):
         threads: list[Any] = [self.control_thread, self.shell_channel_thread, self.iopub_thread]
         for thread in threads:
             thread.io_loop.add_callback(self._connect_to_iopub)
-        detach_joblib_pool()
+        forget_workers(kernel.shell)
         loop = asyncio.get_event_loop()
         loop.call_soon(self._ready, request, before, random_state)
 
@@ -147,6 +151,7 @@ class ForkableApp(App):
                 [kernel.shell_stream, kernel.control_stream, kernel.debugpy_stream],
                 getattr(kernel, "io_loop", None),
                 getattr(self, "io_loop", None),
+                kernel.signal_sockets,
                 dict(vars(policy._local)) if hasattr(policy, "_local") else None,
                 IOLoop.current(instance=False),
             )
@@ -189,25 +194,47 @@ class ForkableApp(App):
                 os.close(request["fds"][0])
                 self.standby.channel.reply(request, error="a cell is still running")
             return
+        descriptor = request["fds"].pop()
         try:
             for stream in self.streams():
                 stream.flush()
+            if reason := unforkable_reason():
+                os.close(descriptor)
+                self.standby.channel.reply(request, error=reason)
+                return
             stop_idle_threads()
-            self.standby.files = open_files()
+            self.standby.remember(self.kept_descriptors())
+            threads, tasks = lost_threads(self._own_threads()), self._tasks()
+            has_native_threads = len(list(native_threads())) > self.native_thread_count
             self.prefault.learn()
-            forked = self.standby.fork(request["fds"][0], self._late_descriptors())
+            forked = self.standby.fork(descriptor, self._late_descriptors())
         except Exception as error:  # noqa: BLE001 - whatever it is, the host must not wait
             self.standby.channel.reply(request, error=str(error) or repr(error))
             return
         if not forked:
-            self.standby.channel.reply(request)
+            self.standby.channel.reply(request, threads=threads, native_threads=has_native_threads)
             self.prefault.populate()
             return
+        parent_objects.append(tasks)
         try:
             serve_requested = ServeRequested(self.standby.wait())
         except BaseException as error:  # noqa: BLE001 - never return to the parent's loop
             self.exit_with_error(error)
         raise serve_requested
+
+    def _own_threads(self) -> set[Any]:
+        """Return the threads that each kernel has, and those that it starts again."""
+        pub_thread: Any = self.iopub_thread
+        threads = [self.control_thread, self.shell_channel_thread, pub_thread.thread]
+        threads += [getattr(stream, "watch_fd_thread", None) for stream in self.streams()]
+        kernel: Any = self.kernel
+        return {*threads, *restarted_threads(kernel.shell)}
+
+    def _tasks(self) -> list[Any]:
+        """Return the tasks of the kernel's event loops; a fork must not collect them."""
+        threads: list[Any] = [self.control_thread, self.shell_channel_thread, self.iopub_thread]
+        loops = [thread.io_loop.asyncio_loop for thread in threads]
+        return [asyncio.all_tasks(loop) for loop in (*loops, asyncio.get_running_loop())]
 
     def _late_descriptors(self) -> list[int]:
         """Return the descriptors of sockets created later; each thread that prints has one."""
@@ -222,11 +249,3 @@ def set_new_event_loop() -> None:
     except Exception:  # noqa: BLE001 - raised by the agent's code
         asyncio.set_event_loop_policy(None)
         asyncio.set_event_loop(asyncio.new_event_loop())
-
-
-def detach_joblib_pool() -> None:
-    """Detach Joblib's process pool, which did not survive the fork; the next use creates one."""
-    loky: Any = sys.modules.get("joblib.externals.loky.reusable_executor")
-    if loky is not None and loky._executor is not None:
-        parent_objects.append(loky._executor)
-        loky._executor = None

@@ -7,8 +7,9 @@ one connection, which the host holds. So there are only two transitions:
     running kernel --fork--> standby       after a cell, while the agent is thinking
     standby        --fork--> standby --serve--> running kernel
 
-What does not survive a fork: other threads, pools of threads and processes, tasks of the event
-loop, connections, CUDA contexts. Positions in open files are restored.
+What does not survive a fork: other threads, child processes, tasks of the event loop, connections
+to other processes. See `own_descriptors` and `shared_memory` for what a fork gets of its own, and
+`fork_safety` for processes that are not forked.
 """
 
 import gc
@@ -16,14 +17,16 @@ import os
 import random
 import signal
 import stat
-from asyncio import tasks
+from collections.abc import Sequence
 from typing import Any
 
-from . import overlay
+from . import overlay, own_descriptors, shared_memory
 from .control_channel import ControlChannel
-from .descriptors import OpenFile, identity, open_descriptors, reopen, socket_name
+from .descriptors import OpenFile, identity, open_descriptors, open_files, reopen, socket_name
 from .fork import fork_detached
 from .random_state import reseed
+from .shared_memory import SharedMapping
+from .signal_scope import enter_signal_scope
 
 ALL_SIGNALS = signal.valid_signals()
 OOM_SCORE_RUNNING, OOM_SCORE_STANDBY = 1000, 0
@@ -40,8 +43,8 @@ now belong to others, or send messages on the parent's connections.
 class Standby:
     """What this process knows about itself as a fork."""
 
-    def __init__(self, channel: ControlChannel) -> None:
-        self.channel = channel
+    def __init__(self, channel: ControlChannel, folders: Sequence[str]) -> None:
+        self.channel, self.folders = channel, folders
         self.pid = os.getpid()
         self.enable_gc_later = False
         """Whether to enable garbage collection once this fork serves.
@@ -55,10 +58,30 @@ class Standby:
         """
         self.socket_prefix: str = ""
         """The prefix of the host's names of this kernel's sockets."""
+        self.kept_descriptors: set[int] = set()
+        """Descriptors that forks share: the real standard output and error."""
         self.files: dict[int, OpenFile] = {}
         """The regular files that were open when the running kernel was forked, by descriptor."""
+        self.working_directory = ""
+        """The working directory of the running kernel when it was forked."""
+        self.mappings: list[SharedMapping] | None = None
+        """The shared mappings of a standby; None in a running kernel, which can make others."""
+        self.has_signal_scope = False
+        """Whether this process cannot signal kernels that are not forks of it."""
         self.signal_mask: set[Any] | None = None
         """While it waits: the signals that were blocked when the running kernel was forked."""
+
+    def remember(self, kept_descriptors: set[int]) -> None:
+        """Remember what a fork restores before it serves; call it in the running kernel.
+
+        `kept_descriptors` are shared by all forks.
+        """
+        self.kept_descriptors = kept_descriptors
+        self.files = open_files()
+        try:
+            self.working_directory = os.getcwd()
+        except FileNotFoundError:
+            self.working_directory = ""
 
     def fork(self, descriptor: int, late_descriptors: list[int] | None = None) -> bool:
         """Fork. Returns True in the fork, which then waits at the other end of `descriptor`.
@@ -85,10 +108,11 @@ class Standby:
             return False
         self.enable_gc_later = self.enable_gc_later or gc_enabled
         random.setstate(random_state)  # Python reseeds the module in every child
+        channel = ControlChannel(descriptor)
         try:
-            parent_objects.append(list(tasks._all_tasks))  # type: ignore[attr-defined]
-            self._become_standby(ControlChannel(descriptor), late_descriptors or [])
-        except BaseException:  # noqa: BLE001 - a fork must never continue as its parent
+            self._become_standby(channel, late_descriptors or [])
+        except BaseException as error:  # noqa: BLE001 - a fork must never continue as its parent
+            channel.send({"error": f"{type(error).__name__}: {error}"})
             os._exit(70)
         return True
 
@@ -102,36 +126,46 @@ class Standby:
         self.signal_mask = blocked if self.signal_mask is None else self.signal_mask
         set_oom_score(OOM_SCORE_STANDBY)
         self.channel.close()
-        self._close_kernel_descriptors(channel.socket.fileno(), late_descriptors)
+        number = channel.socket.fileno()
+        self._close_kernel_descriptors(number, late_descriptors)
+        own_descriptors.replace({number, *self.kept_descriptors}, self.files)
+        if self.mappings is None or self.mappings:
+            self._own_shared_memory()
         self.channel, self.kernel_descriptors = channel, {}
         channel.send({"pid": os.getpid()})
+
+    def _own_shared_memory(self) -> None:
+        """Move shared memory to files of this fork, and remember files that are mapped by path."""
+        mappings = shared_memory.shared_mappings()
+        by_path = [m for m in mappings if shared_memory.has_path(m, self.folders)]
+        shared_memory.make_own(mapping for mapping in mappings if mapping not in by_path)
+        self.mappings = mappings
 
     def _close_kernel_descriptors(
         self, channel_descriptor: int, late_descriptors: list[int]
     ) -> None:
-        """Close the descriptors that connect clients and threads of the parent.
-
-        Event descriptors of unknown owners become /dev/null: a later close by their owner is then
-        harmless.
-        """
-        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        for descriptor in open_descriptors() - {channel_descriptor, null, 0, 1, 2}:
+        """Close the descriptors that connect clients and threads of the parent."""
+        for descriptor in open_descriptors() - {channel_descriptor, 0, 1, 2}:
             try:
                 known = self.kernel_descriptors.get(descriptor)
-                if descriptor in late_descriptors or known == identity(descriptor):
+                if (
+                    descriptor in late_descriptors
+                    or known == identity(descriptor)
+                    or self._is_old_connection(descriptor)
+                ):
                     os.close(descriptor)
-                elif stat.S_ISSOCK(os.fstat(descriptor).st_mode):
-                    if self.socket_prefix and socket_name(descriptor).startswith(
-                        self.socket_prefix
-                    ):
-                        os.close(descriptor)
-                elif os.readlink(f"/proc/self/fd/{descriptor}").startswith("anon_inode:[event"):
-                    os.dup2(null, descriptor, inheritable=False)
             except OSError:
                 continue
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         for descriptor in (1, 2):  # they were pipes to threads that do not exist in this process
             os.dup2(null, descriptor)
         os.close(null)
+
+    def _is_old_connection(self, descriptor: int) -> bool:
+        """Return whether a descriptor is a socket of this kernel to the host."""
+        if not self.socket_prefix or not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            return False
+        return socket_name(descriptor).startswith(self.socket_prefix)
 
     def wait(self) -> dict[str, Any]:
         """Handle requests and return the first that asks to serve; exit when the host closes."""
@@ -143,6 +177,7 @@ class Standby:
                             self.channel.reply(request)
                     case "enter":
                         overlay.enter_mount_namespace(request["layers"])
+                        self.has_signal_scope = enter_signal_scope()
                         self.rewind()
                         reseed(request["seed"])
                         self.channel.reply(request)
@@ -162,11 +197,20 @@ class Standby:
         os._exit(0)
 
     def rewind(self) -> None:
-        """Restore the positions in open files, which are shared with the parent.
+        """Restore what depends on files: positions in open files, which are shared with the parent,
+        and the working directory.
 
-        A file that was deleted since, and exists again because files were restored, is reopened:
-        writes must not go to the deleted one.
+        A file or folder that was deleted since, and exists again because files were restored, is
+        opened, mapped or entered again: the deleted one is not meant.
         """
+        shared_memory.remap_restored(
+            m for m in self.mappings or () if shared_memory.has_path(m, self.folders)
+        )
+        try:
+            if self.working_directory and os.stat(".").st_nlink == 0:
+                os.chdir(self.working_directory)
+        except OSError:
+            pass
         for descriptor, file in self.files.items():
             try:
                 if file.has_path and os.fstat(descriptor).st_nlink == 0:
@@ -178,6 +222,9 @@ class Standby:
     def prepare_to_serve(self, request: dict[str, Any]) -> None:
         """Restore the state in which the agent's code ran when this process was forked."""
         self.rewind()
+        self.has_signal_scope = self.has_signal_scope or enter_signal_scope()
+        own_descriptors.lock_again(self.files)
+        self.mappings = None
         for number in signal.sigpending():
             handler = signal.getsignal(number)
             try:

@@ -1,12 +1,11 @@
 """Run as the template, a pristine kernel that is forked and never serves.
 
-Started as `python -m guest.template`. It boots an IPython kernel and imports the libraries of its
-image, once per sandbox. Every kernel of an agent is a fork of it, or a fork of such a fork.
+Started by `boot`. It boots an IPython kernel and imports the libraries of its image, once per
+sandbox. Every kernel of an agent is a fork of it, or a fork of such a fork.
 """
 
 import gc
 import importlib
-import json
 import os
 import sys
 import warnings
@@ -16,17 +15,15 @@ from ipykernel._version import __version__ as installed_version
 
 from .control_channel import ControlChannel
 from .descriptors import identities, open_descriptors
+from .fork_safety import native_threads
 from .standby import Standby
 
-SUPPORTED_IPYKERNEL = "7.4."
+SUPPORTED_IPYKERNEL = "7."
 """The ipykernel version whose private names `ForkableApp.connect` relies on."""
 
 
-def main() -> None:
+def main(given: dict[str, Any]) -> None:
     """Boot, then wait for fork requests; a fork that is asked to serve returns here and serves."""
-    given = json.loads(sys.argv[1])
-    os.environ.pop("PYTHONPATH", None)
-    sys.path[:] = [path for path in sys.path if path != given["path"]]
     channel = ControlChannel(3)
     if reason := unavailable_reason():
         channel.send({"cannot": reason})
@@ -34,7 +31,7 @@ def main() -> None:
     from .serving import ForkableApp
 
     app: Any = ForkableApp.instance()
-    app.standby = Standby(channel)
+    app.standby = Standby(channel, given["folders"])
     before = open_descriptors()
     app.boot()
     with app.shell.builtin_trap:  # libraries check on import whether they run in a notebook
@@ -42,8 +39,10 @@ def main() -> None:
     app.standby.kernel_descriptors = identities(
         open_descriptors() - before - app.kept_descriptors()
     )
+    app.native_thread_count = len(list(native_threads()))
     gc.collect()
     gc.freeze()
+    app.standby.remember(app.kept_descriptors())
     channel.send({"pid": os.getpid(), "missing": missing})
     app.serve(app.standby.wait())
 
@@ -66,7 +65,3 @@ def import_library(name: str) -> bool:
         except Exception:  # noqa: BLE001 - a broken library raises again when the agent imports it
             return False
     return True
-
-
-if __name__ == "__main__":
-    main()

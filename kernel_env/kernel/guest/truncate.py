@@ -90,7 +90,7 @@ class StreamCap:
         self._tail.clear()
 
     def _show(self, text: str) -> str:
-        data = text.encode("utf-8", "replace")
+        data = text.encode("utf-8", "backslashreplace")
         if self._ends_in_return and data.lstrip(b"\r")[:1] not in (b"", b"\n"):
             self._restart_line()
         if b"\r" in data:
@@ -119,7 +119,7 @@ class StreamCap:
         if start or len(text) > TAIL_BYTES:
             size = utf8_size(text, start)
             text = text[max(start, len(text) - TAIL_BYTES) :]
-        data = text.encode("utf-8", "replace")
+        data = text.encode("utf-8", "backslashreplace")
         self._held_back += size or len(data)
         self._tail += data
         if len(self._tail) > 8 * TAIL_BYTES:
@@ -146,7 +146,7 @@ def utf8_size(text: str, start: int = 0) -> int:
     if text.isascii():
         return max(0, len(text) - start)
     chunks = (text[at : at + CHUNK_CHARS] for at in range(start, len(text), CHUNK_CHARS))
-    return sum(len(chunk.encode("utf-8", "replace")) for chunk in chunks)
+    return sum(len(chunk.encode("utf-8", "backslashreplace")) for chunk in chunks)
 
 
 def json_size(value: Any) -> int:

@@ -4,6 +4,7 @@
     /workspace       a tmpfs of bounded size: the agent's files
     /snapshots       another, twice as large: snapshots, and the changes of each fork
     /tmp, ~          smaller ones
+    /dev/shm         shared memory, as large as the memory of the programs, which it is part of
     everything else  read-only
 
 Files live in the container's own memory, so a program that writes without end gets
@@ -39,12 +40,13 @@ from kernel_env.sandbox.protocol import GIB, SNAPSHOTS, WORKSPACE, Spec
 USER = 10001
 """User ID of programs in the container; unlikely to be that of a host account."""
 HOME = "/home/agent"
+TEMPORARY_FOLDERS = (HOME, "/tmp", "/dev/shm")  # noqa: S108 - the container's own
 SOCKET_FOLDER = "/run/kernel_env"
 """Where the container sees the init program and its socket."""
 LABEL = "kernel-env"
 """Label of every container and image of kernel_env; nothing without it is ever removed."""
 TEMPORARY_BYTES = 1 * GIB
-"""For /tmp, the home folder and shared memory together."""
+"""For /tmp and the home folder, with something to spare."""
 START_S = 60.0
 
 P = ParamSpec("P")
@@ -109,15 +111,13 @@ class DockerSandbox(GuestSandbox):
 
     @property
     def folders(self) -> list[PurePosixPath]:
-        """Return workspace, home and temporary folder. /dev/shm is shared by all forks."""
-        return [WORKSPACE, PurePosixPath(HOME), PurePosixPath("/tmp")]  # noqa: S108
+        """Return workspace, home, temporary folder and shared memory."""
+        return [WORKSPACE, *map(PurePosixPath, TEMPORARY_FOLDERS)]
 
     async def clean_up(self, *, workspace: bool) -> None:
         """Kill every program and empty the temporary folders; with `workspace`, that one too."""
-        folders = [HOME, "/tmp", "/dev/shm"]  # noqa: S108 - the container's own
-        await self.guest.request(
-            "clean_up", empty=[*folders, *([str(WORKSPACE)] if workspace else [])]
-        )
+        workspaces = [str(WORKSPACE)] if workspace else []
+        await self.guest.request("clean_up", empty=[*TEMPORARY_FOLDERS, *workspaces])
 
     async def _connect(self, container: Container) -> None:
         connecting = asyncio.ensure_future(self.guest.accept(timeout_s=START_S))
@@ -171,7 +171,7 @@ class DockerSandbox(GuestSandbox):
                 Ulimit(name="msgqueue", soft=0, hard=0),
                 Ulimit(name="core", soft=0, hard=0),
             ],
-            "shm_size": TEMPORARY_BYTES // 4,
+            "shm_size": int(spec.memory_gb * GIB),  # counts as memory of the programs
             "tmpfs": {
                 str(WORKSPACE): f"size={workspace},nr_inodes={spec.files},mode=0755,{mine}",
                 str(SNAPSHOTS): f"size={snapshots},nr_inodes={4 * spec.files},mode=0700,{mine}",

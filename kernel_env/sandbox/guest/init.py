@@ -14,7 +14,8 @@ message says in `fds` how many are its own.
     {"id": 4, "do": "stat", "path": "/workspace/x"}                  → {"stat": […]}
     {"id": 5, "do": "clean_up", "empty": ["/workspace"]}             → {}
     {"id": 6, "do": "adopt", "pid": 9}                               → {}
-    {"id": 7, "do": "kill_processes", "keep": [9], "mount_namespace_of": 9, "others": [12]} → {}
+    {"id": 7, "do": "kill_processes", "keep": [9], "mount_namespace_of": 9, "others": [12]}
+                                                            → {"killed": [[8, "sleep"]]}
     {"id": 8, "do": "pause", "keep": [9]}                            → {"paused": [7]}
     {"id": 9, "do": "resume", "pids": [7]}                           → {}
     {"id": 10, "do": "memory_used", "pids": [9], "enough": n}        → {"bytes": 4096}
@@ -58,6 +59,8 @@ SNAPSHOT_REQUESTS = ("snapshot", "restore", "create_lower", "delete_snapshot", "
 """Requests that the snapshot thread handles."""
 MAX_UNCLAIMED = 1000
 """Exit codes kept of processes that the host has not asked for."""
+MAX_NAMED = 20
+"""Most killed processes that are named."""
 PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 4, 36
 
 
@@ -212,14 +215,21 @@ class Init:
                 return
             self.report_exit(pid, os.waitstatus_to_exitcode(status), used.ru_maxrss * 1024)
 
-    def kill_processes(self, keep: list[int], namespace_of: int | None, others: list[int]) -> None:
-        """Kill the processes of a mount namespace except `keep`; wait until they are gone."""
+    def kill_processes(
+        self, keep: list[int], namespace_of: int | None, others: list[int]
+    ) -> list[tuple[int, str]]:
+        """Kill the processes of a mount namespace except `keep`; wait until they are gone.
+
+        Returns ID and name of the first of them.
+        """
         chosen = processes.in_mount_namespace(namespace_of, others, keep)
         killed = processes.kill(chosen)
+        names = [(pid, processes.name(pid)) for pid in sorted(killed)[:MAX_NAMED]]
         deadline = time.monotonic() + END_S
         while time.monotonic() < deadline and any(map(processes.is_alive, killed)):
             time.sleep(0.0005)
             self.reap()
+        return names
 
     def answer(self, request: dict[str, Any], received: list[int]) -> None:
         """Handle one request and send the response."""
@@ -249,7 +259,9 @@ class Init:
                     for folder in request["empty"]:
                         file_tree.empty_folder(folder)
                 case "kill_processes":
-                    self.kill_processes(request["keep"], namespace_of, request["others"])
+                    reply["killed"] = self.kill_processes(
+                        request["keep"], namespace_of, request["others"]
+                    )
                 case "pause":
                     keep = set(request["keep"])
                     reply["paused"] = sorted(

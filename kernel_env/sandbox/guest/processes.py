@@ -52,6 +52,15 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def name(pid: int) -> str:
+    """Return the name of a process, also of a zombie; empty if it is unknown."""
+    try:
+        with open(f"/proc/{pid}/comm", "rb") as file:
+            return file.read().decode(errors="replace").strip()
+    except OSError:
+        return ""
+
+
 def send_signal(pid: int, number: int) -> None:
     """Send a signal; ignore processes that are gone or belong to another user."""
     try:

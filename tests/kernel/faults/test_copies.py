@@ -1,0 +1,330 @@
+"""The live kernel behaves as if no copy of it existed, and a copy hangs in nothing it lacks."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+import pytest_asyncio
+
+from kernel_env.kernel.recoverable import RecoverableKernel
+from support.faults import SPEC
+from support.kernels import (
+    cell_text,
+    fork_kernel,
+    recoverable_kernel,
+    run_cell,
+    run_trial,
+)
+
+pytestmark = [pytest.mark.docker, pytest.mark.asyncio(loop_scope="module")]
+
+CRASH = "import os; os._exit(1)"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def only_kernel(docker_images: None) -> AsyncIterator[RecoverableKernel]:
+    """The kernel that the tests of this file share."""
+    async with recoverable_kernel(replace(SPEC, memory_gb=3.0)) as kernel:
+        yield kernel
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def kernel(only_kernel: RecoverableKernel) -> RecoverableKernel:
+    """A pristine kernel."""
+    await only_kernel.reset()
+    return only_kernel
+
+
+async def last_text(kernel: RecoverableKernel, *cells: str) -> str:
+    """Run cells, of which only a crash may fail, and return the text of the last one."""
+    text = ""
+    for code in cells:
+        cell = await run_cell(kernel, code)
+        assert cell.error is None, cell.error
+        text = cell_text(cell)
+    return text
+
+
+# ── descriptors whose last close means something ──────────────────────────────────────────
+
+
+async def test_a_program_sees_the_end_of_its_input_that_the_kernel_closes(
+    kernel: RecoverableKernel,
+) -> None:
+    start = "from subprocess import Popen, PIPE; p = Popen(['cat'], stdin=PIPE, stdout=PIPE)"
+
+    assert await last_text(kernel, start, "1", "p.communicate(b'hi', timeout=5)") == "(b'hi', None)"
+
+
+async def test_a_port_is_free_once_its_socket_is_closed(kernel: RecoverableKernel) -> None:
+    listen = "import socket; s = socket.create_server(('127.0.0.1', 5055))"
+
+    text = await last_text(
+        kernel,
+        listen,
+        "s.close()",
+        "s = socket.create_server(('127.0.0.1', 5055)); s.getsockname()[1]",
+    )
+
+    assert text == "5055"
+
+
+async def test_a_connection_ends_when_the_kernel_closes_it(kernel: RecoverableKernel) -> None:
+    text = await last_text(
+        kernel,
+        "import socket; one, other = socket.socketpair(); other.settimeout(5)",
+        "one.close()",
+        "other.recv(1)",
+    )
+
+    assert text == "b''"
+
+
+async def test_a_lock_is_free_once_its_file_is_closed(kernel: RecoverableKernel) -> None:
+    text = await last_text(
+        kernel,
+        "import fcntl; f = open('lock', 'w'); fcntl.flock(f, fcntl.LOCK_EX)",
+        "f.close(); g = open('lock', 'w')",
+        "fcntl.flock(g, fcntl.LOCK_EX | fcntl.LOCK_NB); 'locked'",
+    )
+
+    assert text == "'locked'"
+
+
+@pytest.mark.parametrize("lock", ["fcntl.flock(f, fcntl.LOCK_EX)", "fcntl.lockf(f, fcntl.LOCK_EX)"])
+async def test_a_restored_kernel_has_its_locks(kernel: RecoverableKernel, lock: str) -> None:
+    program = "import fcntl; f = open('lock', 'a');" + lock.replace(
+        "LOCK_EX", "LOCK_EX | fcntl.LOCK_NB"
+    )
+
+    text = await last_text(
+        kernel,
+        f"import fcntl; f = open('lock', 'w'); {lock}",
+        CRASH,
+        f"import subprocess, sys; subprocess.run([sys.executable, '-c', {program!r}],"
+        " stderr=subprocess.DEVNULL).returncode",
+    )
+
+    assert text == "1"
+
+
+async def test_a_pipe_within_the_kernel_keeps_its_content_in_every_copy(
+    kernel: RecoverableKernel,
+) -> None:
+    await run_cell(kernel, "import os; r, w = os.pipe(); os.write(w, b'abcd')")
+    read = "os.write(w, b'ef'); os.read(r, 100)"
+
+    tried = await run_trial(kernel, read)
+    forked = await fork_kernel(kernel)
+    in_fork = await run_cell(forked.kernel, read)
+    await forked.kernel.close()
+    await run_cell(kernel, "os.read(r, 2); os._exit(1)")
+    after = await run_cell(kernel, read)
+
+    assert [cell_text(cell) for cell in (tried, in_fork, after)] == ["b'abcdef'"] * 3
+
+
+@pytest.mark.parametrize(
+    ("use", "result"),
+    [
+        ("p.stdout.read(1)", "b''"),
+        ("p.poll()", "-9"),
+        ("p.wait(timeout=5)", "-9"),
+        ("server.settimeout(5); server.accept()", "OSError"),
+        ("client.recv(1)", "b''"),
+        ("client.sendall(b'x')", "BrokenPipeError"),
+    ],
+)
+async def test_a_copy_lacks_the_other_end_without_hanging(
+    kernel: RecoverableKernel, use: str, result: str
+) -> None:
+    await run_cell(
+        kernel,
+        "import socket\nfrom subprocess import Popen, PIPE\n"
+        "p = Popen(['sleep', '100'], stdin=PIPE, stdout=PIPE)\n"
+        "server = socket.create_server(('127.0.0.1', 0))\n"
+        "client = socket.create_connection(server.getsockname()); other, _ = server.accept()",
+    )
+
+    tried = await run_trial(kernel, use)
+    await run_cell(kernel, CRASH)
+    after = await run_cell(kernel, use)
+
+    for cell in (tried, after):
+        assert (cell.error.name if cell.error else cell_text(cell)) == result
+        assert not cell.timed_out
+
+
+# ── memory that processes share ───────────────────────────────────────────────────────────
+
+SHARED = {
+    "values and locks": (
+        "import multiprocessing as mp; v = mp.Value('i', 1); k = mp.Lock()",
+        "k.acquire(); v.value = 99",
+        "v.value, k.acquire(timeout=1), k.release()",
+        "(1, True, None)",
+    ),
+    "an anonymous mapping": (
+        "import mmap; m = mmap.mmap(-1, 8192); m[5000] = 1",
+        "m[5000] = 99",
+        "m[5000]",
+        "1",
+    ),
+    "memory with a name": (
+        "from multiprocessing.shared_memory import SharedMemory\n"
+        "m = SharedMemory('numbers', create=True, size=100); m.buf[0] = 1",
+        "m.buf[0] = 99; m.unlink()",
+        "other = SharedMemory('numbers'); m.buf[0], other.buf[0]",
+        "(1, 1)",
+    ),
+    "a deleted file that is mapped": (
+        "import mmap, os; f = open('/dev/shm/f', 'w+b'); f.truncate(8192); os.remove(f.name)\n"
+        "m = mmap.mmap(f.fileno(), 8192); m[5000] = 1",
+        "m[5000] = 99; f.seek(0); f.write(b'x'); f.flush()",
+        "m[0], m[5000], os.pread(f.fileno(), 1, 5000)[0]",
+        "(0, 1, 1)",
+    ),
+    "a file in /dev/shm": (
+        "open('/dev/shm/state', 'w').write('old')",
+        "open('/dev/shm/state', 'w').write('new'); open('/dev/shm/more', 'w').write('x')",
+        "import os; open('/dev/shm/state').read(), os.path.exists('/dev/shm/more')",
+        "('old', False)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SHARED)
+async def test_shared_memory_is_changed_by_no_copy(kernel: RecoverableKernel, name: str) -> None:
+    setup, change, check, unchanged = SHARED[name]
+    await run_cell(kernel, setup)
+
+    tried = await run_trial(kernel, change)
+    after_trial = cell_text(await run_trial(kernel, check))
+    forked = await fork_kernel(kernel)
+    in_fork = await run_cell(forked.kernel, change)
+    await forked.kernel.close()
+    after_fork = cell_text(await run_trial(kernel, check))
+    await run_cell(kernel, f"{change}\n{CRASH}")
+    after_crash = cell_text(await run_cell(kernel, check))
+
+    assert tried.error is None
+    assert in_fork.error is None
+    assert [after_trial, after_fork, after_crash] == [unchanged] * 3
+
+
+async def test_a_restored_kernel_shares_memory_with_the_processes_that_it_starts(
+    kernel: RecoverableKernel,
+) -> None:
+    text = await last_text(
+        kernel,
+        "import multiprocessing as mp; fork = mp.get_context('fork'); v = fork.Value('i', 1)",
+        CRASH,
+        "def add(): v.value += 41\np = fork.Process(target=add); p.start(); p.join(); v.value",
+    )
+
+    assert text == "42"
+
+
+async def test_a_reset_empties_the_shared_memory(kernel: RecoverableKernel) -> None:
+    await run_cell(kernel, "open('/dev/shm/left', 'w').write('x')")
+
+    await kernel.reset()
+    listed = await run_cell(kernel, "import os; os.listdir('/dev/shm')")
+
+    assert cell_text(listed) == "[]"
+
+
+# ── threads and processes that a copy lacks ───────────────────────────────────────────────
+
+EXECUTOR = (
+    "from concurrent.futures import ThreadPoolExecutor as T, ProcessPoolExecutor as P\n"
+    "import multiprocessing as mp\n"
+)
+WORKERS = {
+    "a thread pool": (EXECUTOR + "pool = T(2)", "pool.submit(len, 'abc').result(timeout=5)", "3"),
+    "%%bash": ("", "%%bash\necho 3", "3"),
+    "a queue": (
+        EXECUTOR + "q = mp.Queue(); q.put(1); q.get(timeout=5)",
+        "q.put(3); q.get(timeout=5)",
+        "3",
+    ),
+    "joblib": (
+        "from joblib import Parallel, delayed",
+        "Parallel(2)(delayed(len)('abc') for _ in range(2))[0]",
+        "3",
+    ),
+    "the fork server": (
+        "import multiprocessing as mp; context = mp.get_context('forkserver')",
+        "p = context.Process(target=print); p.start(); p.join(); p.exitcode",
+        "0",
+    ),
+    "a process pool": (
+        EXECUTOR + "pool = P(1)",
+        "pool.submit(len, 'a').result(9)",
+        "BrokenProcessPool",
+    ),
+    "a pool of multiprocessing": (
+        EXECUTOR + "pool = mp.Pool(1)",
+        "pool.map(len, ['abc'])",
+        "ValueError",
+    ),
+}
+"""By name: cells that create workers and use them, and the result in a copy."""
+
+
+@pytest.mark.parametrize("name", WORKERS)
+async def test_workers_start_again_in_a_copy_or_say_that_they_ended(
+    kernel: RecoverableKernel, name: str
+) -> None:
+    setup, use, result = WORKERS[name]
+    await run_cell(kernel, setup)
+    before = await run_cell(kernel, use)
+
+    tried = await run_trial(kernel, use)
+    live = await run_cell(kernel, use)
+    await run_cell(kernel, CRASH)
+    after = await run_cell(kernel, use)
+
+    for cell in (before, live):
+        assert cell.error is None
+    for cell in (tried, after):
+        assert (cell.error.name if cell.error else cell_text(cell).strip()) == result
+
+
+async def test_the_recovery_names_the_threads_and_programs_that_ended(
+    kernel: RecoverableKernel,
+) -> None:
+    await run_cell(
+        kernel,
+        "import subprocess, threading, time; subprocess.Popen(['sleep', '100'])\n"
+        "threading.Thread(target=time.sleep, args=(100,), name='sleepy', daemon=True).start()",
+    )
+
+    crashed = await run_cell(kernel, CRASH)
+
+    assert crashed.recovery is not None
+    assert crashed.recovery.note == ("threads that ended: sleepy; programs that were ended: sleep")
+
+
+async def test_a_kernel_whose_threads_no_copy_could_have_is_replayed(
+    kernel: RecoverableKernel,
+) -> None:
+    await run_cell(kernel, "x = 41")
+    name_a_thread = (
+        "import ctypes, _thread, threading, time\n"
+        "def run(): ctypes.CDLL(None).prctl(15, b'polars-0', 0, 0, 0); time.sleep(100)\n"
+        "_thread.start_new_thread(run, ()); time.sleep(.1); x += 1"
+    )
+    await run_cell(kernel, name_a_thread)
+
+    tried = await run_trial(kernel, "x")
+    forked = await fork_kernel(kernel)
+    in_fork = await run_cell(forked.kernel, "x")
+    await forked.kernel.close()
+    crashed = await run_cell(kernel, CRASH)
+    after = await run_cell(kernel, "x")
+
+    assert [cell_text(cell) for cell in (tried, in_fork, after)] == ["42"] * 3
+    assert crashed.recovery is not None
+    assert (crashed.recovery.how, crashed.recovery.cells) == ("replay", 1)
+    assert "the threads of polars (polars-0) would be missing" in crashed.recovery.note
