@@ -81,7 +81,7 @@ class CheckpointStore:
     # ── take ──────────────────────────────────────────────────────────────────────────────
 
     def take_when_quiet(self, position: int) -> None:
-        """Take a checkpoint of the kernel as it is, unless the agent goes on at once."""
+        """Take a checkpoint of the kernel as it is, unless the agent continues at once."""
         loop = asyncio.get_running_loop()
         self._due = loop.call_later(QUIET_S, self.take_in_background, position)
 

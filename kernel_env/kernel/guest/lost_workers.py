@@ -1,6 +1,6 @@
 """Make libraries usable in a fork although the threads and processes that served them are gone.
 
-Each library that keeps workers is told that it has none, so that it starts new ones; an object
+Each library that keeps workers must find that it has none, so that it starts new ones; an object
 that cannot start new ones says that it is closed. Otherwise its next use would wait for ever.
 """
 
