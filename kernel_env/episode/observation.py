@@ -137,6 +137,11 @@ def cell_lines(cell: Cell) -> list[str]:
     if cell.timed_out:
         end = " It was interrupted; variables are kept." if not cell.recovery else ""
         lines.append(f"[time limit reached: the cell ran for {cell.seconds:.1f} s.{end}]")
+    if cell.note:
+        lines.append(f"[{cell.note}]")
+    if cell.full_folders:
+        full = ", ".join(cell.full_folders)
+        lines.append(f"[no space left in {full}: delete files there]")
     if cell.recovery:
         lines.append(f"[KERNEL RESTORED: {describe_recovery(cell.recovery)}]")
     elif cell.broke:
@@ -161,7 +166,10 @@ def describe_recovery(recovery: Recovery) -> str:
     else:
         done = "this cell was undone: variables and files are as they were before it"
     if recovery.cells:
-        done += f"; {earlier} {were} replayed, so values that depend on time or chance may differ"
+        done += (
+            f"; {earlier} {were} replayed in {recovery.seconds:.1f} s, so values that depend on"
+            " time or chance may differ"
+        )
     if recovery.lost:
         done += "; not everything could be restored"
     note = f" Note: {recovery.note}." if recovery.note else ""

@@ -83,6 +83,10 @@ class Cell:
     """Output of threads and programs of earlier cells, before and during this one."""
     variables: tuple[Variable, ...] = ()
     files: tuple[FileChange, ...] = ()
+    note: str = ""
+    """What else the agent should know about how the cell was run."""
+    full_folders: tuple[str, ...] = ()
+    """Folders of the agent without free space at the end of the cell."""
 
     @property
     def undone(self) -> bool:

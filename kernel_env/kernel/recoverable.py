@@ -215,7 +215,9 @@ class RecoverableKernel:
             return trial.trial_not_run(reason)
         try:
             await forked.kernel.start()
-            return await forked.kernel.run_once(code, timeout_s=timeout_s)
+            cell = await forked.kernel.run_once(code, timeout_s=timeout_s)
+            note = f"cells were replayed for this trial ({forked.cells}), because {reason}"
+            return replace(cell, note=note)
         finally:
             await forked.kernel.close()
 

@@ -398,6 +398,7 @@ def cell_of(
         late=late,
         variables=parsed(VARIABLES, report.get("variables")),
         files=parsed(FILES, report.get("files")),
+        full_folders=names_in(report.get("full")),
     )
 
 
@@ -418,6 +419,12 @@ def parsed(adapter: TypeAdapter[tuple[T, ...]], report: Any) -> tuple[T, ...]:
         )
     except (ValidationError, TypeError, KeyError, AttributeError):
         return ()
+
+
+def names_in(value: Any) -> tuple[str, ...]:
+    """Return the names in what the kernel reported; () if it is not as expected."""
+    names = value[:MAX_CHANGES] if isinstance(value, list) else []
+    return tuple(text_of(name)[:NAME_CHARACTERS] for name in names if isinstance(name, str))
 
 
 def bounded(value: Any) -> Any:

@@ -18,6 +18,7 @@ from typing import Any
 
 from kernel_env import temporary
 from kernel_env.errors import KernelError
+from kernel_env.kernel.connection.client import names_in
 from kernel_env.kernel.connection.control_channel import ControlChannel
 from kernel_env.kernel.connection.launch import (
     KERNEL_ENVIRONMENT,
@@ -26,7 +27,6 @@ from kernel_env.kernel.connection.launch import (
     connection_info,
     listening,
 )
-from kernel_env.kernel.connection.outputs import text_of
 from kernel_env.sandbox.fork_support import ForkSupport, Layers
 from kernel_env.sandbox.protocol import SNAPSHOTS, Sandbox
 
@@ -34,8 +34,6 @@ BOOT_S = 120.0
 """Time limit for a template to start; some libraries take long to import."""
 FORK_S = 10.0
 """Time limit for a fork. It takes milliseconds, or a second for gigabytes of small objects."""
-MAX_NAMES, NAME_CHARACTERS = 10, 60
-"""Most lost threads that are named, and the longest name."""
 
 
 class ForkingUnavailable(KernelError):
@@ -167,12 +165,6 @@ async def boot_template(
     except BaseException:
         channel.close()
         raise
-
-
-def names_in(value: Any) -> tuple[str, ...]:
-    """Return the names in a response, which is untrusted."""
-    names = value if isinstance(value, list) else []
-    return tuple(text_of(name)[:NAME_CHARACTERS] for name in names[:MAX_NAMES] if name)
 
 
 def pid_of(response: Mapping[str, Any]) -> int:

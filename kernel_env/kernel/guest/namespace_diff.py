@@ -7,6 +7,7 @@ not noticed.
 
 import os
 import sys
+import tempfile
 import time
 import types
 from collections.abc import Mapping
@@ -21,6 +22,9 @@ MAX_SECONDS = 0.05
 ARRAY_LIBRARIES = ("numpy", "pandas", "scipy", "torch", "polars", "xgboost", "lightgbm")
 """Libraries whose objects report shape and size without running code of the agent."""
 CONTAINERS = (str, bytes, bytearray, list, tuple, dict, set, frozenset)
+
+LITTLE_BYTES = 1 << 20
+"""A folder with less free space counts as full."""
 
 Fingerprint = tuple[int, str, str, int]
 """Identity, type, shape and size in bytes of a value."""
@@ -83,6 +87,19 @@ def list_files(root: str) -> dict[str, tuple[int, int]]:
     return found
 
 
+def full_folders(root: str) -> list[str]:
+    """Return those of the agent's folders that are full: many libraries do not say so."""
+    found = []
+    for folder in (root, os.path.expanduser("~"), tempfile.gettempdir(), "/dev/shm"):  # noqa: S108
+        try:
+            space = os.statvfs(folder)
+        except OSError:
+            continue
+        if space.f_bavail * space.f_frsize < LITTLE_BYTES or space.f_favail == 0 < space.f_files:
+            found.append(folder)
+    return found
+
+
 def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return (name, new | changed | deleted) for each entry that differs."""
     changes = [
@@ -99,7 +116,7 @@ class NamespaceDiff:
         self.namespace, self.hidden, self.root = namespace, hidden, root
         self.names, self.files = user_variables(namespace, hidden), list_files(root)
 
-    def report(self) -> dict[str, list[dict[str, Any]]]:
+    def report(self) -> dict[str, list[Any]]:
         """Return the changes since the last report, as JSON."""
         variables_before, self.names = self.names, user_variables(self.namespace, self.hidden)
         files_before, self.files = self.files, list_files(self.root)
@@ -121,4 +138,4 @@ class NamespaceDiff:
             {"path": path, "bytes": self.files.get(path, (0, 0))[0], "change": change}
             for path, change in compare(files_before, self.files)
         ]
-        return {"variables": variables, "files": written}
+        return {"variables": variables, "files": written, "full": full_folders(self.root)}

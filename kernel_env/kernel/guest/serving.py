@@ -12,7 +12,6 @@ import sys
 from typing import Any
 
 import zmq
-from tornado.ioloop import IOLoop
 from zmq.eventloop.zmqstream import ZMQStream
 
 from .descriptors import identities, open_descriptors
@@ -143,7 +142,6 @@ class ForkableApp(App):
     def _keep_parent_objects(self) -> None:
         """Keep references to the loops and sockets of the parent; see `parent_objects`."""
         kernel: Any = self.kernel
-        policy: Any = asyncio.get_event_loop_policy()
         parent_objects.append(
             (
                 self.context,
@@ -152,8 +150,7 @@ class ForkableApp(App):
                 getattr(kernel, "io_loop", None),
                 getattr(self, "io_loop", None),
                 kernel.signal_sockets,
-                dict(vars(policy._local)) if hasattr(policy, "_local") else None,
-                IOLoop.current(instance=False),
+                current_event_loop(),
             )
         )
 
@@ -242,10 +239,18 @@ class ForkableApp(App):
         return [s.getsockopt(zmq.FD) for s in list(context._sockets) if not s.closed]
 
 
+def current_event_loop() -> Any:
+    """Return the event loop that is set in this thread; None if there is none."""
+    try:
+        return asyncio.get_event_loop()
+    except Exception:  # noqa: BLE001 - the agent's policy, or its treatment of warnings
+        return None
+
+
 def set_new_event_loop() -> None:
     """Set a new event loop; if the agent's policy cannot create one, use Python's own policy."""
     try:
         asyncio.set_event_loop(asyncio.new_event_loop())
     except Exception:  # noqa: BLE001 - raised by the agent's code
         asyncio.set_event_loop_policy(None)
-        asyncio.set_event_loop(asyncio.new_event_loop())
+        asyncio.set_event_loop(asyncio.SelectorEventLoop())
