@@ -4,12 +4,13 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
+from kernel_env.bench.agents import crowd, thinkers
 from kernel_env.bench.floods import floods
 from kernel_env.bench.measure import Bench, Progress, Row
 from kernel_env.bench.memory import kernels
 from kernel_env.bench.recovery import branches, recovery
 from kernel_env.bench.starts import resets, starts
-from kernel_env.bench.steps import crowd, long_episode, standby
+from kernel_env.bench.steps import long_episode, notebook, standby
 from kernel_env.bench.workload import work
 from kernel_env.errors import UnknownName
 from kernel_env.sandbox.selection import choose
@@ -21,7 +22,9 @@ MEASURES: dict[str, Callable[[Bench], Awaitable[list[Row]]]] = {
     "branches": branches,
     "standby": standby,
     "steps": long_episode,
+    "notebook": notebook,
     "crowd": crowd,
+    "thinkers": thinkers,
     "kernels": kernels,
     "floods": floods,
     "work": work,

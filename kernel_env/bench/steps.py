@@ -1,9 +1,11 @@
-"""Measure a step: against a bare client, with standbys, and with concurrent agents."""
+"""Measure a step: against a bare client, with standbys, and in a notebook of small cells."""
 
 import asyncio
-import random
-import time
-from contextlib import AsyncExitStack, closing
+from collections.abc import Sequence
+from contextlib import closing
+from importlib.util import find_spec
+
+from nbformat.v4 import new_code_cell, new_notebook
 
 from kernel_env.bench.baselines import bare_kernel, run_cell
 from kernel_env.bench.measure import (
@@ -17,9 +19,7 @@ from kernel_env.bench.measure import (
     time_await,
     time_call,
 )
-from kernel_env.episode import Episode, open_episode
 from kernel_env.episode.actions import ExecuteCode
-from kernel_env.grading.host import Grader
 from kernel_env.gym.env import make
 from kernel_env.kernel.recoverable import RecoverableKernel
 from kernel_env.kernel.source import close_instance
@@ -31,10 +31,8 @@ CELL_S = 60.0
 """Time limit of a cell in seconds."""
 THINKING_S = 0.2
 """Pause between steps in seconds, in which the standby is forked."""
-PERIOD_S = 0.25
-"""Seconds from the start of a step of a concurrent agent to the next one."""
-CROWDS = (1, 4, 16)
-"""Numbers of concurrent agents."""
+NOTEBOOK_CELLS = 1000
+"""Number of small cells of the notebook."""
 
 
 async def long_episode(bench: Bench) -> list[Row]:
@@ -54,11 +52,23 @@ async def long_episode(bench: Bench) -> list[Row]:
             if n in (WINDOW, steps):
                 memory.append(resident_mb())
             await asyncio.sleep(0)
-    peer = "bare jupyter_client, local kernel"
+    peer, goal = "bare jupyter_client, local kernel", Goal(above_peer=6)
     first, last = slice(1, WINDOW), slice(-WINDOW, None)
     return [
-        row(f"`pass` by env.step, steps 2 … {WINDOW}, no pause", mine[first], peer, theirs[first]),
-        row(f"`pass` by env.step, last {WINDOW} of {steps}", mine[last], peer, theirs[last]),
+        row(
+            f"`pass` by env.step, steps 2 … {WINDOW}, no pause",
+            mine[first],
+            peer,
+            theirs[first],
+            goal=goal,
+        ),
+        row(
+            f"`pass` by env.step, last {WINDOW} of {steps}",
+            mine[last],
+            peer,
+            theirs[last],
+            goal=goal,
+        ),
         row(
             f"host memory after {steps} steps",
             memory[1:],
@@ -92,52 +102,35 @@ async def standby(bench: Bench) -> list[Row]:
     return [row(what, mine[1:], peer, theirs[1:], goal=Goal(above_peer=2))]
 
 
-async def crowd(bench: Bench) -> list[Row]:
-    """Measure `pass` of concurrent agents with four cells per second each, against one agent."""
-    series: dict[int, list[float]] = {size: [] for size in CROWDS}
-    async with AsyncExitStack() as stack:
-        episodes = await open_episodes(bench, stack, max(CROWDS))
-        for _ in bench.rounds("agents at once", 3):
-            for size in CROWDS:
-                agents = [run_agent(episode, bench.repeats(30)) for episode in episodes[:size]]
-                for durations in await asyncio.gather(*agents):
-                    series[size] += durations
-    peer, alone = "one agent", series[CROWDS[0]]
-    return [
-        row("`pass` of one agent at 4 cells/s", alone),
-        *(
-            row(
-                f"`pass` of {n} agents at 4 cells/s each",
-                series[n],
-                peer,
-                alone,
-                goal=Goal(of_peer=2),
-            )
-            for n in CROWDS[1:]
-        ),
-    ]
+async def notebook(bench: Bench) -> list[Row]:
+    """Measure a notebook of small cells, without pauses, against nbclient."""
+    if find_spec("nbclient") is None:
+        bench.skip("a notebook of small cells: its peer nbclient is not installed")
+        return []
+    count = bench.repeats(NOTEBOOK_CELLS)
+    cells = [f"x = {n}; y = x ** 2" for n in range(count)]
+    mine, theirs = [], []
+    kernel = RecoverableKernel(bench.kernels)
+    try:
+        await kernel.start()
+        for _ in bench.rounds("a notebook of small cells", 3):
+            mine.append(await time_await(run_all(kernel, cells)) / count)
+            theirs.append(await time_await(execute_with_nbclient(cells)) / count)
+    finally:
+        await kernel.close()
+    what = f"a cell of a notebook of {count} small cells, no pause"
+    return [row(what, mine, "nbclient, local kernel", theirs, goal=Goal(of_peer=1.3))]
 
 
-async def open_episodes(bench: Bench, stack: AsyncExitStack, count: int) -> list[Episode]:
-    """Open episodes, two at a time."""
-    grader = await stack.enter_async_context(Grader())
-    starting = asyncio.Semaphore(2)
-
-    async def open_one() -> Episode:
-        async with starting:
-            opening = open_episode(
-                TASK, sandbox=bench.sandbox, out=bench.folder, budget=UNLIMITED, grader=grader
-            )
-            return await stack.enter_async_context(opening)
-
-    return await asyncio.gather(*(open_one() for _ in range(count)))
+async def run_all(kernel: RecoverableKernel, cells: Sequence[str]) -> None:
+    """Run cells one after the other."""
+    for code in cells:
+        await kernel.run(code, timeout_s=CELL_S)
 
 
-async def run_agent(episode: Episode, cells: int) -> list[float]:
-    """Run an agent that starts at a random time of the period; return its steps' milliseconds."""
-    begin = time.perf_counter() + random.uniform(0, PERIOD_S)  # noqa: S311 - no secret
-    durations = []
-    for number in range(cells):
-        await asyncio.sleep(begin + number * PERIOD_S - time.perf_counter())
-        durations.append(await time_await(episode.act(PASS)))
-    return durations
+async def execute_with_nbclient(cells: Sequence[str]) -> None:
+    """Run a notebook of these cells with nbclient, in a local kernel that it starts and ends."""
+    from nbclient import NotebookClient  # an optional peer
+
+    notebook = new_notebook(cells=[new_code_cell(code) for code in cells])
+    await NotebookClient(notebook, kernel_name="python3").async_execute()

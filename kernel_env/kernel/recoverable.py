@@ -35,7 +35,7 @@ from kernel_env.kernel.forking.replayable import ReplayableKernel
 from kernel_env.kernel.forking.standby import Standby
 from kernel_env.kernel.source import KernelSource
 from kernel_env.sandbox.fork_support import MemoryLimit
-from kernel_env.sandbox.protocol import GIB, FileStat, Sandbox
+from kernel_env.sandbox.protocol import FileStat, Sandbox
 
 ALONE = 0.9
 """A kernel that used this share of the memory limit was not killed because of its standbys."""
@@ -378,8 +378,7 @@ class RecoverableKernel:
         memory = await self._memory_limit()
         if memory.killed <= kills:
             return cause, False
-        limit = f"the memory limit of {memory.limit_bytes / GIB:.3g} GiB"
-        return f"{cause}, because {limit} was reached", True
+        return f"{cause}, because the memory limit was reached", True
 
     async def _free_memory(self, kernel: KernelClient) -> KernelClient | None:
         """Let the latest standby take over with all memory, if that lack killed the kernel.

@@ -18,7 +18,7 @@ def unsupported_ipykernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     """Make the kernel's program require another ipykernel than the installed one."""
     program = Path(shutil.copytree(PROGRAM_FOLDER, tmp_path / "guest"))
     replace_text(
-        program / "template.py", 'SUPPORTED_IPYKERNEL = "7.4."', 'SUPPORTED_IPYKERNEL = "9.9."'
+        program / "template.py", 'SUPPORTED_IPYKERNEL = "7."', 'SUPPORTED_IPYKERNEL = "9.9."'
     )
     tmp_path.chmod(0o755)
     monkeypatch.setattr("kernel_env.episode.setup.PROGRAM_FOLDER", program)

@@ -51,7 +51,7 @@ async def test_a_cell_that_exceeds_the_memory_by_itself_is_undone_and_does_not_r
 
     assert cell.recovery is not None
     assert cell.recovery.how == "standby"
-    assert "SIGKILL, as the memory limit does" in cell.recovery.cause
+    assert "SIGKILL, because the memory limit was reached" in cell.recovery.cause
     assert cell_text(after) == f"(42, {2**20}, '')"
 
 
@@ -63,7 +63,8 @@ if not (child := os.fork()):
     time.sleep(60)
 for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
     if pid not in (1, child, os.getpid()):
-        os.kill(pid, 9)
+        try: os.kill(pid, 9)
+        except PermissionError: pass  # the template is protected
 a[:] = 2
 b = np.ones(2**29, dtype="u1")
 time.sleep(60)
@@ -83,7 +84,7 @@ async def test_cells_are_replayed_when_the_memory_limit_kills_the_kernel_after_i
         after = await run_cell(kernel, "x + 1, int(a.sum())", CELL_S)
 
     assert cell.recovery is not None
-    assert "SIGKILL, as the memory limit does" in cell.recovery.cause
+    assert "SIGKILL, because the memory limit was reached" in cell.recovery.cause
     assert (cell.recovery.how, cell.state_lost) == ("replay", None)
     assert cell_text(after) == f"(42, {int(0.7 * 2**30)})"
 

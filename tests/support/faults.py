@@ -58,9 +58,9 @@ channel = get_ipython().kernel.parent.standby.channel.socket.fileno()
 
 SIGNAL_OTHERS = (
     "for n in os.listdir('/proc'):\n    if n.isdigit() and int(n) not in (1, os.getpid()):\n"
-    "        os.kill(int(n), {})\n"
+    "        try: os.kill(int(n), {})\n        except PermissionError: pass\n"
 )
-"""Sends a signal to every process except the init process and the kernel itself."""
+"""Sends a signal to every process except the init process and the kernel itself, if it may."""
 
 FILL_WORKSPACE = (
     "f = open('big', 'wb', buffering=0)\n"

@@ -52,7 +52,7 @@ class ControlChannel:
             while response.get("id") != number:  # others are late responses to earlier requests
                 response = await self.receive(timeout_s=max(0.0, deadline - time.monotonic()))
             if "error" in response:
-                raise KernelError(f"the kernel could not be forked: {response['error']!s:.200}")
+                raise KernelError(f"{response['error']!s:.200}")
             return response
 
     async def send(self, do: str, *, descriptors: Sequence[int] = (), **details: Any) -> int:

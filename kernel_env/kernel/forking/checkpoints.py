@@ -127,7 +127,7 @@ class CheckpointStore:
                     return latest.standby, latest.files
                 await self.delete(latest)
             await self._take(position)
-        raise KernelError(self.failure)
+        raise KernelError(f"the kernel could not be forked: {self.failure}")
 
     async def _take(self, position: int) -> None:
         standby, files = await asyncio.gather(

@@ -119,7 +119,7 @@ async def fork(original: ControlChannel) -> Standby:
             )
         message = await channel.receive(timeout_s=FORK_S)
         if "error" in message:
-            raise KernelError(f"the kernel could not be forked: {message['error']!s:.200}")
+            raise KernelError(f"{message['error']!s:.200}")
         return Standby(
             channel=channel,
             pid=pid_of(message),

@@ -6,6 +6,9 @@ import os
 import signal
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 FORK_S = 5.0
 """Time limit for an intermediate child; one that exceeds it hangs in an at-fork handler."""
@@ -31,8 +34,7 @@ def double_fork() -> bool:
     Otherwise another thread might have requested the interpreter's lock, which no thread in the
     child would ever take. Raises `OSError`.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Python warns when a process with several threads forks
+    with no_fork_warning():
         child = os.fork()
         if child == 0:
             try:
@@ -45,6 +47,22 @@ def double_fork() -> bool:
     if error_number := wait_for_child(child):
         raise OSError(error_number, os.strerror(error_number))
     return False
+
+
+@contextmanager
+def no_fork_warning() -> Iterator[None]:
+    """Silence the warning about a fork of a process with several threads (Python 3.12).
+
+    `warnings.catch_warnings` would make every library show its warnings once more: the registries
+    of shown warnings are cleared when the filters are changed officially.
+    """
+    ignore: Any = ("ignore", None, DeprecationWarning, None, 0)
+    filters: Any = warnings.filters
+    filters.insert(0, ignore)
+    try:
+        yield
+    finally:
+        filters.remove(ignore)
 
 
 def wait_for_child(child: int) -> int:

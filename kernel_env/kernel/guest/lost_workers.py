@@ -4,11 +4,12 @@ Each library that keeps workers must find that it has none, so that it starts ne
 that cannot start new ones says that it is closed. Otherwise its next use would wait for ever.
 """
 
+import asyncio
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -19,6 +20,7 @@ def forget_workers(shell: Any) -> None:
     """Repair what is loaded; an error in one library does not keep others from being repaired."""
     steps: tuple[Callable[[Any], None], ...] = (
         forget_children,
+        rebind_asyncio,
         forget_script_loop,
         forget_joblib_pool,
         forget_executors,
@@ -35,13 +37,19 @@ def forget_workers(shell: Any) -> None:
 
 
 def forget_children(_: Any) -> None:
-    """Let `Popen` objects of programs that are no children of this process report SIGKILL."""
+    """Let `Popen` objects of programs that another process started report SIGKILL."""
     popen: Any = sys.modules["subprocess"].Popen
     if hasattr(popen._internal_poll, "in_fork"):
         return
-    poll, try_wait = popen._internal_poll, popen._try_wait
+    poll, try_wait, execute = popen._internal_poll, popen._try_wait, popen._execute_child
+
+    def execute_and_sign(program: Any, *args: Any, **kwargs: Any) -> Any:
+        program._starting_process = os.getpid()
+        return execute(program, *args, **kwargs)
 
     def is_lost(program: Any) -> bool:
+        if getattr(program, "_starting_process", None) == os.getpid():
+            return False
         try:
             os.waitid(os.P_PID, program.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
         except ChildProcessError:
@@ -58,6 +66,7 @@ def forget_children(_: Any) -> None:
 
     poll_own.in_fork = True  # type: ignore[attr-defined]
     popen._internal_poll, popen._try_wait = poll_own, try_wait_for_own
+    popen._execute_child = execute_and_sign
 
 
 def script_magics(shell: Any) -> Any:
@@ -125,6 +134,31 @@ def close_pools(_: Any) -> None:
     for thing in finalized_objects(sys.modules.get("multiprocessing.util")) if pools else ():
         if isinstance(thing, pools.Pool):
             thing._state = pools.TERMINATE
+
+
+def end_tasks(tasks: Iterable[Any]) -> None:
+    """Cancel tasks of an event loop that does not run any more: awaiting them raises."""
+    for task in tasks:
+        with suppress(Exception):  # a task of another implementation
+            asyncio.Future.cancel(task)
+
+
+def rebind_asyncio(_: Any) -> None:
+    """Let locks, events and queues of asyncio change to the event loop of this process."""
+    from asyncio import mixins
+
+    mixin: Any = mixins._LoopBoundMixin
+    if hasattr(mixin._get_loop, "in_fork"):
+        return
+    get_loop, process = mixin._get_loop, os.getpid
+
+    def get_own_loop(bound: Any) -> Any:
+        if getattr(bound, "_loop_process", None) != process():
+            bound._loop, bound._loop_process = None, process()
+        return get_loop(bound)
+
+    get_own_loop.in_fork = True  # type: ignore[attr-defined]
+    mixin._get_loop = get_own_loop
 
 
 def restart_queues(_: Any) -> None:

@@ -8,6 +8,7 @@ would have no effect, and a read would take what was meant for the parent. So a 
                                      process held is closed
     for a socket                     one whose other end is closed
     for a file with locks            the same file, opened again; see `lock_again`
+    for an event counter             one of its own with the same value
     for a terminal, a device, epoll  /dev/null
     and for any other regular file   the same open file; its position is restored before use
 
@@ -50,8 +51,8 @@ def replace(keep: Collection[int], files: dict[int, OpenFile]) -> int:
             elif stat.S_ISREG(status.st_mode):
                 if descriptor in files and files[descriptor].locks:
                     open_again(descriptor)
-            elif not stat.S_ISDIR(status.st_mode) and not is_harmless(descriptor):
-                substitute(null, descriptor)
+            elif not stat.S_ISDIR(status.st_mode):
+                replace_other(descriptor, null)
         except OSError:
             continue
     os.close(null)
@@ -64,9 +65,24 @@ def replace(keep: Collection[int], files: dict[int, OpenFile]) -> int:
     return lost
 
 
-def is_harmless(descriptor: int) -> bool:
-    """Return whether sharing a descriptor that is no file, pipe or socket has no effect."""
-    return os.readlink(f"/proc/self/fd/{descriptor}") in HARMLESS_DEVICES
+def replace_other(descriptor: int, null: int) -> None:
+    """Replace a descriptor that is no file, pipe or socket, unless sharing it has no effect."""
+    name = os.readlink(f"/proc/self/fd/{descriptor}")
+    if name == "anon_inode:[eventfd]":
+        replace_event_counter(descriptor)
+    elif name not in HARMLESS_DEVICES:
+        substitute(null, descriptor)
+
+
+def replace_event_counter(descriptor: int) -> None:
+    """Put an event counter with the same value under the number of this one."""
+    with open(f"/proc/self/fdinfo/{descriptor}", encoding="ascii") as file:
+        info = dict(line.split(":", 1) for line in file if ":" in line)
+    flags = os.EFD_SEMAPHORE if info.get("eventfd-semaphore", "0").strip() == "1" else 0
+    flags |= fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.EFD_NONBLOCK
+    new = os.eventfd(int(info["eventfd-count"], 16), flags | os.EFD_CLOEXEC)
+    substitute(new, descriptor)
+    os.close(new)
 
 
 def substitute(new: int, descriptor: int) -> None:

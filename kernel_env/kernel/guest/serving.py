@@ -9,6 +9,7 @@ import gc
 import os
 import random
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import zmq
@@ -17,7 +18,7 @@ from zmq.eventloop.zmqstream import ZMQStream
 from .descriptors import identities, open_descriptors
 from .fork_safety import lost_threads, native_threads, unforkable_reason
 from .kernel_app import App, Kernel
-from .lost_workers import forget_workers, restarted_threads
+from .lost_workers import end_tasks, forget_workers, restarted_threads
 from .openmp import stop_idle_threads
 from .prefault import Prefault
 from .standby import Standby, parent_objects
@@ -47,6 +48,8 @@ class ForkableApp(App):
 
     standby: Standby
     prefault: Prefault
+    ended_tasks: Iterable[Any] = ()
+    """The tasks of the agent that waited when the running kernel was forked."""
     native_thread_count: int
     """Threads that the template's libraries started when they were imported."""
 
@@ -131,6 +134,7 @@ class ForkableApp(App):
         for thread in threads:
             thread.io_loop.add_callback(self._connect_to_iopub)
         forget_workers(kernel.shell)
+        end_tasks(self.ended_tasks)
         loop = asyncio.get_event_loop()
         loop.call_soon(self._ready, request, before, random_state)
 
@@ -213,6 +217,7 @@ class ForkableApp(App):
             self.prefault.populate()
             return
         parent_objects.append(tasks)
+        self.ended_tasks = tasks[-1]
         try:
             serve_requested = ServeRequested(self.standby.wait())
         except BaseException as error:  # noqa: BLE001 - never return to the parent's loop

@@ -15,6 +15,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 from .descriptors import open_descriptors
@@ -73,23 +74,36 @@ def has_path(mapping: SharedMapping, folders: Sequence[str]) -> bool:
     return in_folders or not path.startswith(MEMORY_FOLDER)
 
 
-def make_own(mappings: Iterable[SharedMapping]) -> None:
+def make_own(mappings: Iterable[SharedMapping], deleted_paths: Iterable[str]) -> None:
     """Move what is mapped to new files in memory, with the descriptors that belong to it.
 
+    The same for open files without a path, by their names as the kernel reports them.
     Raises `OSError` naming the step that failed.
     """
     by_file: dict[tuple[int, str], list[SharedMapping]] = {}
     for mapping in mappings:
         by_file.setdefault((mapping.inode, mapping.path), []).append(mapping)
-    if not by_file:
+    deleted = set(deleted_paths)
+    if not by_file and not deleted:
         return
-    opened = descriptors_by_path({path for _, path in by_file})
+    opened = descriptors_by_path({*deleted, *(path for _, path in by_file)})
     room = MAX_COPIED_BYTES
     for (inode, path), group in by_file.items():
         with step(f"copy shared memory ({path})"):
             same_path = opened.get(path, [])
             same_inode = [number for number in same_path if os.fstat(number).st_ino == inode]
-            room -= move(group, same_inode or same_path, room)
+            moved = same_inode or same_path
+            opened[path] = [number for number in same_path if number not in moved]
+            room -= move(group, moved, room)
+    for path in deleted:
+        for _, same_file in groupby(sorted(opened.get(path, []), key=inode_of), inode_of):
+            with step(f"copy a file without a path ({path})"):
+                room -= move([], list(same_file), room)
+
+
+def inode_of(descriptor: int) -> int:
+    """Return the inode number of an open file. Raises `OSError`."""
+    return os.fstat(descriptor).st_ino
 
 
 def descriptors_by_path(paths: set[str]) -> dict[str, list[int]]:
@@ -112,7 +126,7 @@ def move(mappings: Sequence[SharedMapping], descriptors: Sequence[int], room: in
     """
     new = os.memfd_create("shared", os.MFD_CLOEXEC)
     try:
-        size = max(mapping.offset + mapping.length for mapping in mappings)
+        size = max((mapping.offset + mapping.length for mapping in mappings), default=0)
         if descriptors:
             size = max(size, os.fstat(descriptors[0]).st_size)
         os.ftruncate(new, size)

@@ -17,7 +17,7 @@ import os
 import random
 import signal
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from . import overlay, own_descriptors, shared_memory
@@ -129,16 +129,20 @@ class Standby:
         number = channel.socket.fileno()
         self._close_kernel_descriptors(number, late_descriptors)
         own_descriptors.replace({number, *self.kept_descriptors}, self.files)
-        if self.mappings is None or self.mappings:
-            self._own_shared_memory()
+        deleted = names_of(number for number, file in self.files.items() if not file.has_path)
+        if self.mappings is None or self.mappings or deleted:
+            self._own_shared_memory(deleted)
         self.channel, self.kernel_descriptors = channel, {}
         channel.send({"pid": os.getpid()})
 
-    def _own_shared_memory(self) -> None:
-        """Move shared memory to files of this fork, and remember files that are mapped by path."""
+    def _own_shared_memory(self, deleted: Iterable[str]) -> None:
+        """Move shared memory to files of this fork, and remember files that are mapped by path.
+
+        `deleted` are the names of open files without a path.
+        """
         mappings = shared_memory.shared_mappings()
         by_path = [m for m in mappings if shared_memory.has_path(m, self.folders)]
-        shared_memory.make_own(mapping for mapping in mappings if mapping not in by_path)
+        shared_memory.make_own((m for m in mappings if m not in by_path), deleted)
         self.mappings = mappings
 
     def _close_kernel_descriptors(
@@ -237,6 +241,17 @@ class Standby:
         set_oom_score(OOM_SCORE_RUNNING)
         self.socket_prefix = request["names"]
         reseed(request["seed"])
+
+
+def names_of(descriptors: Iterable[int]) -> set[str]:
+    """Return the names of open files as the kernel reports them."""
+    names = set()
+    for descriptor in descriptors:
+        try:
+            names.add(os.readlink(f"/proc/self/fd/{descriptor}"))
+        except OSError:
+            continue
+    return names
 
 
 def set_oom_score(value: int) -> None:

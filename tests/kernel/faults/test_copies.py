@@ -184,6 +184,24 @@ SHARED = {
         "m[0], m[5000], os.pread(f.fileno(), 1, 5000)[0]",
         "(0, 1, 1)",
     ),
+    "a file in memory": (
+        "import os; f = os.memfd_create('f'); os.write(f, b'old')",
+        "os.write(f, b' and new')",
+        "os.lseek(f, 0, os.SEEK_CUR), os.pread(f, 99, 0)",
+        "(3, b'old')",
+    ),
+    "a deleted file that is open": (
+        "import os; f = open('f', 'w+b', buffering=0); os.remove('f'); f.write(b'old')",
+        "f.write(b' and new')",
+        "f.tell(), os.pread(f.fileno(), 99, 0)",
+        "(3, b'old')",
+    ),
+    "an event counter": (
+        "import os; f = os.eventfd(0, os.EFD_NONBLOCK); os.eventfd_write(f, 5)",
+        "os.eventfd_read(f)",
+        "os.eventfd_write(f, 1), os.eventfd_read(f), os.eventfd_write(f, 5)",
+        "(None, 6, None)",
+    ),
     "a file in /dev/shm": (
         "open('/dev/shm/state', 'w').write('old')",
         "open('/dev/shm/state', 'w').write('new'); open('/dev/shm/more', 'w').write('x')",
@@ -289,6 +307,50 @@ async def test_workers_start_again_in_a_copy_or_say_that_they_ended(
         assert cell.error is None
     for cell in (tried, after):
         assert (cell.error.name if cell.error else cell_text(cell).strip()) == result
+
+
+async def test_what_asyncio_keeps_can_be_used_in_a_copy(kernel: RecoverableKernel) -> None:
+    await run_cell(
+        kernel,
+        "import asyncio; lock = asyncio.Lock(); waiting = asyncio.create_task(asyncio.sleep(60))\n"
+        "async def hold():\n    async with lock: await asyncio.sleep(.01)\n"
+        "await asyncio.gather(hold(), hold())",
+    )
+    use = "await asyncio.gather(hold(), hold()); 'held'"
+    wait = "try: await waiting\nexcept asyncio.CancelledError: print('cancelled')"
+
+    tried = [await run_trial(kernel, code) for code in (use, wait)]
+    live = await run_cell(kernel, "waiting.done()")
+    await run_cell(kernel, CRASH)
+    after = [await run_cell(kernel, code) for code in (use, wait)]
+
+    assert [cell_text(cell).strip() for cell in tried] == ["'held'", "cancelled"]
+    assert cell_text(live) == "False"
+    assert [cell_text(cell).strip() for cell in after] == ["'held'", "cancelled"]
+
+
+async def test_a_child_that_is_reaped_otherwise_is_not_called_killed(
+    kernel: RecoverableKernel,
+) -> None:
+    text = await last_text(
+        kernel,
+        "import os, subprocess, sys; p = subprocess.Popen(['true']); os.waitpid(p.pid, 0)[1]",
+        "p.wait(timeout=5)",
+    )
+
+    assert text == "0"
+
+
+async def test_a_warning_is_shown_once_however_many_checkpoints_are_taken(
+    kernel: RecoverableKernel,
+) -> None:
+    await run_cell(
+        kernel, "open('old.py', 'w').write('import warnings\\ndef f(): warnings.warn(\"old\")')"
+    )
+
+    shown = [await run_cell(kernel, code) for code in ("import old; old.f()", "old.f()", "old.f()")]
+
+    assert ["UserWarning" in cell_text(cell) for cell in shown] == [True, False, False]
 
 
 async def test_the_recovery_names_the_threads_and_programs_that_ended(

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.docker, pytest.mark.asyncio(loop_scope="module")]
 REUSE_A_DESCRIPTOR = """
 import os, stat
 from ipykernel.kernelapp import IPKernelApp
-from guest.descriptors import socket_name
+from _kernel_env.descriptors import socket_name
 numbers = IPKernelApp.instance().standby.kernel_descriptors
 sockets = [n for n in numbers if stat.S_ISSOCK(os.fstat(n).st_mode)]
 number, = [n for n in sockets if socket_name(n).endswith('s-5')]  # for heartbeats: not in use

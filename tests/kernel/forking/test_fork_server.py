@@ -29,7 +29,7 @@ for name in filter(str.isdigit, os.listdir("/proc")):
             command = file.read()
     except OSError:
         continue
-    if int(name) != os.getpid() and int(fields[1]) == init and "guest.template" in command:
+    if int(name) != os.getpid() and int(fields[1]) == init and "boot.py" in command:
         print(name)
 """
 """Prints the forked processes of the sandbox: children of its init process."""

@@ -27,7 +27,7 @@ BEFORE_DISPLAY = st.lists(st.booleans(), min_size=12, max_size=12)
 def test_head_tail_and_count_do_not_depend_on_how_text_is_split(
     pieces: list[str], display_follows: list[bool]
 ) -> None:
-    whole = "".join(pieces).encode(errors="replace")
+    whole = "".join(pieces).encode(errors="backslashreplace")
     cap = truncate.StreamCap()
 
     output = ""

@@ -361,7 +361,7 @@ class EpisodeTree(RuleBasedStateMachine):
 async def is_running(node: Node, pid: int) -> bool:
     """Return whether a process ID in the sandbox still belongs to a forked process."""
     done = await node.kernel.sandbox.run(["cat", f"/proc/{pid}/cmdline"], timeout_s=10)
-    return b"guest.template" in done.output
+    return b"boot.py" in done.output
 
 
 async def wait_for_death(node: Node) -> None:
