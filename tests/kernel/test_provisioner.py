@@ -16,6 +16,7 @@ from jupyter_client.ioloop import AsyncIOLoopKernelManager
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager, KernelManager
 from jupyter_client.multikernelmanager import AsyncMultiKernelManager
+from jupyter_client.session import Session
 from nbclient import NotebookClient
 from traitlets.config import Config
 
@@ -93,8 +94,7 @@ def test_clients_reconnect_to_a_kernel_that_restarts(
 ) -> None:
     kernelspecs = install_kernelspec(tmp_path, sandbox)
     with blocking_kernel(kernelspecs) as (manager, client):
-        other = BlockingKernelClient()
-        other.load_connection_info(manager.get_connection_info())
+        other = manager.client(session=Session(key=manager.session.key))
         other.start_channels()
         other.wait_for_ready(timeout=REPLY_S)
         run_blocking(client, "x = 41; open('f', 'w').write('kept')")

@@ -12,9 +12,14 @@ REPLY_S = 60
 
 
 def install_kernelspec(
-    folder: Path, sandbox: str, *, env: dict[str, str] | None = None, **config: str
+    folder: Path,
+    sandbox: str,
+    *,
+    name: str = "sealed",
+    env: dict[str, str] | None = None,
+    **config: str,
 ) -> KernelSpecManager:
-    """Install the kernelspec `sealed` in a folder, and return a manager that finds it there."""
+    """Install a kernelspec in a folder, and return a manager that finds it there."""
     kernelspec = {
         "argv": [],
         "display_name": "Sealed",
@@ -27,7 +32,7 @@ def install_kernelspec(
             }
         },
     }
-    place = folder / "kernels" / "sealed"
+    place = folder / "kernels" / name
     place.mkdir(parents=True)
     (place / "kernel.json").write_text(json.dumps(kernelspec))
     return KernelSpecManager(kernel_dirs=[str(folder / "kernels")])

@@ -118,7 +118,8 @@ class App(IPKernelApp):
     def boot(self) -> None:
         """Initialise everything except the event loop, then install the output caps."""
         self.outstream_class = f"{output_caps.__name__}.CappedStream"
-        self.initialize(["--HistoryManager.enabled=False"])  # type: ignore[no-untyped-call]
+        # A history in a file needs a thread, which a fork does not have.
+        self.initialize(["--HistoryManager.hist_file=:memory:"])  # type: ignore[no-untyped-call]
         self.session.pack = packing_any_text(self.session.pack)
         self.kernel.output_caps = output_caps.install(self)
         magics.install(self.shell)
