@@ -22,7 +22,7 @@ from traitlets.config import Config
 
 from kernel_env.episode import open_episode
 from kernel_env.episode.actions import ExecuteCode
-from kernel_env.errors import UsageError
+from kernel_env.errors import SandboxError, UsageError
 from kernel_env.sandbox.docker import engine
 from kernel_env.sandbox.docker.container import LABEL, owner
 from support.episodes import SUBMIT_LINE
@@ -226,15 +226,22 @@ async def test_two_kernels_share_nothing(tmp_path: Path, sandbox: str) -> None:
     assert alone == "2\n"
 
 
-async def test_a_kernel_that_cannot_start_leaves_nothing_and_says_why(tmp_path: Path) -> None:
-    kernelspecs = install_kernelspec(tmp_path, "local", data=str(tmp_path / "missing"))
-    manager = AsyncKernelManager(kernel_name="sealed", kernel_spec_manager=kernelspecs)
-    manager.ready.add_done_callback(lambda ready: ready.exception())
+async def test_a_kernel_that_cannot_start_leaves_nothing_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none")
+    without_data = install_kernelspec(tmp_path, "local", data=str(tmp_path / "missing"))
+    without_engine = install_kernelspec(tmp_path / "b", None)  # never in `local` without being told
 
-    with pytest.raises(UsageError, match="missing does not exist"):
-        await manager.start_kernel()
-
-    assert not manager.has_kernel
+    for kernelspecs, error, reason in (
+        (without_data, UsageError, "missing does not exist"),
+        (without_engine, SandboxError, "Docker"),
+    ):
+        manager = AsyncKernelManager(kernel_name="sealed", kernel_spec_manager=kernelspecs)
+        manager.ready.add_done_callback(lambda ready: ready.exception())
+        with pytest.raises(error, match=reason):
+            await manager.start_kernel()
+        assert not manager.has_kernel
 
 
 # ── environment ───────────────────────────────────────────────────────────────────────────

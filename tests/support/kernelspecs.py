@@ -13,13 +13,16 @@ REPLY_S = 60
 
 def install_kernelspec(
     folder: Path,
-    sandbox: str,
+    sandbox: str | None,
     *,
     name: str = "sealed",
     env: dict[str, str] | None = None,
     **config: str,
 ) -> KernelSpecManager:
-    """Install a kernelspec in a folder, and return a manager that finds it there."""
+    """Install a kernelspec in a folder, and return a manager that finds it there.
+
+    With None the kernelspec names no sandbox.
+    """
     kernelspec = {
         "argv": [],
         "display_name": "Sealed",
@@ -28,7 +31,7 @@ def install_kernelspec(
         "metadata": {
             "kernel_provisioner": {
                 "provisioner_name": "kernel-env",
-                "config": {"sandbox": sandbox, "image": "base", **config},
+                "config": {**({"sandbox": sandbox} if sandbox else {}), "image": "base", **config},
             }
         },
     }
