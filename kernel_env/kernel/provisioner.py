@@ -132,7 +132,10 @@ class SandboxProvisioner(KernelProvisionerBase):
             paths["DATA_PATH"] = DATA
         env = {name: str(sandbox.guest_path(path)) for name, path in paths.items()}
         self._launched = await launch(
-            sandbox, env={**env, **self.kernel_spec.env}, replaces=self._launched
+            sandbox,
+            env={**env, **self.kernel_spec.env},
+            replaces=self._launched,
+            payloads=True,
         )
         return self._launched
 

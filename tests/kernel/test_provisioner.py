@@ -250,7 +250,7 @@ async def test_a_kernel_that_cannot_start_leaves_nothing_and_says_why(
 def test_a_kernel_has_the_variables_that_kernel_json_names_and_none_of_the_host(
     tmp_path: Path, sandbox: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    env = {"GREETING": "hello", "TEMPLATE": "${HOST_TOKEN}", "OMP_NUM_THREADS": "1"}
+    env = {"GREETING": "hello", "TEMPLATE": "${HOST_TOKEN}", "PYTHONPATH": "/data/lib"}
     kernelspecs = install_kernelspec(tmp_path, sandbox, env=env)
     monkeypatch.setenv("HOST_TOKEN", "a-secret")
     monkeypatch.setenv("GREETING", "the host's")

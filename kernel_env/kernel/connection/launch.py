@@ -58,15 +58,24 @@ async def launch(
     *,
     env: Mapping[str, str] | None = None,
     replaces: Launched | None = None,
+    payloads: bool = False,
 ) -> Launched:
     """Start a plain kernel in a sandbox.
 
-    One that `replaces` a kernel that has ended gets its address and key, so that the clients of
-    that one reconnect. Raises `SandboxError`, and `OSError` for a full disk.
+    Args:
+        sandbox: a sandbox that was started.
+        env: environment variables of the kernel.
+        replaces: a kernel that has ended; its clients reconnect to the new one, which has the same
+            address and key.
+        payloads: whether a pager's text and the next input are sent in the reply, as in Jupyter,
+            and not shown in the output.
+
+    Raises `SandboxError`, and `OSError` for a full disk.
     """
     folder = replaces.folder if replaces else temporary.folder()
     key = replaces.connection_info["key"] if replaces else secrets.token_hex(16)
-    arguments = {"key": key, "sockets": list(range(3, 3 + len(CHANNELS)))}
+    sockets = list(range(3, 3 + len(CHANNELS)))
+    arguments = {"key": key, "sockets": sockets, "payloads": payloads}
     try:
         with listening(folder) as descriptors:
             process = await sandbox.spawn(
