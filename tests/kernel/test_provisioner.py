@@ -2,8 +2,7 @@
 
 import asyncio
 import os
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -61,9 +60,9 @@ async def connected(manager: AsyncKernelManager) -> AsyncIterator[AsyncKernelCli
         client.stop_channels()
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait until something is the case."""
-    while not condition():
+async def until_alive(manager: AsyncKernelManager, alive: bool) -> None:
+    """Wait until a kernel runs, or until it has ended."""
+    while await manager.is_alive() != alive:
         await asyncio.sleep(0.02)
 
 
@@ -126,9 +125,10 @@ async def test_a_kernel_that_dies_is_restarted_and_its_clients_reconnect(
     manager.add_restart_callback(lambda: restarts.append("restart"))
     try:
         async with connected(manager) as client:
-            for count in (1, 2):
+            for _ in range(2):
                 client.execute("x = 41; import os; os._exit(7)")
-                await until(lambda count=count: len(restarts) == count)  # type: ignore[misc]
+                await until_alive(manager, False)
+                await until_alive(manager, True)
                 await client.wait_for_ready(timeout=REPLY_S)
             after = await run_async(client, "print('x' in dir())")
     finally:
@@ -149,8 +149,7 @@ async def test_a_restart_gets_a_new_container_if_the_old_one_has_ended(
         async with connected(manager) as client:
             await run_async(client, "open('f', 'w').write('lost')")
             await asyncio.to_thread(kill_own_container)
-            while await manager.is_alive():
-                await asyncio.sleep(0.02)
+            await until_alive(manager, False)
 
             await manager.restart_kernel(now=True)
             await client.wait_for_ready(timeout=REPLY_S)
@@ -184,8 +183,8 @@ def test_a_cell_is_interrupted_also_from_another_event_loop(tmp_path: Path, sand
     with blocking_kernel(kernelspecs) as (manager, client):
         run_blocking(client, "import time; x = 41")
         for interrupt_now in (manager.interrupt_kernel, lambda: asyncio.run(interrupt())):
-            client.execute("time.sleep(600)", stop_on_error=False)
-            wait_until_busy(client)
+            client.execute("print('begun'); time.sleep(600)", stop_on_error=False)
+            wait_for_output(client)
             interrupt_now()
             errors.append(client.get_shell_msg(timeout=REPLY_S)["content"]["ename"])
         after = run_blocking(client, "x")
@@ -194,11 +193,10 @@ def test_a_cell_is_interrupted_also_from_another_event_loop(tmp_path: Path, sand
     assert after == "41"
 
 
-def wait_until_busy(client: BlockingKernelClient) -> None:
-    """Wait until a cell has begun, and is in its first statement."""
-    while client.get_iopub_msg(timeout=REPLY_S)["msg_type"] != "execute_input":
+def wait_for_output(client: BlockingKernelClient) -> None:
+    """Wait until the cell has printed something."""
+    while client.get_iopub_msg(timeout=REPLY_S)["msg_type"] != "stream":
         pass
-    time.sleep(0.2)
 
 
 async def test_two_kernels_share_nothing(tmp_path: Path, sandbox: str) -> None:
