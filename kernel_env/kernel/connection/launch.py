@@ -53,11 +53,29 @@ def boot_command(sandbox: Sandbox, program: str, arguments: Mapping[str, Any]) -
     return [sandbox.python, str(boot), program, json.dumps(arguments)]
 
 
-async def launch(sandbox: Sandbox, *, env: Mapping[str, str] | None = None) -> Launched:
-    """Start a plain kernel in a sandbox. Raises `SandboxError`, and `OSError` for a full disk."""
-    folder = temporary.folder()
-    key = secrets.token_hex(16)
-    arguments = {"key": key, "sockets": list(range(3, 3 + len(CHANNELS)))}
+async def launch(
+    sandbox: Sandbox,
+    *,
+    env: Mapping[str, str] | None = None,
+    replaces: Launched | None = None,
+    payloads: bool = False,
+) -> Launched:
+    """Start a plain kernel in a sandbox.
+
+    Args:
+        sandbox: a sandbox that was started.
+        env: environment variables of the kernel.
+        replaces: a kernel that has ended; its clients reconnect to the new one, which has the same
+            address and key.
+        payloads: whether a pager's text and the next input are sent in the reply, as in Jupyter,
+            and not shown in the output.
+
+    Raises `SandboxError`, and `OSError` for a full disk.
+    """
+    folder = replaces.folder if replaces else temporary.folder()
+    key = replaces.connection_info["key"] if replaces else secrets.token_hex(16)
+    sockets = list(range(3, 3 + len(CHANNELS)))
+    arguments = {"key": key, "sockets": sockets, "payloads": payloads}
     try:
         with listening(folder) as descriptors:
             process = await sandbox.spawn(
@@ -66,7 +84,8 @@ async def launch(sandbox: Sandbox, *, env: Mapping[str, str] | None = None) -> L
                 descriptors=descriptors,
             )
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        if replaces is None:
+            shutil.rmtree(folder, ignore_errors=True)
         raise
     return Launched(connection_info=connection_info(folder, key), process=process, folder=folder)
 
@@ -78,7 +97,9 @@ def listening(folder: Path) -> Iterator[list[int]]:
         listeners = []
         for number, _ in enumerate(CHANNELS, 1):
             listener = stack.enter_context(socket.socket(socket.AF_UNIX))
-            listener.bind(str(folder / f"s-{number}"))
+            name = folder / f"s-{number}"
+            name.unlink(missing_ok=True)  # of the kernel that this one replaces
+            listener.bind(str(name))
             listener.listen(64)
             listeners.append(listener.fileno())
         yield listeners

@@ -115,13 +115,17 @@ class App(IPKernelApp):
     adopted: dict[int, int]
     """File descriptor by port number."""
 
-    def boot(self) -> None:
-        """Initialise everything except the event loop, then install the output caps."""
+    def boot(self, *, payloads: bool = False) -> None:
+        """Initialise everything except the event loop, then install the output caps.
+
+        With `payloads` its replies have those of IPython; see `magics`.
+        """
         self.outstream_class = f"{output_caps.__name__}.CappedStream"
-        self.initialize(["--HistoryManager.enabled=False"])  # type: ignore[no-untyped-call]
+        # A history in a file needs a thread, which a fork does not have.
+        self.initialize(["--HistoryManager.hist_file=:memory:"])  # type: ignore[no-untyped-call]
         self.session.pack = packing_any_text(self.session.pack)
         self.kernel.output_caps = output_caps.install(self)
-        magics.install(self.shell)
+        magics.install(self.shell, payloads=payloads)
         line_buffer_c_output()
 
     def adopt(self, key: str, descriptors: list[int]) -> None:

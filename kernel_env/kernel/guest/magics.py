@@ -10,15 +10,19 @@ from typing import Any
 from IPython.core import page
 
 
-def install(shell: Any) -> None:
-    """Change the hooks and magics of a shell."""
+def install(shell: Any, *, payloads: bool) -> None:
+    """Change the hooks and magics of a shell.
+
+    With `payloads` a pager's text and the next input stay in the reply, where notebooks look.
+    """
 
     def show(data: Any, *_: Any, **__: Any) -> None:
         bundle = data if isinstance(data, dict) else {"text/plain": str(data)}
         shell.display_pub.publish(data=bundle, metadata={})
 
-    shell.set_hook("show_in_pager", page.as_hook(show), 0)
-    shell.set_next_input = lambda text, replace=False: show(text)  # noqa: ARG005
+    if not payloads:
+        shell.set_hook("show_in_pager", page.as_hook(show), 0)
+        shell.set_next_input = lambda text, replace=False: show(text)  # noqa: ARG005
     if importlib.util.find_spec("pip") is None:
         shell.register_magic_function(report_missing_pip, magic_name="pip")
 

@@ -12,5 +12,5 @@ def main(given: dict[str, Any]) -> None:
     """Serve until the host closes the sandbox."""
     app: Any = App.instance(kernel_class=Kernel)
     app.adopt(given["key"], given["sockets"])
-    app.boot()
+    app.boot(payloads=given["payloads"])
     app.start()
