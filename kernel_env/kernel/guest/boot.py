@@ -6,7 +6,8 @@ The folder is imported as a package with a private name, from where it is, and n
 
 import sys
 
-del sys.path[0]  # this folder
+FOLDER = __file__.rpartition("/")[0]
+sys.path[:] = [path for path in sys.path if path != FOLDER]
 
 import importlib.util  # noqa: E402
 import json  # noqa: E402
@@ -19,9 +20,8 @@ def main() -> None:
     """Run the program that the first argument names with the JSON of the second."""
     name, arguments = sys.argv[1], json.loads(sys.argv[2])
     sys.argv[:] = ["ipykernel_launcher.py"]  # what a cell that parses its arguments expects
-    folder = os.path.dirname(os.path.abspath(__file__))
     spec = importlib.util.spec_from_file_location(
-        PACKAGE, os.path.join(folder, "__init__.py"), submodule_search_locations=[folder]
+        PACKAGE, os.path.join(FOLDER, "__init__.py"), submodule_search_locations=[FOLDER]
     )
     assert spec is not None
     assert spec.loader is not None
