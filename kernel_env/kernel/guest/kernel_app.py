@@ -6,6 +6,7 @@ out.
 """
 
 import asyncio
+import contextvars
 import ctypes
 import json
 import os
@@ -34,6 +35,8 @@ class Kernel(IPythonKernel):
 
     namespace_diff: NamespaceDiff | None = None
     output_caps: OutputCaps
+    cell_context: contextvars.Context | None = None
+    """Context variables as the last cell left them: numpy's print options, the decimal context."""
     signal_sockets: tuple[socket.socket, socket.socket] | None = None
     banner = ""  # IPython's own ends with a random tip, which uses the agent's random state
 
@@ -59,6 +62,7 @@ class Kernel(IPythonKernel):
         try:
             reply: Any = await super().do_execute(code, silent, *args, **kwargs)  # type: ignore[no-untyped-call]
         finally:
+            self.cell_context = contextvars.copy_context()
             if os.getpid() != pid:  # a child that the cell forked
                 exit_child()
             LIBC.fflush(None)

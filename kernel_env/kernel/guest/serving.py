@@ -5,6 +5,7 @@ version they belong to.
 """
 
 import asyncio
+import contextvars
 import gc
 import os
 import random
@@ -83,9 +84,10 @@ class ForkableApp(App):
         """Serve as a running kernel, in this process and in its forks. Never returns."""
         try:
             while True:
-                self.connect(request)
+                kernel: Any = self.kernel
+                context = (kernel.cell_context or contextvars.copy_context()).copy()
                 try:
-                    self.start()  # type: ignore[no-untyped-call]
+                    context.run(self._connect_and_start, request)
                     break
                 except ServeRequested as serve_requested:
                     request = serve_requested.request
@@ -94,6 +96,11 @@ class ForkableApp(App):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
+
+    def _connect_and_start(self, request: dict[str, Any]) -> None:
+        """Connect and run the event loop; its callbacks, and so cells, have this context."""
+        self.connect(request)
+        self.start()  # type: ignore[no-untyped-call]
 
     def exit_with_error(self, error: BaseException) -> None:
         """Print the error to the real standard error and exit without running the parent's code."""

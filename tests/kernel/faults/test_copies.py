@@ -329,6 +329,21 @@ async def test_what_asyncio_keeps_can_be_used_in_a_copy(kernel: RecoverableKerne
     assert [cell_text(cell).strip() for cell in after] == ["'held'", "cancelled"]
 
 
+async def test_context_variables_are_as_they_were(kernel: RecoverableKernel) -> None:
+    await run_cell(
+        kernel,
+        "import decimal, numpy as np; np.set_printoptions(precision=2); decimal.getcontext().prec = 5",
+    )
+    show = "print(np.array([1.23456]), decimal.getcontext().prec)"
+
+    live = await run_cell(kernel, show)
+    tried = await run_trial(kernel, show)
+    await run_cell(kernel, CRASH)
+    after = await run_cell(kernel, show)
+
+    assert [cell_text(cell).strip() for cell in (live, tried, after)] == ["[1.23] 5"] * 3
+
+
 async def test_a_child_that_is_reaped_otherwise_is_not_called_killed(
     kernel: RecoverableKernel,
 ) -> None:
