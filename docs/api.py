@@ -74,6 +74,7 @@ PAGES: dict[str, dict[str, list[str]]] = {
             "MetricSection",
             "SubmissionSection",
             "LimitsSection",
+            "ResourcesSection",
             "KaggleSection",
             "OriginSection",
             "Section",
