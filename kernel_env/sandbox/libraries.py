@@ -19,7 +19,8 @@ from kernel_env.sandbox.protocol import Sandbox
 LIST = """
 import json, platform
 from importlib.metadata import distributions
-found = {d.metadata["Name"]: d.version for d in distributions()}
+parsed = [distribution.metadata for distribution in distributions()]
+found = {each["Name"]: each["Version"] for each in parsed if each}
 print(json.dumps({"python": platform.python_version(), "versions": found}))
 """
 LIST_S = 60.0
