@@ -165,33 +165,41 @@ async def hold(candidates: Sequence[Gpu], count: int) -> AsyncIterator[tuple[Gpu
     All are taken at once or none, so that two that wait cannot wait for each other. Without
     candidates nothing is held: the sandbox has GPUs of its own, or none are asked for.
     """
-    folder = cache.folder() / "gpus"
-    if candidates:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"{folder} cannot be created: {error.strerror}") from error
     locks: dict[Gpu, int] = {}
     warned = False
     try:
-        while candidates and len(locks) < count:
-            for gpu in candidates:
-                if len(locks) < count and (lock := try_lock(folder / gpu.uuid)) is not None:
-                    locks[gpu] = lock
-            if len(locks) < count:
-                release(locks)
-                if not warned:
-                    warned = True
-                    warnings.warn(
-                        f"{counted(count)} asked for, and other episodes hold"
-                        f" {describe(candidates)}; waiting until one ends",
-                        WaitingForGpuWarning,
-                        stacklevel=2,
-                    )
-                await asyncio.sleep(POLL_S)
+        while candidates and not lock_some(candidates, count, locks):
+            if not warned:
+                warned = True
+                warnings.warn(
+                    f"{counted(count)} asked for, and too few are free of {describe(candidates)};"
+                    " waiting until another episode ends",
+                    WaitingForGpuWarning,
+                    stacklevel=2,
+                )
+            await asyncio.sleep(POLL_S)
         yield tuple(locks)
     finally:
         release(locks)
+
+
+def lock_some(candidates: Sequence[Gpu], count: int, locks: dict[Gpu, int]) -> bool:
+    """Lock `count` of the candidates, or none; return whether there were enough.
+
+    Raises `UsageError` if the cache cannot be written.
+    """
+    folder = cache.folder() / "gpus"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for gpu in candidates:
+            if len(locks) < count and (lock := try_lock(folder / gpu.uuid)) is not None:
+                locks[gpu] = lock
+    except OSError as error:
+        raise UsageError(f"GPUs cannot be locked in {folder}: {error.strerror}") from error
+    if len(locks) < count:
+        release(locks)
+        return False
+    return True
 
 
 def try_lock(path: Path) -> int | None:

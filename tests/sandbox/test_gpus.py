@@ -137,7 +137,7 @@ async def test_a_gpu_is_held_by_one_at_a_time_and_the_others_wait(two_gpus: list
                 held.remove(gpu)
         ended += 1
 
-    with pytest.warns(gpus.WaitingForGpuWarning, match="waiting until one ends"):
+    with pytest.warns(gpus.WaitingForGpuWarning, match="waiting until another episode ends"):
         await asyncio.gather(*(work(count) for count in (1, 1, 2, 1, 2, 1)))
 
     assert (ended, most) == (6, 2)
@@ -176,6 +176,16 @@ async def test_a_gpu_is_free_again_when_the_process_that_held_it_was_killed(
     other.communicate()
 
     assert len(await asyncio.wait_for(waiting, 60)) == 1
+
+
+async def test_a_cache_that_cannot_be_written_is_one_line(
+    two_gpus: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("KERNEL_ENV_CACHE", str(tmp_path / "file"))
+
+    with pytest.raises(UsageError, match=f"GPUs cannot be locked in {tmp_path}/file/gpus: "):
+        await gpus.hold(gpus.present(), 1).__aenter__()
 
 
 # ── in a sandbox ──────────────────────────────────────────────────────────────────────────
@@ -226,6 +236,14 @@ async def test_a_container_has_a_device_under_another_name() -> None:
         done = await sandbox.run([sandbox.python, "-c", program], timeout_s=60)
 
     assert done.output == b"b'\\x00\\x00\\x00'\n"
+
+
+@pytest.mark.docker
+async def test_a_container_without_gpus_hides_those_of_an_engine_that_passes_all() -> None:
+    async with plugins.find("sandbox", "docker")(SMALL) as sandbox:
+        found = await variables(sandbox)
+
+    assert found["NVIDIA_VISIBLE_DEVICES"] == "void"
 
 
 @pytest.mark.docker

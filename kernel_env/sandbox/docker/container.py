@@ -68,6 +68,8 @@ class DockerSandbox(GuestSandbox):
             "OMP_WAIT_POLICY": "passive",
             "PYTHONDONTWRITEBYTECODE": "1",
         }
+        if not spec.gpus:  # an engine whose default runtime is NVIDIA's passes all to CUDA images
+            self.environment["NVIDIA_VISIBLE_DEVICES"] = "void"
         self.mount_namespaces = spec.branching
         image = images.find(spec.image)
         self.libraries, self.image_tag = image.libraries, image.tag
