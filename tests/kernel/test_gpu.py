@@ -26,9 +26,6 @@ from support.kernels import (
 )
 
 pytestmark = pytest.mark.docker
-replaces_forks = pytest.mark.xfail(
-    strict=True, reason="a kernel that has opened a GPU is still forked"
-)
 
 OPEN = f"import os; gpu = open('{GPU}', 'r+b', buffering=0); opened_by = os.getpid(); x = 41"
 """Opens the GPU as CUDA does when it is initialised, and notes in which process."""
@@ -70,7 +67,6 @@ def pid_of(kernel: RecoverableKernel) -> int:
     return running.process.pid
 
 
-@replaces_forks
 async def test_after_a_crash_variables_are_back_by_a_replay(kernel: RecoverableKernel) -> None:
     await run_cell(kernel, OPEN, step=1)
     await run_cell(kernel, "x += 1", step=2)
@@ -85,7 +81,6 @@ async def test_after_a_crash_variables_are_back_by_a_replay(kernel: RecoverableK
     assert crashed.recovery.seconds > 0
 
 
-@replaces_forks
 async def test_the_recovery_names_the_gpu_and_how_long_it_took(kernel: RecoverableKernel) -> None:
     await run_cell(kernel, OPEN, step=1)
 
@@ -97,7 +92,6 @@ async def test_the_recovery_names_the_gpu_and_how_long_it_took(kernel: Recoverab
     assert re.search(r"\b\d+(\.\d+)? s\b", text), text
 
 
-@replaces_forks
 async def test_no_other_process_holds_the_gpu(kernel: RecoverableKernel) -> None:
     await run_cell(kernel, OPEN, step=1)
     await run_cell(kernel, "x += 1", step=2)
@@ -108,7 +102,6 @@ async def test_no_other_process_holds_the_gpu(kernel: RecoverableKernel) -> None
     assert await holders(kernel) == [pid_of(kernel)]
 
 
-@replaces_forks
 async def test_checkpoints_from_before_the_gpu_was_opened_are_used(
     kernel: RecoverableKernel,
 ) -> None:
@@ -122,7 +115,6 @@ async def test_checkpoints_from_before_the_gpu_was_opened_are_used(
     assert cell_text(await run_cell(kernel, "print(x, y)", step=4)) == "41 [1]\n"
 
 
-@replaces_forks
 async def test_a_trial_replays_and_changes_nothing(kernel: RecoverableKernel) -> None:
     await run_cell(kernel, OPEN, step=1)
 
@@ -134,7 +126,6 @@ async def test_a_trial_replays_and_changes_nothing(kernel: RecoverableKernel) ->
     assert await holders(kernel) == [pid_of(kernel)]
 
 
-@replaces_forks
 async def test_a_fork_replays_and_has_the_gpu_open_too(kernel: RecoverableKernel) -> None:
     await run_cell(kernel, OPEN, step=1)
     await run_cell(kernel, "x += 1", step=2)
@@ -155,7 +146,6 @@ async def test_a_fork_replays_and_has_the_gpu_open_too(kernel: RecoverableKernel
     assert await holders(kernel) == [pid_of(kernel)]
 
 
-@replaces_forks
 async def test_a_reset_gives_the_gpu_back(kernel: RecoverableKernel) -> None:
     await run_cell(kernel, OPEN, step=1)
     await run_cell(kernel, "x += 1", step=2)
