@@ -74,6 +74,7 @@ PAGES: dict[str, dict[str, list[str]]] = {
             "MetricSection",
             "SubmissionSection",
             "LimitsSection",
+            "ResourcesSection",
             "KaggleSection",
             "OriginSection",
             "Section",
@@ -121,5 +122,6 @@ INTERNAL = [
     "kernel_env.kernel.forking.instance.KernelInstance",
     "kernel_env.kernel.source.KernelSource",
     "kernel_env.kernel.warm_pool.Kind",
+    "kernel_env.sandbox.gpus.Gpu",
 ]
 """Types that signatures name and the reference leaves out."""

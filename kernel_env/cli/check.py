@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kernel_env.cli.console import fail, print_json, print_message, print_result, progress
+from kernel_env.cli.run import GpuDevice, Gpus
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from kernel_env.audit.task import Finding
 
 NO_NAMES: list[str] = []
@@ -23,23 +26,39 @@ def check(
         str, typer.Option(help="docker, local or auto; exploits run only in containers.")
     ] = "auto",
     fast: Annotated[bool, typer.Option("--fast", help="Do not run the solutions.")] = False,
+    gpus: Gpus = None,
+    gpu_device: GpuDevice = "",
     json: Annotated[bool, typer.Option("--json", help="Print one JSON line per check.")] = False,
 ) -> None:
     """Check tasks for leaked answers, exploits, and wrong metrics or leaderboards."""
     import asyncio
 
+    from kernel_env.audit.task import check as check_task
     from kernel_env.errors import UsageError
+    from kernel_env.sandbox.gpus import names_in, select
     from kernel_env.tasks import catalog
 
     if bool(names) == all_:
         raise UsageError("give either the tasks to check or --all")
+    select(gpus, names_in(gpu_device))
     if all_:
         folders = [folder for _, folder in sorted(catalog.task_folders().items())]
     else:
         folders = [catalog.folder_of(name) for name in names]
     build_images(folders, sandbox)
     try:
-        failures = [asyncio.run(check_folder(f, sandbox, fast=fast, json=json)) for f in folders]
+        failures = [
+            asyncio.run(
+                print_findings(
+                    folder,
+                    check_task(
+                        folder, sandbox=sandbox, fast=fast, gpus=gpus, gpu_device=gpu_device
+                    ),
+                    json=json,
+                )
+            )
+            for folder in folders
+        ]
     except KeyboardInterrupt:
         fail("interrupted", code=130)
     if len(folders) > 1:
@@ -75,14 +94,12 @@ def build_images(folders: list[Path], sandbox: str) -> None:
     client.close()
 
 
-async def check_folder(folder: Path, sandbox: str, *, fast: bool, json: bool) -> int:
+async def print_findings(folder: Path, checks: "AsyncIterator[Finding]", *, json: bool) -> int:
     """Check one task, print each finding at once, and return the number of failures."""
-    from kernel_env.audit import task
-
     findings = []
     if not json:
         print_result(folder.name)
-    async for finding in task.check(folder, sandbox=sandbox, fast=fast):
+    async for finding in checks:
         findings.append(finding)
         show_json(folder, finding) if json else show(finding)
     if not json:

@@ -136,8 +136,21 @@ def check_kernels() -> Finding:
     return Finding(what="kernels", ok=True, found=found)
 
 
+def check_gpus() -> Finding:
+    """Check which GPUs tasks can use."""
+    from kernel_env.errors import SandboxError
+    from kernel_env.sandbox import gpus
+
+    try:
+        found = gpus.describe(gpus.present())
+    except SandboxError as error:
+        return Finding(what="gpus", ok=False, found=str(error), todo="repair the driver")
+    todo = "" if found else "only tasks that need a GPU need one; see also: nvidia-smi"
+    return Finding(what="gpus", ok=bool(found), found=found or "none", todo=todo)
+
+
 def check_host() -> Iterator[Finding]:
-    """Check disk space, tasks, keys and Kaggle's client."""
+    """Check disk space, GPUs, tasks, keys and Kaggle's client."""
     from kernel_env import cache
     from kernel_env.tasks import catalog
 
@@ -152,6 +165,7 @@ def check_host() -> Iterator[Finding]:
         if free_gb > MIN_FREE_GB
         else f"free some space: images and data need about {MIN_FREE_GB} GB",
     )
+    yield check_gpus()
     yield Finding(what="tasks", ok=True, found=f"{len(catalog.task_folders())} found")
     has_key = bool(os.environ.get("OPENAI_API_KEY"))
     yield Finding(

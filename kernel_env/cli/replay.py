@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from kernel_env.cli.run import run_and_print
+from kernel_env.cli.run import Devices, GpuDevice, Gpus, named_devices, run_and_print
 
 
 def replay(
@@ -19,6 +19,9 @@ def replay(
     sandbox: Annotated[
         str, typer.Option(help="docker, local, auto, or a plug-in's name.")
     ] = "auto",
+    gpus: Gpus = None,
+    gpu_device: GpuDevice = "",
+    device: Devices = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON line.")] = False,
 ) -> None:
     """Run the actions of a notebook in a new episode."""
@@ -35,7 +38,16 @@ def replay(
             raise UsageError(f"{notebook} does not name its task; give it with --task")
         past = parse_notebook(found)
         task, budget = past.header.task, {"steps": past.header.budget.steps}
-    config = EpisodeConfig(task=task, agent="scripted", sandbox=sandbox, out=out, budget=budget)
+    config = EpisodeConfig(
+        task=task,
+        agent="scripted",
+        sandbox=sandbox,
+        out=out,
+        budget=budget,
+        gpus=gpus,
+        gpu_device=gpu_device,
+        devices=named_devices(device),
+    )
     plan = Plan(config=config, options=Options(script=notebook))
     make_agent(plan)
     run_and_print([plan], json=json)

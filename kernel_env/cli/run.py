@@ -23,6 +23,20 @@ if TYPE_CHECKING:
     from kernel_env.runner import Plan
 
 
+Gpus = Annotated[int | None, typer.Option("--gpus", help="GPUs per episode (default: the task's).")]
+GpuDevice = Annotated[
+    str, typer.Option(metavar="ID[,ID]", help="Which GPUs: index or UUID (default: free ones).")
+]
+Devices = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--device",
+        metavar="PATH[:INSIDE]",
+        help="Another device for the sandbox, and its name inside; can be repeated.",
+    ),
+]
+
+
 def run(
     tasks: Annotated[list[str], typer.Argument(metavar="TASK…", help="Names or task folders.")],
     agent: Annotated[str, typer.Option(help="baseline, scripted, openai, or a plug-in's name.")],
@@ -37,6 +51,9 @@ def run(
     feedback: Annotated[
         str, typer.Option(help="Scores that the agent sees: public or both.")
     ] = "public",
+    gpus: Gpus = None,
+    gpu_device: GpuDevice = "",
+    device: Devices = None,
     steps: Annotated[
         int | None, typer.Option(help="Maximum number of steps (default: the task's).")
     ] = None,
@@ -109,10 +126,19 @@ def run(
             budget={name: limit for name, limit in limits.items() if limit is not None},
             reward=reward,
             feedback=cast("Feedback", feedback),  # EpisodeConfig checks it
+            gpus=gpus,
+            gpu_device=gpu_device,
+            devices=named_devices(device),
         )
         plans += with_seeds(Plan(config=config, options=options), seeds)
     make_agent(plans[0])
     run_and_print(plans, json=json)
+
+
+def named_devices(values: list[str] | None) -> dict[str, str]:
+    """Parse the values of `--device`: path inside → path on this machine."""
+    parts = [value.partition(":") for value in values or []]
+    return {inside or device: device for device, _, inside in parts}
 
 
 def run_and_print(plans: "Sequence[Plan]", *, json: bool) -> None:

@@ -6,7 +6,7 @@ The command line, `make`, `open_episode` and the runner all build an `EpisodeCon
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import get_args
 
 from kernel_env import plugins
@@ -16,6 +16,7 @@ from kernel_env.errors import UnknownName, UsageError
 from kernel_env.field_docs import show_fields
 from kernel_env.grading import reward as rewards
 from kernel_env.grading.reward import Reward
+from kernel_env.sandbox import gpus as host_gpus
 from kernel_env.tasks import Task, catalog
 
 AUTO = "auto"
@@ -54,6 +55,13 @@ class EpisodeConfig:
     """Whether forks and trials can have files of their own. That needs a seccomp profile that
     allows two calls more than Docker's; without it, a trial pauses everything else, and a fork
     replays the cells in a new container."""
+    gpus: int | None = None
+    """Number of GPUs; None for the task's, or all that `gpu_device` names. An episode and its forks
+    hold them until the last of these has ended; other episodes wait."""
+    gpu_device: str | int = ""
+    """Which GPUs: index or UUID, several separated by commas; empty for any that are free."""
+    devices: Mapping[str, str] = field(default_factory=dict)
+    """Further devices: path inside → path on this machine. `local` cannot rename them."""
 
     def __post_init__(self) -> None:
         """Check every option; starts nothing."""
@@ -63,6 +71,9 @@ class EpisodeConfig:
             ("reward", str | Callable),
             ("feedback", str),
             ("budget", Mapping),
+            ("gpus", int | None),
+            ("gpu_device", str | int),
+            ("devices", Mapping),
         ):
             value = getattr(self, name)
             if not isinstance(value, types):
@@ -79,7 +90,52 @@ class EpisodeConfig:
                 f"the leaderboard of {task.id} has {task.leaderboard.kind} entries; human_rank"
                 " needs a leaderboard of human teams, position works with any"
             )
+        self._check_devices()
+        self.gpu_candidates()
 
     def load_task(self) -> Task:
         """Load the task. Raises `UnknownName`, `TaskError`."""
         return catalog.find(self.task) if isinstance(self.task, str) else self.task
+
+    # ── GPUs and other devices ────────────────────────────────────────────────────────────
+
+    @property
+    def gpu_names(self) -> list[str]:
+        """Return the names in `gpu_device`."""
+        return host_gpus.names_in(str(self.gpu_device))
+
+    @property
+    def gpu_count(self) -> int:
+        """Return how many GPUs the episode gets."""
+        if self.gpus is not None:
+            return self.gpus
+        return len(self.gpu_names) or self.load_task().file.resources.gpus
+
+    def gpu_candidates(self) -> tuple[host_gpus.Gpu, ...]:
+        """Return the GPUs of this machine of which the episode may get `gpu_count`.
+
+        Empty if it needs none, or if its sandbox does not use this machine's GPUs. Raises
+        `UsageError` for a wrong name or too few GPUs, `SandboxError` if the driver fails.
+        """
+        count, names = self.gpus, self.gpu_names
+        host_gpus.check_request(count, names)
+        if self.gpu_count and self.sandbox != AUTO:
+            back_end = plugins.find("sandbox", self.sandbox)
+            if not getattr(back_end, "host_gpus", False):
+                return ()
+        try:
+            return host_gpus.select(count if names else self.gpu_count, names)
+        except UsageError as error:
+            if count is not None or names:
+                raise
+            task = self.load_task().id
+            raise UsageError(f"{task} needs a GPU: {error}; --gpus 0 runs it without") from error
+
+    def _check_devices(self) -> None:
+        for name, device in self.devices.items():
+            if not PurePosixPath(name).is_absolute():
+                raise UsageError(
+                    f"the device {device} is named {name!r}; it must be an absolute path"
+                )
+            if not Path(device).exists():
+                raise UsageError(f"the device {device!r} is not on this machine")

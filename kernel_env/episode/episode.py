@@ -31,6 +31,7 @@ from kernel_env.episode.actions import (
 )
 from kernel_env.episode.budget import Spent
 from kernel_env.episode.journal import JOURNAL, Journal
+from kernel_env.episode.machine import Machine, describe_machine
 from kernel_env.episode.notebook import NOTEBOOK, write_notebook
 from kernel_env.episode.observation import Observation, first_observation, history, observe
 from kernel_env.episode.result import RECORD, EpisodeResult, result_of
@@ -87,6 +88,7 @@ class Episode:
             CheckpointLimits(count=limits.checkpoints, memory_gb=limits.checkpoint_gb),
         )
         self._missing = ""
+        self._machine: Machine | None = None
         self._submissions = Submissions(setup, shared.grader)
         self._began = time.monotonic()
         self._charges = Spent()
@@ -124,9 +126,16 @@ class Episode:
     def observation(self) -> Observation:
         """Return what the agent sees now."""
         if self.latest is None:
-            overview, data = self.info("overview"), self.info("data_path")
-            return first_observation(overview, data, self.info("output_path"), self.setup.budget)
+            data, output = self.info("data_path"), self.info("output_path")
+            return first_observation(
+                self.info("overview"), self.machine_text, data, output, self.setup.budget
+            )
         return observe(self.latest, self.progress, self.setup.budget)
+
+    @property
+    def machine_text(self) -> str:
+        """Describe what the agent's code runs on: cores, memory, GPUs, libraries."""
+        return self._machine.text if self._machine else ""
 
     @property
     def over(self) -> str | None:
@@ -223,8 +232,9 @@ class Episode:
         """Return what `request_info` would, without taking a step."""
         setup, guest_path = self.setup, self._kernel.sandbox.guest_path
         output = guest_path(setup.task.submission_path)
-        public = setup.prepared.public
-        return task_info(setup.task, public, guest_path(DATA), output, what, asdict(setup.budget))
+        public, limits = setup.prepared.public, asdict(setup.budget)
+        machine = self._machine.metadata() if self._machine else {}
+        return task_info(setup.task, public, guest_path(DATA), output, what, limits, machine)
 
     @property
     def _cell_seconds(self) -> float:
@@ -300,6 +310,7 @@ class Episode:
             setup = setup_of_fork(self.setup, fork)
             journal = Journal(setup.folder / JOURNAL, setup.header, begin=self.steps.lines(step))
             child = Episode(setup, journal, self._shared, forked.kernel)
+            child._machine = self._machine
             await child._continue(self._submissions)
         except BaseException:
             await forked.kernel.close()
@@ -320,6 +331,8 @@ class Episode:
         """Start sandbox and kernel; the clock of a new episode starts when they are ready."""
         try:
             await self._kernel.start()
+            if self._machine is None:
+                self._machine = await describe_machine(self._kernel.sandbox, self.setup)
         except BaseException as error:
             await self.__aexit__(type(error), error, error.__traceback__)
             raise

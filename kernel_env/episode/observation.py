@@ -81,10 +81,13 @@ def observe(step: Step, progress: Progress, budget: Budget) -> Observation:
     )
 
 
-def first_observation(overview: str, data: str, output: str, budget: Budget) -> Observation:
-    """Return the observation before the first step: task, paths, budget."""
+def first_observation(
+    overview: str, machine: str, data: str, output: str, budget: Budget
+) -> Observation:
+    """Return the observation before the first step: task, machine, paths, budget."""
     lines = [
         overview,
+        machine,
         f"Data: {data} ($DATA_PATH). Submission: {output} ($OUTPUT_PATH).",
         f"A cell can run for {budget.cell_seconds:g} s.",
         standing(Progress(higher_is_better=True), budget),

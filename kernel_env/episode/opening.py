@@ -14,6 +14,7 @@ from kernel_env.episode.shared_grader import SharedGrader
 from kernel_env.grading.host import Grader
 from kernel_env.grading.reward import Reward
 from kernel_env.kernel.warm_pool import Pool
+from kernel_env.sandbox.gpus import hold
 from kernel_env.tasks import Task
 
 
@@ -30,6 +31,9 @@ async def open_episode(
     model: str = "",
     seed: int = 0,
     branching: bool = True,
+    gpus: int | None = None,
+    gpu_device: str | int = "",
+    devices: Mapping[str, str] | None = None,
     grader: Grader | None = None,
     pool: Pool | None = None,
 ) -> AsyncIterator[Episode]:
@@ -46,6 +50,9 @@ async def open_episode(
         model: the model's name, for the result.
         seed: the agent's seed, for the result.
         branching: whether forks and trials can have files of their own; see `EpisodeConfig`.
+        gpus: number of GPUs; None for the task's. Without a free one, opening waits.
+        gpu_device: which GPUs: index or UUID, several separated by commas; empty for any.
+        devices: further devices, path inside → path on this machine.
         grader: a grading process to share; without it the episode starts its own.
         pool: where to take a sandbox that was started in advance; see `Pool`.
 
@@ -64,6 +71,9 @@ async def open_episode(
         model=model,
         seed=seed,
         branching=branching,
+        gpus=gpus,
+        gpu_device=gpu_device,
+        devices=devices or {},
     )
     async with open_configured(config, grader=grader, pool=pool) as episode:
         yield episode
@@ -74,8 +84,10 @@ async def open_configured(
     config: EpisodeConfig, *, grader: Grader | None = None, pool: Pool | None = None
 ) -> AsyncIterator[Episode]:
     """Open an episode from its configuration; see `open_episode`."""
-    setup = await asyncio.to_thread(resolve_config, config, pool)
     async with AsyncExitStack() as stack:
+        candidates = await asyncio.to_thread(config.gpu_candidates)
+        held = await stack.enter_async_context(hold(candidates, config.gpu_count))
+        setup = await asyncio.to_thread(resolve_config, config, pool, held)
         journal = Journal(setup.folder / JOURNAL, setup.header)
         if grader is None:
             grader = await stack.enter_async_context(Grader())

@@ -57,6 +57,8 @@ class EpisodeResult:
     """How often the kernel crashed and was restored."""
     states_lost: int
     refusals: int
+    gpus: int = 0
+    """Number of GPUs that the sandbox could use."""
 
     def json(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -97,4 +99,5 @@ def result_of(trajectory: Trajectory, notebook: Path) -> EpisodeResult:
         restored=progress.restored,
         states_lost=progress.states_lost,
         refusals=progress.refusals,
+        gpus=header.gpus,
     )

@@ -1,10 +1,11 @@
 """Resolve an `EpisodeConfig` on this machine: task, data, limits, kernels, folder, header."""
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from kernel_env.episode.budget import Budget
 from kernel_env.episode.config import EpisodeConfig
@@ -14,6 +15,7 @@ from kernel_env.grading import reward
 from kernel_env.kernel.connection.launch import PROGRAM, PROGRAM_FOLDER
 from kernel_env.kernel.source import KernelSource, NewSandboxes
 from kernel_env.kernel.warm_pool import Kind, Pool
+from kernel_env.sandbox.gpus import Gpu
 from kernel_env.sandbox.protocol import DATA, Spec
 from kernel_env.sandbox.selection import choose
 from kernel_env.tasks import Task
@@ -36,10 +38,21 @@ class EpisodeSetup:
     header: Header
     folder: Path
     """Where journal, notebook and submissions are written."""
+    spec: Spec
+    """What the sandboxes contain and may use."""
+    gpus: tuple[Gpu, ...]
+    """The GPUs of this machine that the episode and its forks hold."""
 
 
-def resolve_config(config: EpisodeConfig, pool: Pool | None = None) -> EpisodeSetup:
+def resolve_config(
+    config: EpisodeConfig, pool: Pool | None = None, gpus: Sequence[Gpu] = ()
+) -> EpisodeSetup:
     """Prepare the task's data, select the sandbox, and create the episode's folder.
+
+    Args:
+        config: the options.
+        pool: where to take sandboxes that were started in advance.
+        gpus: the GPUs of this machine that the episode holds.
 
     Raises `UsageError`, `TaskError`, `SandboxError`.
     """
@@ -56,11 +69,19 @@ def resolve_config(config: EpisodeConfig, pool: Pool | None = None) -> EpisodeSe
         workspace_gb=task.file.limits.workspace_gb,
         cpus=task.file.limits.cpus,
         branching=config.branching,
+        gpus=config.gpu_count,
+        gpu_devices=tuple(gpu.uuid for gpu in gpus) or tuple(config.gpu_names),
+        devices={PurePosixPath(name): Path(path) for name, path in config.devices.items()},
     )
     paths = {"DATA_PATH": DATA, "OUTPUT_PATH": task.submission_path}
     kernels: KernelSource = NewSandboxes(make_sandbox=lambda: make(spec), paths=paths)
     if pool is not None:
-        kind = Kind(name=f"{name} {spec} {paths}", source=kernels, memory_gb=spec.memory_gb)
+        kind = Kind(
+            name=f"{name} {spec} {paths}",
+            source=kernels,
+            memory_gb=spec.memory_gb,
+            end_in_background=not gpus,  # whoever gets the GPU next finds its memory free
+        )
         kernels = pool.source(kind)
     episode = new_name(started)
     custom = getattr(config.reward, "__name__", "custom")
@@ -84,6 +105,7 @@ def resolve_config(config: EpisodeConfig, pool: Pool | None = None) -> EpisodeSe
         seed=config.seed,
         started=started.isoformat(timespec="seconds"),
         version=version("kernel-env"),
+        gpus=spec.gpus,
     )
     return EpisodeSetup(
         config=config,
@@ -95,6 +117,8 @@ def resolve_config(config: EpisodeConfig, pool: Pool | None = None) -> EpisodeSe
         kernels=kernels,
         header=header,
         folder=new_folder(Path(config.out).absolute() / task.id, episode),
+        spec=spec,
+        gpus=tuple(gpus),
     )
 
 

@@ -67,6 +67,8 @@ class Header:
     """Version of kernel_env."""
     fork: Fork | None = None
     """None for an episode that was not forked."""
+    gpus: int = 0
+    """Number of GPUs that the sandbox could use."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -234,6 +234,9 @@ def make(
     agent: str = "",
     branching: bool = True,
     warm: int = 0,
+    gpus: int | None = None,
+    gpu_device: str | int = "",
+    devices: Mapping[str, str] | None = None,
 ) -> KernelEnv:
     """Create an environment for a task. Nothing is started before the first `reset`.
 
@@ -249,6 +252,9 @@ def make(
         agent: the agent's name, for the result.
         branching: whether forks and trials can have files of their own; see `EpisodeConfig`.
         warm: number of sandboxes that are started in advance, so that `reset` is fast.
+        gpus: number of GPUs; None for the task's. `reset` waits until so many are free.
+        gpu_device: which GPUs: index or UUID, several separated by commas; empty for any.
+        devices: further devices, path inside → path on this machine.
 
     Raises `UsageError`, `TaskError` if an option or the task is wrong.
     """
@@ -262,4 +268,7 @@ def make(
         agent=agent,
         branching=branching,
         warm=warm,
+        gpus=gpus,
+        gpu_device=gpu_device,
+        devices=devices or {},
     )

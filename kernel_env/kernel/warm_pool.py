@@ -25,6 +25,8 @@ class Kind:
     source: KernelSource
     memory_gb: float
     """Memory limit of the programs in each sandbox, GiB."""
+    end_in_background: bool = True
+    """Whether an episode can end before its sandbox has."""
 
 
 class Pool:
@@ -149,8 +151,11 @@ class Pooled:
         return await self.pool.take(self.kind)
 
     async def close(self, server: ForkServer) -> None:
-        """Have a sandbox ended in the background."""
-        await self.pool.close(server)
+        """End a sandbox, in the background if its kind allows that."""
+        if self.kind.end_in_background:
+            await self.pool.close(server)
+        else:
+            await server.close()
 
 
 async def end(instance: KernelInstance) -> None:

@@ -27,6 +27,7 @@ class GuestSandbox(ABC):
     guest: GuestClient
     environment: Mapping[str, str]
     mount_namespaces: bool
+    host_gpus = True
 
     @property
     @abstractmethod

@@ -1,7 +1,8 @@
 """Run programs as plain processes of this user, without isolation: for trusted code and learning.
 
 It gives a clean environment, folders of its own, and an end to everything it started. Code in
-it can read the user's files, use the network, and see the answers of a task.
+it can read the user's files, use the network, and see the answers of a task. CUDA sees the GPUs
+that were asked for; a program that unsets CUDA_VISIBLE_DEVICES sees all.
 """
 
 import asyncio
@@ -12,6 +13,8 @@ import sys
 from pathlib import Path, PurePosixPath
 
 from kernel_env import temporary
+from kernel_env.errors import SandboxError
+from kernel_env.sandbox import gpus
 from kernel_env.sandbox.guest_client import INIT_FOLDER, GuestClient, init_command
 from kernel_env.sandbox.guest_sandbox import GuestSandbox
 from kernel_env.sandbox.protocol import SNAPSHOTS, WORKSPACE, Spec
@@ -33,15 +36,25 @@ class LocalSandbox(GuestSandbox):
         self._process: subprocess.Popen[bytes] | None = None
 
     async def _open(self) -> None:
+        for inside, device in self.spec.devices.items():
+            if PurePosixPath(device) != inside:
+                raise SandboxError(
+                    f"the local sandbox cannot show the device {device} as {inside}: it has no"
+                    " file system of its own; use the sandbox docker"
+                )
         self._root = temporary.folder()
         for name in ("workspace", "home", "tmp", "door", "snapshots"):
             (self._root / name).mkdir()
+        programs = [str(Path(sys.executable).parent), "/usr/bin", "/bin"]
+        if self.spec.gpus and (listing := gpus.program()):
+            programs.append(str(Path(listing).parent))
         self.environment = {
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), "/usr/bin", "/bin"]),
+            "PATH": os.pathsep.join(programs),
             "HOME": str(self._root / "home"),
             "TMPDIR": str(self._root / "tmp"),
             "LANG": "C.UTF-8",
             "OMP_WAIT_POLICY": "passive",
+            **gpu_environment(self.spec),
         }
         self.guest = GuestClient(self._root / "door")
         self._process = subprocess.Popen(  # noqa: ASYNC220 - quick, and asyncio's needs a watcher
@@ -97,3 +110,13 @@ class LocalSandbox(GuestSandbox):
         assert self._root is not None
         names = ["home", "tmp", *(["workspace"] if workspace else [])]
         await self.guest.request("clean_up", empty=[str(self._root / name) for name in names])
+
+
+def gpu_environment(spec: Spec) -> dict[str, str]:
+    """Return the variables by which CUDA finds the GPUs of a spec, and no other.
+
+    The host's library path is passed only with GPUs: the driver's libraries can be in it.
+    """
+    visible = {gpus.VISIBLE: ",".join(spec.gpu_devices or map(str, range(spec.gpus)))}
+    libraries = os.environ.get("LD_LIBRARY_PATH") if spec.gpus else None
+    return visible | ({"LD_LIBRARY_PATH": libraries} if libraries else {})

@@ -52,6 +52,10 @@ class Spec:
     """OCI runtime of the engine, for example `runsc`; None for its default."""
     gpus: int = 0
     """Number of GPUs."""
+    gpu_devices: tuple[str, ...] = ()
+    """Their UUIDs, or whatever names them in a back end with GPUs of its own; empty for any."""
+    devices: Mapping[PurePosixPath, Path] = field(default_factory=dict)
+    """Devices of the host that programs may read and write: path inside → path on the host."""
     branching: bool = True
     """Whether programs may create user and mount namespaces, so that forked kernels can have
     files of their own."""
@@ -110,7 +114,10 @@ class Process(Protocol):
 class Sandbox(Protocol):
     """Runs untrusted programs. Entering starts it; leaving removes every trace of it.
 
-    A class `S` is a back end if `S(spec)` returns such an object and `S.isolated` is set.
+    A class `S` is a back end if `S(spec)` returns such an object and `S.isolated` is set. If it
+    also sets `S.host_gpus = True`, its programs use the GPUs of this machine, and the spec names
+    which; otherwise the spec has the number, and the back end finds GPUs itself. A sandbox with
+    images has an `image_tag`, a name that changes with the image's content.
     """
 
     isolated: bool

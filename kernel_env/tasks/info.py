@@ -36,6 +36,7 @@ def info(
     output: PurePosixPath,
     what: InfoType,
     limits: Mapping[str, Any],
+    machine: Mapping[str, object] | None = None,
 ) -> str:
     """Return one type of information as text, or all of them.
 
@@ -46,6 +47,7 @@ def info(
         output: the path in the sandbox where the agent writes the submission.
         what: the type of information.
         limits: limits of the episode that replace those of task.toml.
+        machine: facts on what the agent's code runs on, for `metadata`.
     """
     match what:
         case "overview":
@@ -61,10 +63,13 @@ def info(
         case "name":
             return task.file.name
         case "metadata":
-            return json.dumps(metadata(task, limits), indent=1)
+            facts = metadata(task, limits) | ({"machine": machine} if machine else {})
+            return json.dumps(facts, indent=1)
         case "all":
             types = [each for each in get_args(InfoType) if each != "all"]
-            texts = {each: info(task, public, data, output, each, limits) for each in types}
+            texts = {
+                each: info(task, public, data, output, each, limits, machine) for each in types
+            }
             return "\n\n".join(f"# {each}\n{text}" for each, text in texts.items())
 
 
@@ -85,6 +90,7 @@ def metadata(task: Task, limits: Mapping[str, Any]) -> dict[str, object]:
         "licence": file.licence,
         "expected_minutes": file.expected_minutes,
         "limits": {name: limits.get(name, value) for name, value in defaults.items()},
+        "resources": file.resources.model_dump(),
         "leaderboard": {"kind": task.leaderboard.kind, "entries": len(task.leaderboard.public)},
     }
 

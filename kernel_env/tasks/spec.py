@@ -79,6 +79,13 @@ class LimitsSection(Section):
     """The number of CPUs; can be a fraction."""
 
 
+class ResourcesSection(Section):
+    """What a task needs beyond cores and memory."""
+
+    gpus: Annotated[int, Field(ge=0, strict=True)] = 0
+    """The number of GPUs."""
+
+
 class KaggleSection(Section):
     """The Kaggle competition with the raw files; `kernel-env tasks prepare` downloads them."""
 
@@ -125,6 +132,7 @@ class TaskFile(Section):
     metric: MetricSection
     submission: SubmissionSection
     limits: LimitsSection = LimitsSection()
+    resources: ResourcesSection = ResourcesSection()
     kaggle: KaggleSection | None = None
     origin: OriginSection | None = None
     raw: dict[str, Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]] = {}

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from support.cli import run_cli
+from support.gpus import install_gpus
 
 NOTEBOOK = (
     Path(__file__).parents[1] / "data" / "v0.1" / "episodes" / "finished" / "trajectory.ipynb"
@@ -28,6 +29,13 @@ RUN = ["run", "tiny", "--agent", "baseline"]
         ([*RUN, "--reward", "human_rank"], "needs a leaderboard of human teams"),
         ([*RUN, "--sandbox", "dcoker"], "no sandbox named 'dcoker'; did you mean 'docker'?"),
         ([*RUN, "--feedback", "private"], "no feedback named 'private'; known: both, public"),
+        ([*RUN, "--gpus", -1], "the number of GPUs is -1; it must be 0 or more"),
+        ([*RUN, "--gpus", 2], "2 GPUs are asked for, and this machine has 1: 0 (NVIDIA H100"),
+        ([*RUN, "--gpu-device", "1"], "no GPU named '1'; known: 0"),
+        ([*RUN, "--gpu-device", "0,1"], "no GPU named '1'; known: 0"),
+        ([*RUN, "--gpus", 2, "--gpu-device", "0"], "2 GPUs are asked for, and 1 GPU is named (0)"),
+        ([*RUN, "--device", "/dev/nope"], "the device '/dev/nope' is not on this machine"),
+        ([*RUN, "--device", "/dev/zero:zero"], "named 'zero'; it must be an absolute path"),
         ([*RUN, "--seeds", 0], "the number of seeds is 0; it must be at least 1"),
         (
             ["run", "tiny", "--agent", "basline"],
@@ -43,14 +51,21 @@ RUN = ["run", "tiny", "--agent", "baseline"]
             ["replay", NOTEBOOK, "--sandbox", "dcoker"],
             "no sandbox named 'dcoker'; did you mean 'docker'?",
         ),
+        (["replay", NOTEBOOK, "--gpus", 2], "2 GPUs are asked for, and this machine has 1"),
+        (["replay", NOTEBOOK, "--device", "/dev/nope"], "'/dev/nope' is not on this machine"),
         (["replay", NOTEBOOK, "--task", "tinny"], "no task named 'tinny'; did you mean 'tiny'?"),
         (["replay", "/nowhere.ipynb"], "/nowhere.ipynb cannot be read"),
     ],
     ids=lambda value: " ".join(map(str, value[:1] + value[-2:])) if isinstance(value, list) else "",
 )
 def test_a_wrong_option_fails_at_once(
-    tiny: str, tmp_path: Path, argv: list[object], message: str
+    tiny: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    argv: list[object],
+    message: str,
 ) -> None:
+    install_gpus(tmp_path / "gpus", 1, monkeypatch)
     tasks, cache, runs = (tmp_path / name for name in ("tasks", "cache", "runs"))
     shutil.copytree(tiny, tasks / "tiny")
     cache.mkdir()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.cli import error_line, run_cli
+from support.gpus import install_gpus
 
 VALID_TASK = [
     ("schema", "ok"),
@@ -93,6 +94,8 @@ def test_an_invalid_task_is_named_and_the_exit_code_is_1(task_folder: Path, tmp_
         ([], "error: give either the tasks to check or --all"),
         (["tiny", "--all"], "error: give either the tasks to check or --all"),
         (["nope"], "error: no task named 'nope'; known: adult-income"),
+        (["tiny", "--gpus", "-1"], "error: the number of GPUs is -1; it must be 0 or more"),
+        (["tiny", "--gpu-device", "no-such"], "error: no GPU named 'no-such'; known: "),
     ],
 )
 def test_a_wrong_request_is_one_error_line(argv: list[str], message: str) -> None:
@@ -101,3 +104,22 @@ def test_a_wrong_request_is_one_error_line(argv: list[str], message: str) -> Non
     assert done.returncode == 2
     assert error_line(done).startswith(message)
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_solution_that_needs_a_missing_gpu_is_not_run(
+    task_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_gpus(tmp_path / "none", 0, monkeypatch)
+    with (task_folder / "task.toml").open("a") as file:
+        file.write("\n[resources]\ngpus = 2\n")
+    (task_folder / "solution.ipynb").write_text("not a notebook")
+
+    done = run_check(task_folder, "--sandbox", "local")
+
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0, done.stdout
+    assert lines[-2] == (
+        "  not run  solution                 tiny needs a GPU: 2 GPUs are asked for, and this machine"
+        " has none; --gpus 0 runs it without"
+    )
+    assert done.stderr == "" or "ISOLATED" in done.stderr

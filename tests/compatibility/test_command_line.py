@@ -54,7 +54,8 @@ def test_help_names_the_same_options(name: str, monkeypatch: pytest.MonkeyPatch)
     said = run_main(*name.split()[1:], "--help")
 
     option = re.compile(r"^ +(--[a-z-]+)", re.MULTILINE)
-    assert option.findall(said) == option.findall(before)
+    old = option.findall(before)
+    assert [each for each in option.findall(said) if each in old] == old
 
 
 def test_tasks_list_and_show_have_their_keys_and_values() -> None:
@@ -69,7 +70,7 @@ def test_tasks_list_and_show_have_their_keys_and_values() -> None:
 
     shown = json.loads(run_main("tasks", "show", "tiny", "--json"))
     before = json.loads((OLD / "cli" / "tasks-show.json").read_text())
-    assert list(shown) == list(before)
+    assert [key for key in shown if key in before] == list(before)
     known = {key: value for key, value in before.items() if key not in ("readiness", "folder")}
     assert {key: shown[key] for key in known} == known
 
@@ -92,8 +93,8 @@ def test_run_and_replay_have_their_keys_and_scores(tmp_path: Path) -> None:
     old_rows = {(row["task"], row["seed"]): row for row in json_lines(OLD / "cli" / "run.jsonl")}
     for row in map(json.loads, run_main(*run).splitlines()):
         expected = old_rows[row["task"], row["seed"]]
-        assert list(row) == list(expected)
-        same = set(row) - {"notebook", "episode", "seconds", "sandbox", "missing"}
+        assert list(row)[: len(expected)] == list(expected)
+        same = set(expected) - {"notebook", "episode", "seconds", "sandbox", "missing"}
         assert {key: row[key] for key in same} == {
             key: pytest.approx(v) if isinstance(v, float) else v
             for key, v in expected.items()
@@ -107,7 +108,7 @@ def test_run_and_replay_have_their_keys_and_scores(tmp_path: Path) -> None:
             *replay, "--sandbox", "local", "--out", tmp_path, "--json", code=before["exit"]
         ).splitlines(),
     )
-    assert list(row) == before["keys"]
+    assert list(row)[: len(before["keys"])] == before["keys"]
     old = json.loads((EPISODES / "forked-copy" / "record.json").read_text())
     for key in ("task", "status", "steps", "public_score", "private_score", "total_reward"):
         assert (

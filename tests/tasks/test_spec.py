@@ -24,6 +24,12 @@ from support.files import replace_text
         ),
         ("task.toml", 'name = "rmse"', 'name = "grade.py"', "metric.higher_is_better is missing"),
         ("task.toml", "steps = 30", "stepz = 30", "limits.stepz is wrong: extra inputs"),
+        (
+            "task.toml",
+            "[limits]",
+            "[resources]\ngpu = 1\n[limits]",
+            "resources.gpu is wrong: extra inputs",
+        ),
         ("task.toml", 'id_columns = ["id"]', "", "submission.id_columns is missing"),
         ("task.toml", 'target_columns = ["y"]', "", "submission.target_columns is missing"),
         ("task.toml", "[metric]", "[metric", "is not TOML"),

@@ -136,6 +136,7 @@ def task_message(episode: Episode) -> str:
     return "\n\n".join(
         [
             task.description,
+            episode.machine_text,
             f"Data folder: {episode.info('data_path')}\n{episode.info('data_structure')}",
             f"Sample submission:\n{episode.info('sample_submission')}",
             (

@@ -11,7 +11,7 @@ from kernel_env import temporary
 from kernel_env.audit.task.finding import Finding, failed, not_applicable, not_run, ok
 from kernel_env.audit.task.task_under_test import TaskUnderTest
 from kernel_env.episode import EpisodeConfig
-from kernel_env.errors import KernelEnvError, SubmissionError, TaskError
+from kernel_env.errors import KernelEnvError, SubmissionError, TaskError, UsageError
 from kernel_env.grading.host import Grader
 from kernel_env.runner import Plan, run_episode
 from kernel_env.tasks import Task
@@ -173,13 +173,30 @@ async def check_oracle(subject: TaskUnderTest, grader: Grader) -> list[Finding]:
     return [ok(check, f"scores {found.scores}; no entry of the leaderboard is better")]
 
 
-async def check_solution(task: Task, sandbox: str, grader: Grader) -> list[Finding]:
+async def check_solution(
+    task: Task,
+    sandbox: str,
+    grader: Grader,
+    *,
+    gpus: int | None = None,
+    gpu_device: str = "",
+) -> list[Finding]:
     """Check that the solution notebook, played by the baseline agent, beats half the entries."""
     check = "solution"
     if not task.solution.is_file():
         return [not_applicable(check, "there is no solution.ipynb")]
     with TemporaryDirectory(prefix=f"{temporary.PREFIX}{os.getpid()}-") as folder:
-        config = EpisodeConfig(task=task, agent="baseline", sandbox=sandbox, out=folder)
+        try:
+            config = EpisodeConfig(
+                task=task,
+                agent="baseline",
+                sandbox=sandbox,
+                out=folder,
+                gpus=gpus,
+                gpu_device=gpu_device,
+            )
+        except UsageError as error:  # this machine lacks the GPU that the task needs
+            return [not_run(check, str(error))]
         try:
             record = await run_episode(Plan(config=config), grader=grader)
         except KernelEnvError as error:

@@ -40,7 +40,12 @@ class OpenedFolder:
 
 
 async def check(
-    folder: Path, *, sandbox: str = "auto", fast: bool = False
+    folder: Path,
+    *,
+    sandbox: str = "auto",
+    fast: bool = False,
+    gpus: int | None = None,
+    gpu_device: str = "",
 ) -> AsyncIterator[Finding]:
     """Run all checks of a task folder and yield their findings.
 
@@ -49,6 +54,8 @@ async def check(
         sandbox: the sandbox in which the solution and the exploits run. Exploits run only in a
             sandbox that isolates.
         fast: whether to skip the solution.
+        gpus: number of GPUs for the solution; None for the task's.
+        gpu_device: which GPUs: index or UUID, several separated by commas; empty for any.
     """
     async with Grader() as grader:
         opened = open_folder(folder)
@@ -63,7 +70,9 @@ async def check(
         if fast:
             yield not_run("solution", "skipped because of --fast")
             return
-        for finding in await board.check_solution(opened.subject.task, sandbox, grader):
+        for finding in await board.check_solution(
+            opened.subject.task, sandbox, grader, gpus=gpus, gpu_device=gpu_device
+        ):
             yield finding
 
 

@@ -68,8 +68,11 @@ class DockerSandbox(GuestSandbox):
             "OMP_WAIT_POLICY": "passive",
             "PYTHONDONTWRITEBYTECODE": "1",
         }
+        if not spec.gpus:  # an engine whose default runtime is NVIDIA's passes all to CUDA images
+            self.environment["NVIDIA_VISIBLE_DEVICES"] = "void"
         self.mount_namespaces = spec.branching
-        self.libraries = images.find(spec.image).libraries
+        image = images.find(spec.image)
+        self.libraries, self.image_tag = image.libraries, image.tag
         self._folder: Path | None = None
         self._client: docker.DockerClient | None = None
         self._creating: asyncio.Task[Container] | None = None
@@ -93,7 +96,7 @@ class DockerSandbox(GuestSandbox):
         )
         self._creating = asyncio.create_task(creating)
         container = await asyncio.shield(self._creating)
-        await call(container.start)
+        await self._start(container)
         await self._connect(container)
 
     async def _close(self) -> None:
@@ -118,6 +121,17 @@ class DockerSandbox(GuestSandbox):
         """Kill every program and empty the temporary folders; with `workspace`, that one too."""
         workspaces = [str(WORKSPACE)] if workspace else []
         await self.guest.request("clean_up", empty=[*TEMPORARY_FOLDERS, *workspaces])
+
+    async def _start(self, container: Container) -> None:
+        try:
+            await call(container.start)
+        except SandboxError as error:
+            if self.spec.gpus and "could not select device driver" in str(error):
+                raise SandboxError(
+                    "the Docker engine cannot pass GPUs to containers; install the NVIDIA Container"
+                    " Toolkit and restart the engine, or use no GPU (--gpus 0)"
+                ) from error
+            raise
 
     async def _connect(self, container: Container) -> None:
         connecting = asyncio.ensure_future(self.guest.accept(timeout_s=START_S))
@@ -183,10 +197,15 @@ class DockerSandbox(GuestSandbox):
             "auto_remove": True,
             "use_config_proxy": False,  # the host's proxies do not concern the container
             "runtime": spec.runtime,
-            "device_requests": [DeviceRequest(count=spec.gpus, capabilities=[["gpu"]])]
-            if spec.gpus
-            else None,
+            "device_requests": [gpu_request(spec)] if spec.gpus else None,
+            "devices": [f"{device}:{name}:rw" for name, device in spec.devices.items()],
         }
+
+
+def gpu_request(spec: Spec) -> DeviceRequest:
+    """Return what the engine's NVIDIA runtime is asked for: GPUs by UUID, or a number of them."""
+    which = {"device_ids": [*spec.gpu_devices]} if spec.gpu_devices else {"count": spec.gpus}
+    return DeviceRequest(capabilities=[["gpu"]], **which)
 
 
 def copy_init(sockets: Path) -> None:
