@@ -2,7 +2,7 @@
 
 A library can rename them in any release, and then a kernel would fail later and in odd ways. So the
 names are checked before a kernel boots. Without a name in `FORKING` kernels cannot be forked;
-without one in `RUNNING` they cannot run.
+without one in `RUNNING` they cannot run. Those in `REPAIRING` are checked by a test.
 
 Not noticed: a name that stays and changes its meaning. `make test-matrix` runs the tests of kernels
 with the oldest and the newest versions in `TESTED_VERSIONS`.
@@ -38,6 +38,7 @@ CAP_STREAMS = "cap what a cell prints"
 CAP_COPIES = "prevent IPython from keeping all output"
 CAP_ERRORS = "cap tracebacks"
 ADOPT_SOCKETS = "serve on sockets that the host bound"
+RESTART = "let libraries start their lost workers again"
 RENEW = "give a fork connections and threads of its own"
 
 RUNNING = [
@@ -101,8 +102,7 @@ FORKING = [
     *_names(RENEW, "ipykernel.kernelbase", "Kernel._aborting"),
     *_names(RENEW, "ipykernel.iostream", "IOPubThread._event_pipe"),
     *_names(RENEW, "ipykernel.thread", "BaseThread.io_loop"),
-    *_names(RENEW, "joblib.externals.loky.reusable_executor", "_executor", optional=True),
-    *_names(RENEW, "asyncio.tasks", "_all_tasks"),
+    *_names("name the threads that a fork lacks", "concurrent.futures.thread", "_threads_queues"),
     *_names("fork between two cells", "ipykernel.kernelbase", "Kernel._main_asyncio_lock"),
     *_names(
         "keep the standard output of the sandbox",
@@ -118,6 +118,61 @@ FORKING = [
     *_names("close the connections of the parent", "zmq.sugar.context", "Context._sockets"),
 ]
 """Names that kernels which can be forked need besides."""
+
+REPAIRING = [
+    *_names(RESTART, "IPython.core.magics.script", "ScriptMagics.event_loop"),
+    *_names(
+        RESTART,
+        "concurrent.futures.process",
+        "ProcessPoolExecutor._broken",
+        "_ExecutorManagerThread.executor_reference",
+        "_threads_wakeups",
+    ),
+    *_names(
+        RESTART,
+        "concurrent.futures.thread",
+        "ThreadPoolExecutor._adjust_thread_count",
+        "ThreadPoolExecutor._idle_semaphore",
+        "ThreadPoolExecutor._threads",
+    ),
+    *_names(RESTART, "joblib.externals.loky.reusable_executor", "_executor", optional=True),
+    *_names(
+        RESTART,
+        "multiprocessing.forkserver",
+        "ForkServer._forkserver_address",
+        "ForkServer._forkserver_alive_fd",
+        "ForkServer._forkserver_pid",
+        "_forkserver",
+    ),
+    *_names(RESTART, "multiprocessing.pool", "Pool._state"),
+    *_names(RESTART, "multiprocessing.process", "BaseProcess._parent_pid"),
+    *_names(
+        RESTART,
+        "multiprocessing.resource_tracker",
+        "ResourceTracker._fd",
+        "ResourceTracker._pid",
+        "_resource_tracker",
+    ),
+    *_names(
+        RESTART,
+        "multiprocessing.util",
+        "Finalize._weakref",
+        "_afterfork_registry",
+        "_finalizer_registry",
+    ),
+    *_names(RESTART, "subprocess", "Popen._internal_poll", "Popen._try_wait"),
+    *_names(
+        RESTART,
+        "torch.utils.data.dataloader",
+        "DataLoader._iterator",
+        "_MultiProcessingDataLoaderIter._workers",
+        optional=True,
+    ),
+]
+"""Names by which `lost_workers` repairs what is loaded; without one, that repair is left out.
+
+Kernels do without; a test fails.
+"""
 
 
 def missing_name(names: Iterable[PrivateName]) -> str:
