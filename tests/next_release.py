@@ -1,0 +1,160 @@
+"""Run the tests of kernels with the Python of the distribution's next release.
+
+    python tests/next_release.py [trixie]
+
+Builds the images once more, on a system of that release. Runs the tests of kernels in containers of
+them, and then, inside such a container, the tests that need no engine: there the sandbox `local` has
+the newer Python and no user namespaces, as on most CI services. `make test` runs it.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import docker
+
+from kernel_env import cache
+from kernel_env.errors import SandboxError
+from kernel_env.sandbox.docker import debian, engine, images
+
+ROOT = Path(__file__).parents[1]
+RELEASE = sys.argv[1] if len(sys.argv) > 1 else "trixie"
+"""Code name of the release. `forky` has a still newer Python, and changes every day."""
+HOST_RELEASES = ("bookworm", "trixie")
+"""Releases whose mirrors and keys can provide `RELEASE`."""
+IMAGES = (Path("images/base"), Path("images/tabular"), Path("tests/support/images/tests"))
+PROJECT = "/project"
+KERNELS = ("tests/kernel", "tests/sandbox/test_conformance.py")
+"""Tests that run on the host with containers of the new images."""
+NO_ENGINE = ("-m", "not docker and not kaggle and not browser and not llm")
+INSIDE = (*NO_ENGINE, "tests/kernel", "tests/episode", "tests/gym", "tests/grading")
+"""Tests that run inside a container."""
+INSTALL = (
+    "/pip/bin/pip --python /opt/venv/bin/python install -q --no-deps --no-build-isolation"
+    f" --no-index --no-cache-dir --target /tmp/project {PROJECT}"
+)
+"""Installs the project beside its folder: its plug-ins are found by its metadata."""
+PYTEST = ("-m", "pytest", "-p", "no:cacheprovider", "-n", "2", "--dist", "loadfile")
+
+
+def unavailable_reason() -> str | None:
+    """Return why a system of the next release cannot be built here; None if it can."""
+    if shutil.which("apt-get") is None or os.geteuid() != 0:
+        return "it is built from the distribution's packages, by root"
+    try:
+        engine.connect().close()
+        if (release := debian.release_codename()) not in HOST_RELEASES:
+            return f"this machine's release is {release}, and its mirrors have no {RELEASE}"
+    except SandboxError as error:
+        return str(error)
+    return None
+
+
+def say(text: str, _: float | None = None) -> None:
+    """Print a line on what is done."""
+    print(f"{RELEASE}: {text}", flush=True)
+
+
+@contextmanager
+def image_folders() -> Iterator[Path]:
+    """Yield a folder of images: those of the project and that of the tests, on the new release."""
+    client = engine.connect()
+    try:
+        root = root_image(client)
+        with TemporaryDirectory(prefix="kernel-env-") as created:
+            folder = Path(created)
+            for source in IMAGES:
+                shutil.copytree(ROOT / source, folder / source.name)
+            base = folder / "base" / "Dockerfile"
+            text = re.sub(
+                r"^ARG BASE=\S+", f"ARG BASE={root}", base.read_text(), flags=re.MULTILINE
+            )
+            base.write_text(text)
+            for image in images.known(folder).values():
+                images.build(client, image, say_steps())
+            yield folder
+    finally:
+        client.close()
+
+
+def say_steps() -> images.Progress:
+    """Return a progress report that prints only the name of each image that is built."""
+    seen: set[str] = set()
+
+    def report(text: str, _: float | None) -> None:
+        name, colon, _ = text.partition(": ")
+        if colon and name not in seen:
+            seen.add(name)
+            say(f"building the image {name}")
+
+    return report
+
+
+def root_image(client: docker.DockerClient) -> str:
+    """Return an image of a minimal system of the new release, which is built if it is missing."""
+    made_from = repr((RELEASE, debian.PACKAGES, debian.EXCLUDED_PATHS))
+    digest = hashlib.sha256(made_from.encode()).hexdigest()[:12]
+    repository, tag = "kernel-env-tests/debian", f"{RELEASE}-{digest}"
+    if not client.images.list(f"{repository}:{tag}"):
+        with TemporaryDirectory(prefix="kernel-env-", dir=cache.folder()) as folder:
+            archive = Path(folder, "root.tar")
+            debian.build_root_archive(archive, say, release=RELEASE)
+            client.api.import_image_from_file(
+                str(archive),
+                repository=repository,
+                tag=tag,
+                changes=[f"LABEL {images.LABEL}=image", 'CMD ["python3"]'],
+            )
+    return f"{repository}:{tag}"
+
+
+def run_on_the_host(folder: Path) -> int:
+    """Run the tests of kernels in containers of the new images. Returns pytest's exit code."""
+    environment = {**os.environ, "KERNEL_ENV_IMAGES": str(folder)}
+    return subprocess.run(
+        [sys.executable, *PYTEST, "-m", "docker", *KERNELS], env=environment, cwd=ROOT
+    ).returncode
+
+
+def run_inside(folder: Path) -> int:
+    """Run the tests that need no engine inside a container. Returns pytest's exit code."""
+    client = engine.connect()
+    container = client.containers.run(
+        images.find("tests", folder).tag,
+        ["sh", "-c", f'{INSTALL} && exec "$@"', "sh", "python", *PYTEST, *INSIDE],
+        detach=True,
+        environment={"PYTHONPATH": "/tmp/project", "PYTHONDONTWRITEBYTECODE": "1"},
+        init=True,
+        labels={images.LABEL: "test"},
+        network_mode="none",
+        volumes={str(ROOT): {"bind": PROJECT, "mode": "ro"}},
+        working_dir=PROJECT,
+    )
+    try:
+        for output in container.logs(stream=True, follow=True):
+            sys.stdout.buffer.write(output)
+            sys.stdout.flush()
+        return int(container.wait()["StatusCode"])
+    finally:
+        container.remove(force=True)
+        client.close()
+
+
+def main() -> int:
+    """Run both. Returns the exit code."""
+    if reason := unavailable_reason():
+        print(f"the tests on {RELEASE} are skipped: {reason}")
+        return 1 if os.environ.get("CI") else 0
+    with image_folders() as folder:
+        return run_on_the_host(folder) or run_inside(folder)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
