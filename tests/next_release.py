@@ -25,10 +25,10 @@ from kernel_env.errors import SandboxError
 from kernel_env.sandbox.docker import debian, engine, images
 
 ROOT = Path(__file__).parents[1]
-RELEASE = sys.argv[1] if len(sys.argv) > 1 else "trixie"
-"""Code name of the release. `forky` has a still newer Python, and changes every day."""
+NEXT = "trixie"
+"""Code name of the next release. `forky` has a still newer Python, and changes every day."""
 HOST_RELEASES = ("bookworm", "trixie")
-"""Releases whose mirrors and keys can provide `RELEASE`."""
+"""Releases whose mirrors and keys can provide it."""
 IMAGES = (Path("images/base"), Path("images/tabular"), Path("tests/support/images/tests"))
 PROJECT = "/project"
 KERNELS = ("tests/kernel", "tests/sandbox/test_conformance.py")
@@ -44,14 +44,14 @@ INSTALL = (
 PYTEST = ("-m", "pytest", "-p", "no:cacheprovider", "-n", "2", "--dist", "loadfile")
 
 
-def unavailable_reason() -> str | None:
+def unavailable_reason(release: str) -> str | None:
     """Return why a system of the next release cannot be built here; None if it can."""
     if shutil.which("apt-get") is None or os.geteuid() != 0:
         return "it is built from the distribution's packages, by root"
     try:
         engine.connect().close()
-        if (release := debian.release_codename()) not in HOST_RELEASES:
-            return f"this machine's release is {release}, and its mirrors have no {RELEASE}"
+        if (own := debian.release_codename()) not in HOST_RELEASES:
+            return f"this machine's release is {own}, and its mirrors have no {release}"
     except SandboxError as error:
         return str(error)
     return None
@@ -59,15 +59,15 @@ def unavailable_reason() -> str | None:
 
 def say(text: str, _: float | None = None) -> None:
     """Print a line on what is done."""
-    print(f"{RELEASE}: {text}", flush=True)
+    print(f"next release: {text}", flush=True)
 
 
 @contextmanager
-def image_folders() -> Iterator[Path]:
+def image_folder(release: str) -> Iterator[Path]:
     """Yield a folder of images: those of the project and that of the tests, on the new release."""
     client = engine.connect()
     try:
-        root = root_image(client)
+        root = root_image(client, release)
         with TemporaryDirectory(prefix="kernel-env-") as created:
             folder = Path(created)
             for source in IMAGES:
@@ -89,23 +89,23 @@ def say_steps() -> images.Progress:
     seen: set[str] = set()
 
     def report(text: str, _: float | None) -> None:
-        name, colon, _ = text.partition(": ")
-        if colon and name not in seen:
+        name = text.split(": ")[0]
+        if name != text and name not in seen:
             seen.add(name)
             say(f"building the image {name}")
 
     return report
 
 
-def root_image(client: docker.DockerClient) -> str:
+def root_image(client: docker.DockerClient, release: str) -> str:
     """Return an image of a minimal system of the new release, which is built if it is missing."""
-    made_from = repr((RELEASE, debian.PACKAGES, debian.EXCLUDED_PATHS))
+    made_from = repr((release, debian.PACKAGES, debian.EXCLUDED_PATHS))
     digest = hashlib.sha256(made_from.encode()).hexdigest()[:12]
-    repository, tag = "kernel-env-tests/debian", f"{RELEASE}-{digest}"
+    repository, tag = "kernel-env-tests/debian", f"{release}-{digest}"
     if not client.images.list(f"{repository}:{tag}"):
         with TemporaryDirectory(prefix="kernel-env-", dir=cache.folder()) as folder:
             archive = Path(folder, "root.tar")
-            debian.build_root_archive(archive, say, release=RELEASE)
+            debian.build_root_archive(archive, say, release=release)
             client.api.import_image_from_file(
                 str(archive),
                 repository=repository,
@@ -149,10 +149,11 @@ def run_inside(folder: Path) -> int:
 
 def main() -> int:
     """Run both. Returns the exit code."""
-    if reason := unavailable_reason():
-        print(f"the tests on {RELEASE} are skipped: {reason}")
+    release = sys.argv[1] if len(sys.argv) > 1 else NEXT
+    if reason := unavailable_reason(release):
+        print(f"the tests on {release} are skipped: {reason}")
         return 1 if os.environ.get("CI") else 0
-    with image_folders() as folder:
+    with image_folder(release) as folder:
         return run_on_the_host(folder) or run_inside(folder)
 
 
