@@ -31,11 +31,21 @@ HOST_RELEASES = ("bookworm", "trixie")
 """Releases whose mirrors and keys can provide it."""
 IMAGES = (Path("images/base"), Path("images/tabular"), Path("tests/support/images/tests"))
 PROJECT = "/project"
-KERNELS = ("tests/kernel", "tests/sandbox/test_conformance.py")
-"""Tests that run on the host with containers of the new images."""
+KERNELS = (
+    *("tests/kernel/connection", "tests/kernel/guest", "tests/kernel/test_plain.py"),
+    *("tests/kernel/test_recoverable.py", "tests/kernel/faults/test_crashes.py"),
+    *("tests/kernel/faults/test_files.py", "tests/kernel/faults/test_interpreter.py"),
+    "tests/kernel/faults/test_restored_state.py",
+)
+"""Tests that run on the host, with containers of the new images."""
 NO_ENGINE = ("-m", "not docker and not kaggle and not browser and not llm")
-INSIDE = (*NO_ENGINE, "tests/kernel", "tests/episode", "tests/gym", "tests/grading")
-"""Tests that run inside a container."""
+INSIDE = (
+    *("tests/kernel/forking", "tests/kernel/guest", "tests/kernel/test_plain_semantics.py"),
+    *("tests/episode/test_fork_recovery.py", "tests/episode/test_forks.py"),
+    *("tests/episode/test_recovery.py", "tests/episode/test_trials.py"),
+    *("tests/episode/test_without_user_namespaces.py", "tests/gym/test_make.py"),
+)
+"""Tests that run inside a container. Both lists are chosen to take a minute each."""
 INSTALL = (
     "/pip/bin/pip --python /opt/venv/bin/python install -q --no-deps --no-build-isolation"
     f" --no-index --no-cache-dir --target /tmp/project {PROJECT}"
@@ -128,7 +138,7 @@ def run_inside(folder: Path) -> int:
     client = engine.connect()
     container = client.containers.run(
         images.find("tests", folder).tag,
-        ["sh", "-c", f'{INSTALL} && exec "$@"', "sh", "python", *PYTEST, *INSIDE],
+        ["sh", "-c", f'{INSTALL} && exec "$@"', "sh", "python", *PYTEST, *NO_ENGINE, *INSIDE],
         detach=True,
         environment={"PYTHONPATH": "/tmp/project", "PYTHONDONTWRITEBYTECODE": "1"},
         init=True,
