@@ -4,9 +4,11 @@
 PY := .venv/bin/python
 CLI := .venv/bin/kernel-env
 READY := .venv/.ready
-COMPILE := $(PY) -m uv pip compile --quiet --generate-hashes --no-emit-index-url --only-binary :all: --python-version 3.11 --custom-compile-command "make lock"
+UV := $(PY) -m uv
+COMPILE := $(UV) pip compile --quiet --generate-hashes --no-emit-index-url --only-binary :all: --python-version 3.11 --custom-compile-command "make lock"
+ON_BASE = --python-platform linux -c images/base/requirements.lock $$(sed -n 's/^\([a-z0-9.-]*\)==.*/--no-emit-package \1/p' images/base/requirements.lock)
 
-.PHONY: help demo test gpu-check docs bench leaderboards lint format lock clean
+.PHONY: help demo test gpu-check docs bench leaderboards lint format lock clean test-next test-matrix
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -20,6 +22,14 @@ test: $(READY)  ## run all that CI runs
 	@$(CLI) setup
 	@$(MAKE) --no-print-directory lint
 	$(PY) -m pytest -m "not llm" -n 2 --dist loadfile
+	@$(MAKE) --no-print-directory test-next
+
+test-next: $(READY)  ## run the tests of kernels with the next release's Python
+	$(PY) tests/next_release.py
+
+test-matrix: $(READY)  ## run them with the oldest and newest versions on every Python
+	@$(UV) --version >/dev/null 2>&1 || $(PY) -m pip install --quiet uv
+	$(PY) tests/version_matrix.py $(PYTHONS)
 
 gpu-check:  ## check what holds on a machine with a GPU; PYTHON=… has torch, and nothing is built
 	@$(or $(PYTHON),$(wildcard $(PY)),python3) tests/gpu_check.py
@@ -45,13 +55,14 @@ format: $(READY)  ## format the source
 	$(PY) -m ruff check --fix
 
 lock: $(READY)  ## write the lock files; UPGRADE=--upgrade takes the newest versions
-	@$(PY) -m uv --version >/dev/null 2>&1 || $(PY) -m pip install --quiet uv
+	@$(UV) --version >/dev/null 2>&1 || $(PY) -m pip install --quiet uv
 	@printf 'hatchling\neditables\n' | $(COMPILE) $(UPGRADE) --universal --fork-strategy fewest --extra local --group pyproject.toml:dev --group pyproject.toml:docs pyproject.toml - -o requirements.lock
 	@$(COMPILE) $(UPGRADE) --python-platform linux images/base/requirements.in -o images/base/requirements.lock
-	@$(COMPILE) $(UPGRADE) --python-platform linux -c images/base/requirements.lock $$(sed -n 's/^\([a-z0-9.-]*\)==.*/--no-emit-package \1/p' images/base/requirements.lock) images/tabular/requirements.in -o images/tabular/requirements.lock
+	@$(COMPILE) $(UPGRADE) $(ON_BASE) images/tabular/requirements.in -o images/tabular/requirements.lock
+	@$(COMPILE) $(UPGRADE) $(ON_BASE) pyproject.toml tests/support/images/tests/requirements.in -o tests/support/images/tests/requirements.lock
 
 clean:  ## remove what these commands created in this folder; images stay
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist docs/_build
+	rm -rf .venv .matrix .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist docs/_build
 
 $(READY): pyproject.toml requirements.lock setup.sh
 	@./setup.sh

@@ -1,9 +1,10 @@
 """Run the asynchronous core in a thread, for synchronous callers."""
 
 import asyncio
-import concurrent.futures.thread  # imported first: its exit handler must run after ours
+import concurrent.futures
 import threading
 from collections.abc import Coroutine
+from concurrent.futures.thread import ThreadPoolExecutor  # its exit handler must run after ours
 from contextlib import AsyncExitStack
 from typing import Any, Self, TypeVar
 
@@ -26,6 +27,8 @@ class EventLoopThread:
         self.grader = Grader()
         """Shared by all episodes, because it takes a second to start."""
         self._loop = asyncio.new_event_loop()
+        self._executor = ThreadPoolExecutor(thread_name_prefix="kernel_env")
+        self._loop.set_default_executor(self._executor)
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="kernel_env", daemon=True
         )
@@ -59,7 +62,7 @@ class EventLoopThread:
         if self._users:
             return
         self.call(self._end())
-        self.call(self._loop.shutdown_default_executor())
+        self._executor.shutdown()  # the loop's own method starts a thread, impossible at exit
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

@@ -59,7 +59,8 @@ class GuestProcess:
 
     async def wait(self) -> int:
         """Wait for the exit code. Raises `SandboxError` if the whole sandbox ended first."""
-        return await asyncio.shield(self.ended)
+        await asyncio.wait([self.ended])  # does not cancel it, and unlike `shield` logs no error
+        return self.ended.result()
 
     async def signal(self, number: int) -> None:
         """Send a signal to the program's session; does nothing if it has already ended."""

@@ -149,6 +149,7 @@ def test_a_script_that_does_not_close_its_environment_ends_with_a_complete_noteb
     )
 
     assert done.returncode == bool(end), done.stderr
+    assert "Exception ignored" not in done.stderr
     trajectory = parse_notebook(read_notebook(Path(done.stdout.strip())))
     assert len(trajectory.steps) == 1
     assert trajectory.ending is not None

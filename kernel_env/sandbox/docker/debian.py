@@ -4,6 +4,7 @@ Mirrors, proxies and keys are the host's own: apt is queried, nothing is configu
 """
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -133,26 +134,39 @@ def apt_sources(codename: str) -> list[Path]:
     return sorted(files)
 
 
-def build_root_archive(archive: Path, report: Report) -> None:
-    """Write a minimal root file system with Python into a tar archive. Raises `SandboxError`."""
+def build_root_archive(archive: Path, report: Report, *, release: str | None = None) -> None:
+    """Write a minimal root file system with Python into a tar archive.
+
+    Args:
+        archive: the file to write.
+        report: receives a line on what is done.
+        release: a release by its code name, from the host's own mirrors; by default the host's.
+
+    Raises `SandboxError`.
+    """
     if shutil.which("mmdebstrap") is None:
         install(["mmdebstrap"], report)
-    name = release_codename()
+    own = release_codename()
+    name = release or own
     report(f"building a minimal {name} system from the distribution's packages (takes a minute)")
-    with tempfile.NamedTemporaryFile("w", prefix="kernel-env-", suffix=".conf") as options:
-        options.write(_apt_transport_options())
-        options.flush()
+    with tempfile.TemporaryDirectory(prefix="kernel-env-") as folder:
+        options = Path(folder, "options.conf")
+        options.write_text(_apt_transport_options())
+        sources = []
+        for number, source in enumerate(apt_sources(own)):
+            sources.append(Path(folder, f"{number}{source.suffix}"))
+            sources[-1].write_text(re.sub(rf"\b{own}\b", name, source.read_text()))
         completed = run(
             [
                 "mmdebstrap",
                 "--variant=minbase",
                 f"--include={','.join(PACKAGES)}",
-                f"--aptopt={options.name}",
+                f"--aptopt={options}",
                 *(f"--dpkgopt=path-exclude={pattern}" for pattern in EXCLUDED_PATHS),
                 f'--customize-hook=cd "$1/etc/apt" && rm -rf {" ".join(HOST_APT_FILES)}',
                 name,
                 str(archive),
-                *map(str, apt_sources(name)),
+                *map(str, sources),
             ]
         )
     if completed.exit_code != 0:

@@ -15,18 +15,19 @@ of the host's distribution.
 import fcntl
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import docker
-from docker.errors import ImageNotFound
+from docker.errors import APIError, ImageNotFound
 
 from kernel_env import cache
 from kernel_env.errors import SandboxError, UnknownName, UsageError
@@ -96,7 +97,12 @@ class Python:
 
 
 def images_folder() -> Path:
-    """Return the folder of the images: beside the package in a checkout, inside it if installed."""
+    """Return the folder of the images: beside the package in a checkout, inside it if installed.
+
+    The environment variable KERNEL_ENV_IMAGES names another one.
+    """
+    if configured := os.environ.get("KERNEL_ENV_IMAGES"):
+        return Path(configured).expanduser()
     package = Path(__file__).parents[2]
     installed = package / "_images"
     return installed if installed.is_dir() else package.parent / "images"
@@ -189,7 +195,8 @@ def _build(client: docker.DockerClient, image: Image, progress: Progress, scratc
             )
             _follow_build(image, steps, progress)
     finally:
-        client.images.prune(filters={"dangling": True, "label": f"{LABEL}=build"})
+        with suppress(APIError):  # another prune is running already
+            client.images.prune(filters={"dangling": True, "label": f"{LABEL}=build"})
         context.unlink()
 
 

@@ -93,7 +93,7 @@ async def test_deep_traceback_shows_first_and_last_frames(
 
     (error,) = cell.outputs
     trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error["traceback"]))
-    assert trace.count("in f(n)") == 18
+    assert 2 <= trace.count("in f(n)") <= 18  # older versions of IPython join similar frames
     assert trace.count("[... skipping similar frames: f at line 2 (883 times)]") == 1
     assert trace.endswith("ZeroDivisionError: division by zero")
 

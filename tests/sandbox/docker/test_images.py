@@ -53,6 +53,14 @@ def test_tag_is_stable_when_nothing_changes(folder: Path, tmp_path: Path) -> Non
     assert images.find("upper", folder).tag == before
 
 
+def test_an_environment_variable_names_the_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERNEL_ENV_IMAGES", str(folder))
+
+    assert set(images.known()) == {"lower", "upper"}
+
+
 @pytest.mark.parametrize("file", ["Dockerfile", "requirements.lock", "extra/data.txt"])
 @pytest.mark.parametrize("name", ["lower", "upper"])
 def test_tag_changes_with_each_file_of_image_and_parent(folder: Path, name: str, file: str) -> None:
