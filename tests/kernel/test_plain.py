@@ -15,10 +15,12 @@ from support.kernels import cell_text
 
 @pytest.fixture
 def unsupported_ipykernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the kernel's program require another ipykernel than the installed one."""
+    """Make the kernel's program require a private name that the installed ipykernel lacks."""
     program = Path(shutil.copytree(PROGRAM_FOLDER, tmp_path / "guest"))
     replace_text(
-        program / "template.py", 'SUPPORTED_IPYKERNEL = "7."', 'SUPPORTED_IPYKERNEL = "9.9."'
+        program / "private_names.py",
+        "FORKING = [",
+        'FORKING = [PrivateName("asyncio", "_gone", "test"),',
     )
     tmp_path.chmod(0o755)
     monkeypatch.setattr("kernel_env.episode.setup.PROGRAM_FOLDER", program)
@@ -34,7 +36,9 @@ async def execute(episode: Episode, code: str) -> str:
 async def test_an_unsupported_ipykernel_runs_plain_kernels_and_warns_once(
     tiny: str, sandbox: str, tmp_path: Path, unsupported_ipykernel: None
 ) -> None:
-    with pytest.warns(LimitedKernelWarning, match="forking needs") as warned:  # noqa: PT031
+    with pytest.warns(
+        LimitedKernelWarning, match="asyncio._gone, which is needed to test"
+    ) as warned:
         async with open_episode(tiny, sandbox=sandbox, out=tmp_path / "runs") as episode:
             assert await execute(episode, "x = 41; open('f', 'w').write('kept'); x") == "41"
             trial = await episode.act(ValidateCode(code="print(open('f').read()); x"))

@@ -22,6 +22,10 @@ PROTECTION_BITS = {"r": 1, "w": 2, "x": 4}
 DELETED_SUFFIX = " (deleted)"
 
 
+LINKED_FOLDERS = ("/dev/shm",)  # noqa: S108 - only read
+"""Where files that are mapped can have another name than the one they were created under."""
+
+
 CREATION_FLAGS = os.O_CREAT | os.O_EXCL | os.O_TRUNC
 """Flags of the original `open` that are left out when the file is reopened."""
 
@@ -130,6 +134,7 @@ def shared_mappings(
                 os.fsdecode(line).rstrip("\n").split(None, 5)
             )
             path = rest[0].replace("\\012", "\n") if rest else ""
+            path = current_path(path, int(inode))
             mount_point = mount_point_of(path, mount_points)
             if permissions[3] != "s" or mount_point is None:
                 continue
@@ -143,6 +148,21 @@ def shared_mappings(
             held = min(same_path, key=lambda file: file.inode != int(inode), default=held)
             found.append(Mapping(start, end - start, protection, int(offset, 16), held))
     return found
+
+
+def current_path(path: str, inode: int) -> str:
+    """Return the path of what is mapped, as the kernel reports it, or its other path.
+
+    The file of a named semaphore is created under one name, and linked to another before the first
+    is deleted; the kernel reports the first.
+    """
+    folder = os.path.dirname(path)
+    if path.endswith(DELETED_SUFFIX) and folder in LINKED_FOLDERS and os.path.isdir(folder):
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.inode() == inode:
+                    return entry.path
+    return path
 
 
 def inode_at(path: str) -> int | None:

@@ -44,11 +44,11 @@ def forget_children(_: Any) -> None:
     poll, try_wait, execute = popen._internal_poll, popen._try_wait, popen._execute_child
 
     def execute_and_sign(program: Any, *args: Any, **kwargs: Any) -> Any:
-        program._starting_process = os.getpid()
+        program.started_by = os.getpid()
         return execute(program, *args, **kwargs)
 
     def is_lost(program: Any) -> bool:
-        if getattr(program, "_starting_process", None) == os.getpid():
+        if getattr(program, "started_by", None) == os.getpid():
             return False
         try:
             os.waitid(os.P_PID, program.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
@@ -153,8 +153,8 @@ def rebind_asyncio(_: Any) -> None:
     get_loop, process = mixin._get_loop, os.getpid
 
     def get_own_loop(bound: Any) -> Any:
-        if getattr(bound, "_loop_process", None) != process():
-            bound._loop, bound._loop_process = None, process()
+        if getattr(bound, "loop_process", None) != process():
+            bound._loop, bound.loop_process = None, process()
         return get_loop(bound)
 
     get_own_loop.in_fork = True  # type: ignore[attr-defined]

@@ -1,7 +1,6 @@
 """Give a fork of a kernel its own sockets, threads and loops; every object of the agent stays.
 
-Only this module relies on private names of ipykernel; `template.SUPPORTED_IPYKERNEL` is the
-version they belong to.
+Only this module relies on many private names of ipykernel; `private_names` lists and checks them.
 """
 
 import asyncio

@@ -19,7 +19,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from .descriptors import open_descriptors
-from .held_files import DELETED_SUFFIX, PROTECTION_BITS, inode_at
+from .held_files import DELETED_SUFFIX, PROTECTION_BITS, current_path, inode_at
 from .syscalls import CHUNK_BYTES, check_result, libc, step
 
 MAX_COPIED_BYTES = 1 << 30
@@ -54,7 +54,7 @@ def mapping_of(line: str) -> SharedMapping:
     span, permissions, offset, _, inode, path = line.split(None, 5)
     start, end = (int(word, 16) for word in span.split("-"))
     protection = sum(PROTECTION_BITS[letter] for letter in permissions[:3] if letter != "-")
-    path = path.replace("\\012", "\n")
+    path = current_path(path.replace("\\012", "\n"), int(inode))
     return SharedMapping(start, end - start, protection, int(offset, 16), int(inode), path)
 
 

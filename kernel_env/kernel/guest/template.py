@@ -11,15 +11,11 @@ import sys
 import warnings
 from typing import Any
 
-from ipykernel._version import __version__ as installed_version
-
 from .control_channel import ControlChannel
 from .descriptors import identities, open_descriptors
 from .fork_safety import native_threads
+from .private_names import FORKING, RUNNING, missing_name
 from .standby import Standby
-
-SUPPORTED_IPYKERNEL = "7."
-"""The ipykernel version whose private names `ForkableApp.connect` relies on."""
 
 
 def main(given: dict[str, Any]) -> None:
@@ -51,9 +47,7 @@ def unavailable_reason() -> str:
     """Return why kernels cannot be forked here; empty if they can."""
     if not hasattr(os, "fork") or sys.platform != "linux":
         return f"forking is not supported on {sys.platform}"
-    if not installed_version.startswith(SUPPORTED_IPYKERNEL):
-        return f"forking needs ipykernel {SUPPORTED_IPYKERNEL}x, found {installed_version}"
-    return ""
+    return missing_name([*RUNNING, *FORKING])
 
 
 def import_library(name: str) -> bool:

@@ -243,6 +243,24 @@ async def test_a_restored_kernel_shares_memory_with_the_processes_that_it_starts
     assert text == "42"
 
 
+async def test_a_spawned_process_of_a_copy_uses_the_semaphores_of_the_copy(
+    kernel: RecoverableKernel,
+) -> None:
+    await run_cell(
+        kernel,
+        "import multiprocessing as mp; spawn = mp.get_context('spawn')\n"
+        "event = spawn.Event(); q = spawn.Queue()",
+    )
+    use = "p = spawn.Process(target=event.set); p.start(); p.join(); event.is_set()"
+
+    tried = await run_trial(kernel, use.replace("p.join()", "p.join(4)"))
+    live = await run_cell(kernel, "event.is_set()")
+    await run_cell(kernel, CRASH)
+    after = await run_cell(kernel, use)
+
+    assert [cell_text(cell) for cell in (tried, live, after)] == ["True", "False", "True"]
+
+
 async def test_a_reset_empties_the_shared_memory(kernel: RecoverableKernel) -> None:
     await run_cell(kernel, "open('/dev/shm/left', 'w').write('x')")
 
