@@ -30,6 +30,18 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(os.environ.pop("KERNEL_ENV_CACHE"))
 
 
+LONG = (
+    *("kernel/test_model.py", "bench/test_bench.py", "gym/test_env.py", "test_soak.py"),
+    *("reference/test_leaderboard.py", "faults/test_damage.py", "docs/test_notebooks.py"),
+)
+"""The files that take longest. They run first, so that no worker still runs one at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of long files first."""
+    items.sort(key=lambda item: not item.path.as_posix().endswith(LONG))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def private_folder() -> Iterator[None]:
     """Use a temporary folder of this process; require that it is left empty."""
