@@ -95,7 +95,7 @@ async def test_an_at_fork_handler_that_hangs_delays_the_kernel_only_briefly(
     small_kernel: SharedKernel,
 ) -> None:
     async with small_kernel.fork() as kernel:
-        limit = "import sys; sys.modules['guest.fork'].FORK_S = 1\n"
+        limit = "import sys; sys.modules['_kernel_env.fork'].FORK_S = 1\n"
         handler = "os.register_at_fork(after_in_child=lambda: time.sleep(99))"
         await run_cell(kernel, IMPORTS + limit + handler)
         after = await run_cell(kernel, "x + 1", 5)
