@@ -230,9 +230,10 @@ class EpisodeTree(RuleBasedStateMachine):
         assert cell.recovery.lost == "", cell.recovery
         self._record(node, step, node.state)
         if fault == FAULTS["all"]:
-            for other in sharing:
-                other.killed = True
             await asyncio.sleep(0.3)  # until the deaths are noticed
+            for other in sharing:  # Landlock can keep the signal from some kernels
+                running = running_kernel(other.kernel)
+                other.killed |= running is None or running.death_reason is not None
         node.killed = False
 
     def _check_recovery(self, node: Node, cell: Cell) -> None:
