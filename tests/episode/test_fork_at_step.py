@@ -5,6 +5,7 @@ import pytest
 from kernel_env.episode import Episode
 from kernel_env.episode.actions import Reset
 from support.episodes import OpenTiny, end_all, execute, execute_text
+from support.kernels import checkpoint_taken, kernel_of
 
 
 @pytest.mark.parametrize(("checkpoints", "how", "cells"), [(9, "copy", 0), (1, "replay", 2)])
@@ -15,8 +16,11 @@ async def test_a_fork_at_an_earlier_step_replays_cells_only_without_a_checkpoint
     async with open_tiny(sandbox=sandbox, budget=budget) as episode:
         await execute(episode, "x = [1]; _ = open('f', 'w').write('1')")
         await execute(episode, "import random; y = random.random()")
+        await checkpoint_taken(kernel_of(episode))
         y = await execute_text(episode, "x.append(3); _ = open('f', 'a').write('3'); print(y)")
+        await checkpoint_taken(kernel_of(episode))
         await execute(episode, "x.append(4)")
+        await checkpoint_taken(kernel_of(episode))
 
         (child,) = await episode.fork(at_step=2)
         text = await execute_text(child, "print(x, open('f').read(), y)")
