@@ -18,16 +18,38 @@ from kernel_env.sandbox.docker.container import LABEL, owner
 TINY = Path(__file__).parent / "support" / "tiny"
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Use one cache for all processes of this run, so that each task is prepared once."""
+    if not hasattr(config, "workerinput"):
+        os.environ["KERNEL_ENV_CACHE"] = tempfile.mkdtemp(prefix="ke-cache-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the cache of this run."""
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ.pop("KERNEL_ENV_CACHE"))
+
+
+LONG = (
+    *("kernel/test_model.py", "bench/test_bench.py", "gym/test_env.py", "test_soak.py"),
+    *("reference/test_leaderboard.py", "faults/test_damage.py", "docs/test_notebooks.py"),
+)
+"""The files that take longest. They run first, so that no worker still runs one at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of long files first."""
+    items.sort(key=lambda item: not item.path.as_posix().endswith(LONG))
+
+
 @pytest.fixture(scope="session", autouse=True)
-def private_folders() -> Iterator[None]:
-    """Use a cache and a temporary folder of this run; require that the latter is left empty."""
+def private_folder() -> Iterator[None]:
+    """Use a temporary folder of this process; require that it is left empty."""
     folder = Path(tempfile.mkdtemp(prefix="ke-tests-"))
-    (folder / "tmp").mkdir()
     before = dict(os.environ)
-    os.environ["KERNEL_ENV_CACHE"] = str(folder / "cache")
-    os.environ["TMPDIR"] = tempfile.tempdir = str(folder / "tmp")
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
     yield
-    remaining = [path.name for path in (folder / "tmp").glob("kernel-env-*")]
+    remaining = [path.name for path in folder.glob("kernel-env-*")]
     os.environ.clear()
     os.environ.update(before)
     tempfile.tempdir = None
@@ -89,10 +111,12 @@ def _kaggle(request: pytest.FixtureRequest) -> None:
         pytest.skip("needs Kaggle's client: pip install 'kernel-env[kaggle]'")
 
 
-@pytest.fixture(params=["local", pytest.param("docker", marks=pytest.mark.docker)])
+@pytest.fixture(scope="module", params=["local", pytest.param("docker", marks=pytest.mark.docker)])
 def sandbox(request: pytest.FixtureRequest) -> str:
     """Name of a sandbox; the test runs once with each."""
     name: str = request.param
+    if name == "docker":
+        request.getfixturevalue("docker_images")
     return name
 
 
@@ -122,7 +146,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 # ── the tiny task ─────────────────────────────────────────────────────────────────────────
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny() -> str:
     """Folder of the tiny task: predict a straight line with noise."""
     return str(TINY)

@@ -20,10 +20,10 @@ from kernel_env.errors import SandboxError
 from kernel_env.grading.host import Grader
 from support.episodes import container_ids, execute, validate
 
-EPISODES = int(os.environ.get("KERNEL_ENV_SOAK", "20"))
-DOCKER_EVERY = 6
+EPISODES = int(os.environ.get("KERNEL_ENV_SOAK", "12"))
+DOCKER_EVERY = 4
 """Every so many episodes run in a container, which takes longest to start."""
-WARM_UP = 8
+WARM_UP = 6
 """Number of episodes before the first measurement."""
 MAX_GROWTH_BYTES = 40 << 20
 

@@ -61,6 +61,7 @@ async def crowd(bench: Bench) -> list[Row]:
 
 async def open_episodes(bench: Bench, stack: AsyncExitStack, count: int) -> list[Episode]:
     """Open episodes, two at a time."""
+    bench.progress(f"starting {count} agents", None)
     grader = await stack.enter_async_context(Grader())
     starting = asyncio.Semaphore(2)
 

@@ -1,6 +1,5 @@
 """List the measures and run them one after the other."""
 
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -36,6 +35,7 @@ async def measure(
     names: Sequence[str],
     *,
     sandbox: str,
+    folder: Path,
     share: float,
     scale: float,
     progress: Progress,
@@ -46,6 +46,8 @@ async def measure(
     Args:
         names: names of measures; empty: all.
         sandbox: the sandbox's name, or `auto`.
+        folder: the parent of the episodes' folders. Threads of interrupted measures may still
+            write to it until the event loop is closed.
         share: the share of the usual number of repeats.
         scale: the share of the usual size of data and outputs.
         progress: receives what is measured and the share that is done, None when unknown.
@@ -58,16 +60,15 @@ async def measure(
         if name not in MEASURES:
             raise UnknownName("measure", name, MEASURES)
     chosen, make = choose(sandbox)
-    with tempfile.TemporaryDirectory(prefix="kernel-env-") as folder:
-        bench = Bench(
-            sandbox=chosen,
-            make=make,
-            folder=Path(folder),
-            share=share,
-            scale=scale,
-            progress=progress,
-            skip=skip,
-        )
-        for name in names or MEASURES:
-            for row in await MEASURES[name](bench):
-                yield row
+    bench = Bench(
+        sandbox=chosen,
+        make=make,
+        folder=folder,
+        share=share,
+        scale=scale,
+        progress=progress,
+        skip=skip,
+    )
+    for name in names or MEASURES:
+        for row in await MEASURES[name](bench):
+            yield row

@@ -33,6 +33,8 @@ def bench(
     All measures together take 10 to 20 minutes on two cores and need 16 GB of free memory.
     """
     import asyncio
+    import tempfile
+    from pathlib import Path
 
     from kernel_env import bench as benchmark
 
@@ -45,12 +47,13 @@ def bench(
                 print_result(f"{name:10} {about}")
         return
 
-    async def collect() -> list[benchmark.Row]:
+    async def collect(folder: str) -> list[benchmark.Row]:
         rows = []
         with progress() as report:
             async for row in benchmark.measure(
                 names or [],
                 sandbox=sandbox,
+                folder=Path(folder),
                 share=QUICK_SHARE if quick else 1.0,
                 scale=scale,
                 progress=report,
@@ -61,6 +64,7 @@ def bench(
                     print_json(row.json())
         return rows
 
-    rows = asyncio.run(collect())
+    with tempfile.TemporaryDirectory(prefix="kernel-env-") as folder:
+        rows = asyncio.run(collect(folder))
     if not json:
         print_table(benchmark.COLUMNS, [row.table_cells() for row in rows])

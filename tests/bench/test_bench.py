@@ -10,6 +10,7 @@ import time
 import pytest
 
 import kernel_env.bench
+from support.episodes import containers_of
 
 FIELDS = {
     *("measure", "unit", "n", "median", "p99"),
@@ -90,3 +91,4 @@ def test_an_interrupt_leaves_nothing_behind() -> None:  # conftest.py checks for
 
     assert process.returncode != 0
     assert "Traceback" not in errors
+    assert containers_of(process) == []

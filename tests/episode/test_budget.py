@@ -1,17 +1,14 @@
 """A budget limits the time of a cell, and ends an episode when it is used up."""
 
-from pathlib import Path
-
 import pytest
 
-from kernel_env.episode import open_episode
 from kernel_env.errors import EpisodeOver
-from support.episodes import execute, execute_text
+from support.episodes import OpenTiny, execute, execute_text
 
 
-async def test_a_cell_is_interrupted_at_its_time_limit(tiny: str, tmp_path: Path) -> None:
+async def test_a_cell_is_interrupted_at_its_time_limit(open_tiny: OpenTiny) -> None:
     budget = {"cell_seconds": 1, "seconds": 30}
-    async with open_episode(tiny, sandbox="local", out=tmp_path, budget=budget) as episode:
+    async with open_tiny(sandbox="local", budget=budget) as episode:
         slow = await execute(episode, "x = 1\nimport time; time.sleep(30)")
         after = await execute_text(episode, "x")
 
@@ -29,9 +26,9 @@ async def test_a_cell_is_interrupted_at_its_time_limit(tiny: str, tmp_path: Path
     ],
 )
 async def test_an_episode_is_over_when_its_budget_is_used_up(
-    tiny: str, tmp_path: Path, budget: dict[str, float], code: str, limit: str
+    open_tiny: OpenTiny, budget: dict[str, float], code: str, limit: str
 ) -> None:
-    async with open_episode(tiny, sandbox="local", out=tmp_path, budget=budget) as episode:
+    async with open_tiny(sandbox="local", budget=budget) as episode:
         for _ in range(2):
             if not episode.over:
                 await execute(episode, code)

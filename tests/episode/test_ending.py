@@ -10,15 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from kernel_env.episode import open_episode
 from kernel_env.episode.journal import read_journal
 from kernel_env.episode.notebook import write_notebook
 from kernel_env.episode.notebook_parser import parse_notebook, read_notebook
-from support.episodes import PRIVATE_RMSE, SUBMIT_LINE, execute, start_slow_run
+from support.episodes import PRIVATE_RMSE, SUBMIT_LINE, OpenTiny, execute, start_slow_run
 
 
-async def test_the_private_score_appears_only_in_the_ending(tiny: str, tmp_path: Path) -> None:
-    async with open_episode(tiny, sandbox="local", out=tmp_path) as episode:
+async def test_the_private_score_appears_only_in_the_ending(open_tiny: OpenTiny) -> None:
+    async with open_tiny(sandbox="local") as episode:
         await execute(episode, SUBMIT_LINE)
         await execute(episode, "submit(2)")
         assert b'"private_score": 0.' not in (episode.folder / "journal.jsonl").read_bytes()
@@ -31,8 +30,8 @@ async def test_the_private_score_appears_only_in_the_ending(tiny: str, tmp_path:
     assert json.loads((episode.folder / "record.json").read_text()) == result.json()
 
 
-async def test_names_of_version_0_1_are_aliases(tiny: str, tmp_path: Path) -> None:
-    async with open_episode(tiny, sandbox="local", out=tmp_path) as episode:
+async def test_names_of_version_0_1_are_aliases(open_tiny: OpenTiny) -> None:
+    async with open_tiny(sandbox="local") as episode:
         assert episode.rules is episode.setup
         assert episode.result is episode.record is None
 

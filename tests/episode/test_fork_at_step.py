@@ -1,24 +1,26 @@
 """A fork at an earlier step has the state of that step, and random states as requested."""
 
-from pathlib import Path
-
 import pytest
 
-from kernel_env.episode import Episode, open_episode
+from kernel_env.episode import Episode
 from kernel_env.episode.actions import Reset
-from support.episodes import end_all, execute, execute_text
+from support.episodes import OpenTiny, end_all, execute, execute_text
+from support.kernels import checkpoint_taken, kernel_of
 
 
 @pytest.mark.parametrize(("checkpoints", "how", "cells"), [(9, "copy", 0), (1, "replay", 2)])
 async def test_a_fork_at_an_earlier_step_replays_cells_only_without_a_checkpoint(
-    tiny: str, sandbox: str, tmp_path: Path, checkpoints: int, how: str, cells: int
+    open_tiny: OpenTiny, sandbox: str, checkpoints: int, how: str, cells: int
 ) -> None:
     budget = {"checkpoints": checkpoints}
-    async with open_episode(tiny, sandbox=sandbox, out=tmp_path, budget=budget) as episode:
+    async with open_tiny(sandbox=sandbox, budget=budget) as episode:
         await execute(episode, "x = [1]; _ = open('f', 'w').write('1')")
         await execute(episode, "import random; y = random.random()")
+        await checkpoint_taken(kernel_of(episode))
         y = await execute_text(episode, "x.append(3); _ = open('f', 'a').write('3'); print(y)")
+        await checkpoint_taken(kernel_of(episode))
         await execute(episode, "x.append(4)")
+        await checkpoint_taken(kernel_of(episode))
 
         (child,) = await episode.fork(at_step=2)
         text = await execute_text(child, "print(x, open('f').read(), y)")
@@ -30,9 +32,9 @@ async def test_a_fork_at_an_earlier_step_replays_cells_only_without_a_checkpoint
     assert (fork.how, fork.cells, fork.lost) == (how, cells, "")
 
 
-async def test_forks_work_before_at_and_after_a_reset(tiny: str, tmp_path: Path) -> None:
+async def test_forks_work_before_at_and_after_a_reset(open_tiny: OpenTiny) -> None:
     budget = {"checkpoints": 1}
-    async with open_episode(tiny, sandbox="local", out=tmp_path, budget=budget) as episode:
+    async with open_tiny(sandbox="local", budget=budget) as episode:
         await execute(episode, "x = 1; _ = open('f', 'w').write('old')")
         await episode.act(Reset())
         await execute(episode, "y = 2; _ = open('g', 'w').write('new')")
@@ -69,11 +71,11 @@ async def test_forks_draw_the_same_numbers_unless_they_are_reseeded(episode: Epi
 
 @pytest.mark.parametrize("at_step", [0, 2])
 async def test_reseeding_takes_effect_only_after_the_step_of_the_fork(
-    tiny: str, tmp_path: Path, at_step: int
+    open_tiny: OpenTiny, at_step: int
 ) -> None:
     budget = {"checkpoints": 1}
     draw = "import random; print(random.random())"
-    async with open_episode(tiny, sandbox="local", out=tmp_path, budget=budget) as episode:
+    async with open_tiny(sandbox="local", budget=budget) as episode:
         first = await execute_text(episode, "import random; x = random.random(); print(x)")
         await execute(episode, "pass")
         await execute(episode, "pass")
@@ -88,10 +90,8 @@ async def test_reseeding_takes_effect_only_after_the_step_of_the_fork(
 
 
 @pytest.mark.docker
-async def test_a_replay_in_a_reseeded_fork_draws_the_same_numbers(
-    tiny: str, tmp_path: Path
-) -> None:
-    async with open_episode(tiny, sandbox="docker", out=tmp_path) as episode:
+async def test_a_replay_in_a_reseeded_fork_draws_the_same_numbers(open_tiny: OpenTiny) -> None:
+    async with open_tiny(sandbox="docker") as episode:
         before = await execute_text(episode, "import random; x = random.random(); print(x)")
         (child,) = await episode.fork(reseed=True)
         after = await execute_text(child, "y = random.random(); print(y)")

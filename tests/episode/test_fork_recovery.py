@@ -1,12 +1,11 @@
 """Forks and their parent survive crashes, time limits and killed standbys."""
 
-from pathlib import Path
-
 import pytest
 
-from kernel_env.episode import Episode, open_episode
+from kernel_env.episode import Episode
 from kernel_env.kernel.connection import client
 from support.episodes import (
+    OpenTiny,
     end_all,
     execute,
     execute_text,
@@ -41,9 +40,9 @@ async def test_forks_trials_and_restored_kernels_block_no_signals(episode: Episo
     assert masks == ["set()"] * 3
 
 
-async def test_a_fork_keeps_its_variables_at_the_time_limit(tiny: str, tmp_path: Path) -> None:
+async def test_a_fork_keeps_its_variables_at_the_time_limit(open_tiny: OpenTiny) -> None:
     budget = {"cell_seconds": 1}
-    async with open_episode(tiny, sandbox="local", out=tmp_path, budget=budget) as episode:
+    async with open_tiny(sandbox="local", budget=budget) as episode:
         await execute(episode, "x = 1")
         (child,) = await episode.fork()
 

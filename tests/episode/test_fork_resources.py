@@ -1,13 +1,13 @@
 """Forks share memory and a container, and release everything when they end."""
 
 import asyncio
-from pathlib import Path
 
 import pytest
 
-from kernel_env.episode import Episode, open_episode
+from kernel_env.episode import Episode
 from kernel_env.sandbox.protocol import SNAPSHOTS
 from support.episodes import (
+    OpenTiny,
     container_ids,
     end_all,
     execute,
@@ -21,8 +21,8 @@ MIB = 1 << 20
 
 
 @pytest.mark.docker
-async def test_forks_share_the_memory_that_they_do_not_change(tiny: str, tmp_path: Path) -> None:
-    async with open_episode(tiny, sandbox="docker", out=tmp_path) as episode:
+async def test_forks_share_the_memory_that_they_do_not_change(open_tiny: OpenTiny) -> None:
+    async with open_tiny(sandbox="docker") as episode:
         await execute(episode, "import numpy as np; a = np.ones(500 << 17); a.nbytes")
         kernel = kernel_of(episode)
 
@@ -85,9 +85,9 @@ async def test_ended_forks_leave_no_processes_and_no_snapshots(episode: Episode)
 
 @pytest.mark.docker
 async def test_without_branching_a_fork_replays_cells_in_a_new_container(
-    tiny: str, tmp_path: Path
+    open_tiny: OpenTiny,
 ) -> None:
-    async with open_episode(tiny, sandbox="docker", out=tmp_path, branching=False) as episode:
+    async with open_tiny(sandbox="docker", branching=False) as episode:
         y = await execute_text(
             episode,
             "import random; x = 41; y = random.random(); open('f', 'w').write('1'); print(y)",
@@ -111,9 +111,9 @@ async def test_without_branching_a_fork_replays_cells_in_a_new_container(
 
 @pytest.mark.docker
 async def test_without_branching_a_trial_pauses_all_other_processes_and_is_undone(
-    tiny: str, tmp_path: Path
+    open_tiny: OpenTiny,
 ) -> None:
-    async with open_episode(tiny, sandbox="docker", out=tmp_path, branching=False) as episode:
+    async with open_tiny(sandbox="docker", branching=False) as episode:
         await execute(
             episode,
             "import subprocess, time, os\nx = 41; _ = open('f', 'w').write('kept')\n"

@@ -1,12 +1,10 @@
 """A fork starts with the grades of its parent and the submission that it last saw."""
 
-from pathlib import Path
-
 import pytest
 
-from kernel_env.episode import Episode, open_episode
+from kernel_env.episode import Episode
 from kernel_env.episode.step import Graded, Rejected
-from support.episodes import DEFINE_SUBMIT, PRIVATE_RMSE, SUBMIT_LINE, execute
+from support.episodes import DEFINE_SUBMIT, PRIVATE_RMSE, SUBMIT_LINE, OpenTiny, execute
 
 WRITE_INVALID = "_ = open(os.environ['OUTPUT_PATH'], 'w').write('bad')"
 
@@ -42,9 +40,9 @@ async def test_a_fork_has_the_best_submission_of_its_parent_and_its_private_grad
     ],
 )
 async def test_a_fork_grades_what_its_parent_would_grade(
-    tiny: str, tmp_path: Path, before: str, after: str, kind: type | None
+    open_tiny: OpenTiny, before: str, after: str, kind: type | None
 ) -> None:
-    async with open_episode(tiny, sandbox="local", out=tmp_path) as episode:
+    async with open_tiny(sandbox="local") as episode:
         await execute(episode, SUBMIT_LINE)
         await execute(episode, before)
 
@@ -56,10 +54,8 @@ async def test_a_fork_grades_what_its_parent_would_grade(
         assert outcome.submission is None if kind is None else isinstance(outcome.submission, kind)
 
 
-async def test_a_fork_does_not_report_a_rejected_submission_again(
-    tiny: str, tmp_path: Path
-) -> None:
-    async with open_episode(tiny, sandbox="local", out=tmp_path) as episode:
+async def test_a_fork_does_not_report_a_rejected_submission_again(open_tiny: OpenTiny) -> None:
+    async with open_tiny(sandbox="local") as episode:
         await execute(episode, DEFINE_SUBMIT + "submit(3)")
         rejected = await execute(episode, WRITE_INVALID)
         (child,) = await episode.fork()

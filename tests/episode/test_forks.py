@@ -10,9 +10,12 @@ from kernel_env.episode import Episode, open_episode
 from kernel_env.episode.actions import RequestInfo
 from kernel_env.episode.journal import read_journal
 from kernel_env.episode.notebook_parser import parse_notebook, read_notebook
+from kernel_env.episode.step import Graded
 from kernel_env.errors import UsageError
 from support.episodes import (
     DEFINE_SUBMIT,
+    SUBMIT_LINE,
+    OpenTiny,
     end_all,
     execute,
     execute_text,
@@ -34,22 +37,27 @@ async def test_forks_and_their_parent_continue_independently(episode: Episode) -
     assert texts == [f"[1, {number}] of {number}" for number in range(4)]
 
 
-async def test_a_fork_of_a_fork_outlives_its_ancestors(episode: Episode) -> None:
-    await execute(episode, "x = 1; _ = open('f', 'w').write('1')")
-    (child,) = await episode.fork()
-    await execute(child, "x += 1; _ = open('f', 'a').write('2')")
-    (grandchild,) = await child.fork()
+async def test_a_fork_of_a_fork_outlives_its_ancestors(
+    tiny: str, sandbox: str, tmp_path: Path
+) -> None:
+    async with open_episode(tiny, sandbox=sandbox, out=tmp_path) as episode:
+        await execute(episode, "x = 1; _ = open('f', 'w').write('1')")
+        (child,) = await episode.fork()
+        await execute(child, "x += 1; _ = open('f', 'a').write('2')")
+        (grandchild,) = await child.fork()
 
-    await episode.end()
-    await child.end()
-    text = await execute_text(
-        grandchild, "x += 1; _ = open('f', 'a').write('3'); print(x, open('f').read())"
-    )
-    ending = await grandchild.end()
+        await episode.end()
+        await child.end()
+        text = await execute_text(
+            grandchild, "x += 1; _ = open('f', 'a').write('3'); print(x, open('f').read())"
+        )
+        graded = await execute(grandchild, SUBMIT_LINE)
+        ending = await grandchild.end()
 
     assert text == "3 123"
+    assert isinstance(graded.submission, Graded)
     assert ending.status == "finished"
-    assert len(grandchild.steps) == 3
+    assert len(grandchild.steps) == 4
 
 
 async def test_simultaneous_forks_and_their_trials_do_not_interfere(episode: Episode) -> None:
@@ -97,11 +105,9 @@ async def test_the_record_of_a_fork_contains_its_parents_steps_and_its_origin(
     assert json.loads((child.folder / "record.json").read_text()) == child.result.json()
 
 
-async def test_a_fork_has_used_the_steps_and_seconds_until_its_step(
-    tiny: str, tmp_path: Path
-) -> None:
+async def test_a_fork_has_used_the_steps_and_seconds_until_its_step(open_tiny: OpenTiny) -> None:
     budget = {"steps": 4}
-    async with open_episode(tiny, sandbox="local", out=tmp_path, budget=budget) as episode:
+    async with open_tiny(sandbox="local", budget=budget) as episode:
         await execute(episode, "import time; time.sleep(1)")
         await execute(episode, "2")
         (latest,) = await episode.fork()
@@ -119,8 +125,8 @@ async def test_a_fork_has_used_the_steps_and_seconds_until_its_step(
     assert episode.over is None
 
 
-async def test_a_fork_at_an_unknown_step_is_rejected(tiny: str, tmp_path: Path) -> None:
-    async with open_episode(tiny, sandbox="local", out=tmp_path) as episode:
+async def test_a_fork_at_an_unknown_step_is_rejected(open_tiny: OpenTiny) -> None:
+    async with open_tiny(sandbox="local") as episode:
         await execute(episode, "1")
 
         for options in ({"n": 0}, {"n": -1}, {"at_step": 2}, {"at_step": -1}):

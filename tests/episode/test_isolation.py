@@ -1,16 +1,13 @@
 """The container of an episode contains no answers and no secrets."""
 
-from pathlib import Path
-
 import pytest
 
-from kernel_env.episode import open_episode
-from support.episodes import execute_text
+from support.episodes import OpenTiny, execute_text
 
 
 @pytest.mark.docker
-async def test_the_container_contains_no_answers(tiny: str, tmp_path: Path) -> None:
-    async with open_episode(tiny, sandbox="docker", out=tmp_path) as episode:
+async def test_the_container_contains_no_answers(open_tiny: OpenTiny) -> None:
+    async with open_tiny(sandbox="docker") as episode:
         names = "answers* leaderboard* grade.py prepare.py solution.ipynb private"
         pattern = " -o ".join(f"-name '{name}'" for name in names.split())
         found = await execute_text(

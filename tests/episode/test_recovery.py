@@ -1,17 +1,17 @@
 """A kernel that crashes is restored, and the agent reads once what was undone."""
 
 import asyncio
-from pathlib import Path
 
 import pytest
 
-from kernel_env.episode import Episode, open_episode
+from kernel_env.episode import Episode
 from kernel_env.episode.notebook import render
 from kernel_env.episode.observation import describe_recovery
 from kernel_env.kernel.cell import Recovery
 from kernel_env.sandbox.docker import engine
 from kernel_env.sandbox.protocol import WORKSPACE
 from support.episodes import (
+    OpenTiny,
     container_ids,
     execute,
     execute_text,
@@ -145,9 +145,9 @@ async def test_a_cancelled_cell_is_undone_and_not_recorded(episode: Episode) -> 
 
 @pytest.mark.docker
 async def test_cells_are_replayed_in_a_new_container_when_the_container_is_killed(
-    tiny: str, tmp_path: Path
+    open_tiny: OpenTiny,
 ) -> None:
-    async with open_episode(tiny, sandbox="docker", out=tmp_path) as episode:
+    async with open_tiny(sandbox="docker") as episode:
         await execute(episode, "open('f', 'w'); x = 41")
         (container,) = container_ids()
         client = engine.connect()
@@ -182,10 +182,8 @@ async def test_a_kernel_is_restored_despite_folders_that_are_hard_to_delete(
 
 
 @pytest.mark.docker
-async def test_a_kernel_is_restored_despite_full_temporary_folders(
-    tiny: str, tmp_path: Path
-) -> None:
-    async with open_episode(tiny, sandbox="docker", out=tmp_path) as episode:
+async def test_a_kernel_is_restored_despite_full_temporary_folders(open_tiny: OpenTiny) -> None:
+    async with open_tiny(sandbox="docker") as episode:
         fill = "; ".join(
             f"dd if=/dev/zero of={folder}/big bs=1M" for folder in ("/tmp", "~", "/dev/shm", ".")
         )

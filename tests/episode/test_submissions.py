@@ -1,15 +1,18 @@
 """A submission is graded when its content changes, or rejected with a reason."""
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from kernel_env.episode import Episode, open_episode
 from kernel_env.episode.actions import ExecuteCode
 from kernel_env.episode.journal import read_journal
 from kernel_env.episode.step import Rejected
 from kernel_env.errors import TaskError
-from support.episodes import DEFINE_SUBMIT, PRIVATE_RMSE, SUBMIT_LINE, execute
+from kernel_env.grading.host import Grader
+from support.episodes import DEFINE_SUBMIT, PRIVATE_RMSE, SUBMIT_LINE, OpenTiny, execute
 from support.files import replace_text
 
 
@@ -37,6 +40,22 @@ import os, pandas as pd, shutil; path = os.environ["OUTPUT_PATH"]
 test = pd.read_csv(os.environ["DATA_PATH"] + "/test.csv")
 """
 SPARSE_FILE = "os.truncate(os.open(path, os.O_CREAT | os.O_WRONLY), 10 << 30)"
+REMOVE_SUBMISSION = """
+if os.path.isdir(path) and not os.path.islink(path):
+    shutil.rmtree(path)
+elif os.path.lexists(path):
+    os.remove(path)
+"""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_episode(
+    tiny: str, tmp_path_factory: pytest.TempPathFactory, grader: Grader
+) -> AsyncIterator[Episode]:
+    """An episode for all invalid submissions."""
+    out = tmp_path_factory.mktemp("runs")
+    async with open_episode(tiny, sandbox="local", out=out, grader=grader) as opened:
+        yield opened
 
 
 @pytest.mark.parametrize(
@@ -62,28 +81,20 @@ SPARSE_FILE = "os.truncate(os.open(path, os.O_CREAT | os.O_WRONLY), 10 << 30)"
     ],
 )
 async def test_an_invalid_submission_is_rejected_with_a_reason_and_no_reward(
-    tiny: str, tmp_path: Path, code: str, reason: str
+    shared_episode: Episode, code: str, reason: str
 ) -> None:
-    async with open_episode(tiny, sandbox="local", out=tmp_path) as episode:
-        step = await episode.act(ExecuteCode(code=DEFINE_PATH + code))
+    step = await shared_episode.act(ExecuteCode(code=DEFINE_PATH + REMOVE_SUBMISSION + code))
 
-        assert isinstance(step.submission, Rejected), step.outcome
-        assert reason in step.submission.reason
-        assert step.reward == 0
-        assert f"Submission rejected: {step.submission.reason}" in episode.observation.text
-
-
-REMOVE_SUBMISSION = """
-if os.path.isdir(path) and not os.path.islink(path):
-    shutil.rmtree(path)
-elif os.path.lexists(path):
-    os.remove(path)
-"""
+    assert isinstance(step.submission, Rejected), step.outcome
+    assert reason in step.submission.reason
+    assert step.reward == 0
+    text = shared_episode.observation.text
+    assert f"Submission rejected: {step.submission.reason}" in text
 
 
 @pytest.mark.docker
-async def test_only_a_regular_file_is_accepted_from_a_container(tiny: str, tmp_path: Path) -> None:
-    async with open_episode(tiny, sandbox="docker", out=tmp_path) as episode:
+async def test_only_a_regular_file_is_accepted_from_a_container(open_tiny: OpenTiny) -> None:
+    async with open_tiny(sandbox="docker") as episode:
         for code, reason in [
             ("os.symlink('/etc/shadow', path)", "is a link"),
             ("os.symlink('/data/test.csv', path)", "is a link"),
@@ -96,8 +107,8 @@ async def test_only_a_regular_file_is_accepted_from_a_container(tiny: str, tmp_p
             assert reason in outcome.submission.reason
 
 
-async def test_an_infinite_score_is_rejected(tiny: str, tmp_path: Path) -> None:
-    async with open_episode(tiny, sandbox="local", out=tmp_path) as episode:
+async def test_an_infinite_score_is_rejected(open_tiny: OpenTiny) -> None:
+    async with open_tiny(sandbox="local") as episode:
         outcome = await execute(episode, DEFINE_SUBMIT + "test['x'] = 1e300\nsubmit(1)")
 
     assert isinstance(outcome.submission, Rejected)
@@ -126,8 +137,8 @@ async def test_a_metric_that_fails_ends_the_episode_with_a_task_error(
     assert episode.notebook.is_file()
 
 
-async def test_the_feedback_both_includes_the_private_score(tiny: str, tmp_path: Path) -> None:
-    async with open_episode(tiny, sandbox="local", out=tmp_path, feedback="both") as episode:
+async def test_the_feedback_both_includes_the_private_score(open_tiny: OpenTiny) -> None:
+    async with open_tiny(sandbox="local", feedback="both") as episode:
         await execute(episode, SUBMIT_LINE)
 
         assert episode.observation.private_score == pytest.approx(PRIVATE_RMSE, abs=0.0001)
@@ -138,9 +149,9 @@ async def test_the_feedback_both_includes_the_private_score(tiny: str, tmp_path:
     ("reward", "expected"), [("raw", [1.0, 0.1, 0.5]), ("improvement", [0.0, 0.9, 0.0])]
 )
 async def test_each_reward_follows_its_definition(
-    tiny: str, tmp_path: Path, reward: str, expected: list[float]
+    open_tiny: OpenTiny, reward: str, expected: list[float]
 ) -> None:
-    async with open_episode(tiny, sandbox="local", out=tmp_path, reward=reward) as episode:
+    async with open_tiny(sandbox="local", reward=reward) as episode:
         steps = [
             await episode.act(ExecuteCode(code=code))
             for code in (DEFINE_SUBMIT + "submit(2)", "submit(3)", "submit(2.5)")

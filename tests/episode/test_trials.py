@@ -1,11 +1,10 @@
 """`validate_code` runs on a fork: it uses variables and files, and changes neither."""
 
-from pathlib import Path
-
-from kernel_env.episode import Episode, open_episode
+from kernel_env.episode import Episode
 from kernel_env.episode.actions import ValidateCode
 from support.episodes import (
     SUBMIT_LINE,
+    OpenTiny,
     execute,
     execute_text,
     output_text,
@@ -42,9 +41,9 @@ async def test_a_trial_is_never_graded(episode: Episode) -> None:
     assert episode.progress.best is None
 
 
-async def test_a_huge_sparse_file_does_not_stop_a_trial(tiny: str, tmp_path: Path) -> None:
+async def test_a_huge_sparse_file_does_not_stop_a_trial(open_tiny: OpenTiny) -> None:
     budget = {"cell_seconds": 5}
-    async with open_episode(tiny, sandbox="local", out=tmp_path, budget=budget) as episode:
+    async with open_tiny(sandbox="local", budget=budget) as episode:
         await execute(
             episode, "import os; os.truncate(os.open('x', os.O_CREAT | os.O_WRONLY), 1 << 42)"
         )

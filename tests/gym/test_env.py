@@ -18,6 +18,11 @@ from kernel_env.sandbox.selection import NotIsolatedWarning
 from support.episodes import SUBMIT_LINE, execute_action
 
 
+@pytest.mark.parametrize(
+    "sandbox",
+    ["local", pytest.param("docker", marks=[pytest.mark.docker, pytest.mark.slow])],
+    indirect=True,
+)
 def test_the_checker_of_gymnasium_finds_nothing(env: KernelEnv) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -45,7 +45,7 @@ def test_random_actions_on_a_tree_of_episodes_lose_nothing(
             Tree,
             settings=settings(
                 max_examples=1 + -(-action_count // MAX_ACTIONS),  # the first does nothing
-                stateful_step_count=MAX_ACTIONS,
+                stateful_step_count=min(action_count, MAX_ACTIONS),
                 deadline=None,
                 derandomize="CI" in os.environ,
                 database=None,

@@ -203,9 +203,9 @@ async def test_a_start_that_is_cancelled_at_any_time_leaks_no_socket(
     await asyncio.sleep(0.1)
     before = sockets()
 
-    for number in range(24):
+    for number in range(12):
         opening = asyncio.create_task(source.open())
-        await asyncio.sleep(number * 0.04)
+        await asyncio.sleep(number * 0.08)
         opening.cancel()
         with suppress(asyncio.CancelledError):
             await end(await opening)
@@ -250,7 +250,7 @@ def test_a_reset_takes_the_waiting_container_and_starts_another(tiny: str, tmp_p
         env.reset()
         assert env.episode is not None
         used, took_waiting = [], []
-        for _ in range(4):
+        for _ in range(2):
             env.warm_up()
             current = container_of(kernel_of(env.episode)).id
             (waiting,) = containers() - before - {current}
@@ -263,8 +263,8 @@ def test_a_reset_takes_the_waiting_container_and_starts_another(tiny: str, tmp_p
     finally:
         env.close()
 
-    assert took_waiting == [True] * 4
-    assert len(set(used)) == 4
+    assert took_waiting == [True] * 2
+    assert len(set(used)) == 2
     wait_until(lambda: containers() == before)
 
 
@@ -272,11 +272,11 @@ def test_each_reset_of_a_warm_environment_starts_a_new_episode(tiny: str, tmp_pa
     env = kernel_env.make(tiny, sandbox="local", out=tmp_path, warm=1)
     texts = []
 
-    for _ in range(12):
+    for _ in range(4):
         env.reset()
         code = "import os; print('x' in dir(), os.listdir()); x = 1; _ = open('f', 'w')"
         texts.append(env.step({"kind": "execute_code", "code": code})[0]["text"].split("\n")[0])
     env.close()
 
-    assert texts == ["False []"] * 12
-    assert len(list((tmp_path / "tiny").iterdir())) == 12
+    assert texts == ["False []"] * 4
+    assert len(list((tmp_path / "tiny").iterdir())) == 4

@@ -4,7 +4,8 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,10 @@ SUBMIT_LINE = DEFINE_SUBMIT + "submit(3)\n"
 """Submits the best line: public RMSE 0.0880, private RMSE 0.0936."""
 PUBLIC_RMSE, PRIVATE_RMSE = 0.0880, 0.0936
 """The scores of `SUBMIT_LINE`."""
+
+
+OpenTiny = Callable[..., AbstractAsyncContextManager[Episode]]
+"""The fixture `open_tiny`: opens an episode of the tiny task, with the options of `open_episode`."""
 
 
 def constant_reward(grade: Grade, best: Grade | None, higher_is_better: bool) -> float:
@@ -109,18 +114,18 @@ class ScriptedRun:
     process: subprocess.Popen[str]
     journal: Path
 
-    @property
-    def container_label(self) -> str:
-        """Return the label of the run's containers."""
-        return f"kernel-env.owner={owner().partition(':')[0]}:{self.process.pid}"
-
     def containers(self) -> list[Any]:
         """Return the run's containers, stopped ones included."""
-        client = engine.connect()
-        filters = {"label": self.container_label}
-        found: list[Any] = client.containers.list(all=True, filters=filters, ignore_removed=True)
-        client.close()
-        return found
+        return containers_of(self.process)
+
+
+def containers_of(process: subprocess.Popen[str]) -> list[Any]:
+    """Return the containers of another process, stopped ones included."""
+    client = engine.connect()
+    filters = {"label": f"kernel-env.owner={owner().partition(':')[0]}:{process.pid}"}
+    found: list[Any] = client.containers.list(all=True, filters=filters, ignore_removed=True)
+    client.close()
+    return found
 
 
 def start_slow_run(task: str, sandbox: str, folder: Path) -> ScriptedRun:

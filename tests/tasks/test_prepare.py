@@ -12,6 +12,12 @@ from kernel_env.tasks.prepare import is_prepared, prepare, prepared_folder
 from support.files import replace_text
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Use a cache that no other test uses at the same time."""
+    monkeypatch.setenv("KERNEL_ENV_CACHE", str(tmp_path / "cache"))
+
+
 def test_preparing_again_uses_the_cache_and_is_deterministic(
     task_folder: Path,
 ) -> None:

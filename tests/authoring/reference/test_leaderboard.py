@@ -7,28 +7,44 @@ import pytest
 from kernel_env.authoring.reference.leaderboard import run_reference_pipelines
 from kernel_env.tasks import catalog
 
-SAMPLES = {
+ONE_OF_EACH_DOMAIN_AND_KIND = {
     "adult-income": ("constant", "two-level-tree", "logistic-numbers", "lightgbm-six-columns"),
     "image-segment": ("constant", "nearest-neighbour", "logistic-splines", "random-forest"),
     "ames-housing": ("median", "pruned-tree-log", "ridge", "ridge-log", "lightgbm-log"),
     "mnist-5k": ("neighbours", "thumbs-boosting"),
     "spam-email": ("neighbours", "statistics-boosting"),
+    "vader-sentiment": ("constant", "common-words-linear"),
     "parking-occupancy": ("last-week", "lightgbm"),
     "watch-exercise": ("neighbours", "lightgbm"),
+}
+MORE = {
     "lending-club": ("constant", "lightgbm"),
     "storm-status": ("constant", "naive-bayes-bins"),
     "flight-delay": ("constant", "lightgbm"),
     "diamonds-price": ("median", "lightgbm-six-columns"),
     "emoji-category": ("constant", "neighbours"),
-    "vader-sentiment": ("constant", "common-words-linear"),
     "chinese-reviews": ("constant", "common-words-linear"),
     "bike-hourly": ("last-week", "xgboost"),
     "metro-traffic": ("last-week", "lightgbm-calendar"),
 }
+SAMPLES = ONE_OF_EACH_DOMAIN_AND_KIND | MORE
+
+
+def test_the_default_samples_are_one_of_each_domain_and_kind() -> None:
+    tasks = {name: catalog.find(name).file for name in SAMPLES}
+    pairs = [(tasks[n].domain, tasks[n].kind) for n in ONE_OF_EACH_DOMAIN_AND_KIND]
+
+    assert sorted(pairs) == sorted({(file.domain, file.kind) for file in tasks.values()})
 
 
 @pytest.mark.docker
-@pytest.mark.parametrize("name", SAMPLES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        *ONE_OF_EACH_DOMAIN_AND_KIND,
+        *(pytest.param(name, marks=pytest.mark.slow) for name in MORE),
+    ],
+)
 async def test_a_sample_of_the_leaderboard_is_reproducible(name: str) -> None:
     task = catalog.find(name)
     with (task.folder / "leaderboard.csv").open(newline="") as file:

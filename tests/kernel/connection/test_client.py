@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from kernel_env import plugins
 from kernel_env.errors import KernelError
@@ -20,11 +21,18 @@ from support.kernels import KERNEL_FOLDERS, cell_text
 SPEC = replace(SMALL, memory_gb=1, folders=KERNEL_FOLDERS, processes=256)
 
 
-@pytest.fixture
-async def started_sandbox(sandbox: str) -> AsyncIterator[Sandbox]:
-    """Start a sandbox for kernels."""
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_sandbox(sandbox: str) -> AsyncIterator[Sandbox]:
+    """Start a sandbox for the kernels of all tests."""
     async with plugins.find("sandbox", sandbox)(SPEC) as opened:
         yield opened
+
+
+@pytest.fixture
+async def started_sandbox(shared_sandbox: Sandbox) -> Sandbox:
+    """Empty the shared sandbox."""
+    await shared_sandbox.clean_up(workspace=True)
+    return shared_sandbox
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from support.faults import SETUP, SMALL_SETUP, Report, SharedKernel, report_row 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shared_kernel(docker_images: None) -> AsyncIterator[SharedKernel]:
-    """A kernel with an array of a gigabyte, which is crashed and restored."""
+    """A kernel with an array of 250 MB, which is crashed and restored."""
     shared = SharedKernel(SETUP)
     yield shared
     await shared.close()

@@ -26,7 +26,6 @@ FAULTS = {
         "f = open('big', 'wb')\ntry:\n    while True: f.write(bytes(1 << 20))\n"
         "except OSError: os._exit(1)",
         EXITED,
-        timeout_s=10,
     ),
     "the temporary folders are filled": Fault(
         "for d in ('/tmp', os.path.expanduser('~'), '/dev/shm'):\n"
@@ -34,7 +33,6 @@ FAULTS = {
         "        while True: f.write(bytes(1 << 20))\n    except OSError: f.close()\n"
         "os._exit(1)",
         EXITED,
-        timeout_s=20,
     ),
     "all files of the agent are deleted": Fault(
         "import shutil\nfor d in ('/workspace', os.path.expanduser('~'), '/tmp'):\n"

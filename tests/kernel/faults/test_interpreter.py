@@ -14,13 +14,11 @@ FAULTS = {
         "import threading\ndef flood():\n    while True: print('flood ' * 99)\n"
         "for _ in range(4): threading.Thread(target=flood).start()\ntime.sleep(.5); os._exit(1)",
         EXITED,
-        timeout_s=10,
     ),
     "it exits in the middle of a huge print": Fault(
         "import threading\nthreading.Timer(.3, os._exit, [1]).start()\n"
         "while True: print('x' * 10_000_000)",
         EXITED,
-        timeout_s=10,
     ),
 }
 

@@ -47,14 +47,12 @@ FAULTS = {
         "import subprocess; subprocess.Popen(['sh', '-c', 'f() { f | f & }; f'])\n"
         "time.sleep(1); os._exit(1)",
         EXITED,
-        timeout_s=10,
     ),
     "threads up to the limit, then the kernel exits": Fault(
         "import threading\ntry:\n"
         "    while True: threading.Thread(target=time.sleep, args=(99,)).start()\n"
         "except RuntimeError: os._exit(1)",
         EXITED,
-        timeout_s=10,
     ),
 }
 
@@ -97,8 +95,9 @@ async def test_an_at_fork_handler_that_hangs_delays_the_kernel_only_briefly(
     small_kernel: SharedKernel,
 ) -> None:
     async with small_kernel.fork() as kernel:
+        limit = "import sys; sys.modules['_kernel_env.fork'].FORK_S = 1\n"
         handler = "os.register_at_fork(after_in_child=lambda: time.sleep(99))"
-        await run_cell(kernel, IMPORTS + handler)
+        await run_cell(kernel, IMPORTS + limit + handler)
         after = await run_cell(kernel, "x + 1", 5)
 
         assert cell_text(after) == "42"
