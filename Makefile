@@ -6,11 +6,11 @@ CLI := .venv/bin/kernel-env
 READY := .venv/.ready
 COMPILE := $(PY) -m uv pip compile --quiet --generate-hashes --no-emit-index-url --only-binary :all: --python-version 3.11 --custom-compile-command "make lock"
 
-.PHONY: help demo test docs bench leaderboards lint format lock clean
+.PHONY: help demo test test-semantics docs bench leaderboards lint format lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: $(READY)  ## run the solution of one task in a sealed container
 	@$(CLI) setup
@@ -19,7 +19,10 @@ demo: $(READY)  ## run the solution of one task in a sealed container
 test: $(READY)  ## run all that CI runs
 	@$(CLI) setup
 	@$(MAKE) --no-print-directory lint
-	$(PY) -m pytest -m "not llm" -n 2 --dist loadfile
+	$(PY) -m pytest -m "not llm and not semantics" -n 2 --dist loadfile
+
+test-semantics: $(READY)  ## run programs of cells in every mode, beside plain Jupyter
+	$(PY) -m pytest -m semantics tests/kernel/semantics
 
 docs: $(READY)  ## build the documentation in docs/_build/html
 	$(PY) -m sphinx -E -W --keep-going -q -b html docs docs/_build/html

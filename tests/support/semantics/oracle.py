@@ -1,0 +1,193 @@
+"""Run programs in plain Jupyter: nbclient, and a plain ipykernel in the same kind of sandbox.
+
+The kernel has nothing of ours but the sockets, which the host binds. Each program gets a new
+kernel; while it runs, the next one starts in a second sandbox.
+"""
+
+import asyncio
+import json
+import secrets
+import shutil
+import signal
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from jupyter_client.asynchronous.client import AsyncKernelClient
+from nbclient import NotebookClient
+
+from kernel_env import plugins, temporary
+from kernel_env.errors import SandboxError
+from kernel_env.kernel.connection.launch import CHANNELS, connection_info, listening
+from kernel_env.sandbox.protocol import Process, Sandbox, Spec
+from support.semantics.program import Program
+
+CELL_S = 60
+READY_S = 60
+PLAIN_KERNEL = """
+import json, sys
+given = json.loads(sys.argv[1])
+sys.argv = ["ipykernel_launcher.py", "-f", "kernel.json"]
+del sys.path[0]  # as ipykernel_launcher does; IPython adds it again
+import zmq
+from ipykernel import heartbeat, kernelapp
+
+def bind(socket, address, port):
+    socket.setsockopt(zmq.USE_FD, given["sockets"][port - 1])
+    socket.bind(f"ipc://{address}-{port}")
+    return port
+
+class PlainApp(kernelapp.IPKernelApp):
+    def init_connection_file(self): self.load_connection_info(given["info"])
+    def write_connection_file(self, **options): pass
+    def _try_bind_socket(self, socket, port): return bind(socket, self.ip, port)
+
+class PlainHeartbeat(heartbeat.Heartbeat):
+    def _try_bind_socket(self): bind(self.socket, self.ip, self.port)
+
+kernelapp.Heartbeat = PlainHeartbeat
+app = PlainApp.instance()
+app.initialize([])
+app.start()
+"""
+"""Python source of a program that serves as a plain ipykernel on inherited sockets."""
+
+FIND = "import importlib.util as u, sys; print(*[n for n in sys.argv[1:] if not u.find_spec(n)])"
+"""Python source: prints which of its arguments are not modules."""
+
+Outputs = list[dict[str, Any]]
+
+
+class PlainKernel:
+    """A plain kernel in a sandbox, connected to a client."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.sandbox = sandbox
+        self._folder = temporary.folder()
+        self._process: Process | None = None
+        self._client = AsyncKernelClient()
+
+    async def start(self) -> None:
+        """Start it in empty folders and wait until it is ready."""
+        await self.sandbox.clean_up(workspace=True)
+        info = connection_info(self._folder, secrets.token_hex(16))
+        given = {
+            "info": {**info, "ip": "kernel"},
+            "sockets": list(range(3, 3 + len(CHANNELS))),
+        }
+        with listening(self._folder) as descriptors:
+            self._process = await self.sandbox.spawn(
+                [self.sandbox.python, "-c", PLAIN_KERNEL, json.dumps(given)],
+                env={"PYDEVD_DISABLE_FILE_VALIDATION": "1"},
+                descriptors=descriptors,
+            )
+        self._client.load_connection_info(info)
+        self._client.start_channels(hb=False)
+        try:
+            await asyncio.wait_for(self._ready(), READY_S)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _ready(self) -> None:
+        assert self._process is not None
+        while True:
+            self._client.kernel_info()
+            if await self._client.iopub_channel.socket.poll(500):
+                await self._client.get_shell_msg()
+                return
+            if self._process.exit_code is not None:
+                raise SandboxError(f"the plain kernel ended: {self._process.tail()}")
+
+    async def run(self, cells: tuple[str, ...]) -> list[Outputs]:
+        """Run cells with nbclient; returns the outputs of each."""
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
+        client = NotebookClient(notebook, allow_errors=True, timeout=CELL_S)
+        client.kc = self._client
+        client.reset_execution_trackers()
+        replies = []
+        client.on_cell_executed = lambda execute_reply, **_: replies.append(execute_reply)
+        outputs: list[Outputs] = []
+        for number, cell in enumerate(notebook.cells):
+            await client.async_execute_cell(cell, number)
+            outputs.append([*json.loads(json.dumps(cell.outputs)), *pages(replies[-1])])
+        return outputs
+
+    async def close(self) -> None:
+        """End it."""
+        self._client.stop_channels()
+        self._client.context.destroy(linger=0)
+        if self._process is not None:
+            with suppress(SandboxError):
+                await self._process.signal(signal.SIGKILL)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def pages(reply: dict[str, Any]) -> Outputs:
+    """Return the texts that a cell showed in the pager: front ends display them, nbclient not."""
+    payload = reply["content"].get("payload") or []
+    return [
+        {"output_type": "display_data", "data": part["data"], "metadata": {}}
+        for part in payload
+        if part.get("source") == "page"
+    ]
+
+
+class Oracle:
+    """Plain kernels in sandboxes of one kind, and what each program returned in one."""
+
+    def __init__(self, sandbox: str, spec: Spec) -> None:
+        self._make = plugins.find("sandbox", sandbox)
+        self._spec = spec
+        self._sandboxes: list[Sandbox] = []
+        self._stack = AsyncExitStack()
+        self._next: asyncio.Task[PlainKernel] | None = None
+        self._known: dict[str, list[Outputs]] = {}
+
+    async def __aenter__(self) -> "Oracle":
+        for _ in range(2):
+            sandbox = self._make(self._spec)
+            self._sandboxes.append(await self._stack.enter_async_context(sandbox))
+        self._next = asyncio.create_task(self._start())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        try:
+            if self._next is not None:
+                with suppress(SandboxError, TimeoutError):
+                    await (await self._next).close()
+        finally:
+            await self._stack.aclose()
+
+    async def missing(self, needs: tuple[str, ...]) -> str:
+        """Return the modules that the sandbox lacks, as text."""
+        if not needs:
+            return ""
+        sandbox = self._sandboxes[0]
+        done = await sandbox.run([sandbox.python, "-c", FIND, *needs], timeout_s=READY_S)
+        return done.output.decode().strip()
+
+    async def _start(self) -> PlainKernel:
+        sandbox = self._sandboxes.pop(0)
+        self._sandboxes.append(sandbox)
+        kernel = PlainKernel(sandbox)
+        await kernel.start()
+        return kernel
+
+    async def outputs(self, program: Program) -> list[Outputs]:
+        """Return the outputs of each cell of a program."""
+        if program.name not in self._known:
+            assert self._next is not None
+            kernel = await self._next
+            self._next = asyncio.create_task(self._start())
+            try:
+                self._known[program.name] = await kernel.run(program.cells)
+            finally:
+                await kernel.close()
+        return self._known[program.name]
+
+
+def root_of(sandbox: Sandbox) -> Path | None:
+    """Return the folder of a sandbox without a file system of its own; None for a container."""
+    return getattr(sandbox, "_root", None)
