@@ -19,7 +19,7 @@ demo: $(READY)  ## run the solution of one task in a sealed container
 test: $(READY)  ## run all that CI runs
 	@$(CLI) setup
 	@$(MAKE) --no-print-directory lint
-	$(PY) -m pytest -m "not llm and not semantics" -n 2 --dist loadfile
+	$(PY) -m pytest -m "not llm" -n 2 --dist loadfile
 
 test-semantics: $(READY)  ## run programs of cells in every mode, beside plain Jupyter
 	$(PY) -m pytest -m semantics tests/kernel/semantics

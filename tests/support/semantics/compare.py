@@ -5,8 +5,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from support.semantics.oracle import Outputs
 from support.semantics.program import Program
+
+Outputs = list[dict[str, Any]]
+"""The outputs of a cell, in nbformat's form."""
 
 ANSI = r"(?:\x1b\[[0-9;]*m)*"
 CHANCE = (

@@ -5,6 +5,7 @@ kernel; while it runs, the next one starts in a second sandbox.
 """
 
 import asyncio
+import hashlib
 import json
 import secrets
 import shutil
@@ -21,6 +22,7 @@ from kernel_env import plugins, temporary
 from kernel_env.errors import SandboxError
 from kernel_env.kernel.connection.launch import CHANNELS, connection_info, listening
 from kernel_env.sandbox.protocol import Process, Sandbox, Spec
+from support.semantics.compare import CHANCE, Outputs, comparable
 from support.semantics.program import Program
 
 CELL_S = 60
@@ -53,10 +55,17 @@ app.start()
 """
 """Python source of a program that serves as a plain ipykernel on inherited sockets."""
 
+LIST_LIBRARIES = """
+import importlib.metadata as m, sys
+print(sys.version, *sorted((d.name, d.version) for d in m.distributions()))
+"""
 FIND = "import importlib.util as u, sys; print(*[n for n in sys.argv[1:] if not u.find_spec(n)])"
 """Python source: prints which of its arguments are not modules."""
 
-Outputs = list[dict[str, Any]]
+
+def root_of(sandbox: Sandbox) -> Path | None:
+    """Return the folder of a sandbox without a file system of its own; None for a container."""
+    return getattr(sandbox, "_root", None)
 
 
 class PlainKernel:
@@ -79,16 +88,20 @@ class PlainKernel:
         with listening(self._folder) as descriptors:
             self._process = await self.sandbox.spawn(
                 [self.sandbox.python, "-c", PLAIN_KERNEL, json.dumps(given)],
-                env={"PYDEVD_DISABLE_FILE_VALIDATION": "1"},
+                env={"PYDEVD_DISABLE_FILE_VALIDATION": "1", "MPLCONFIGDIR": self._font_cache()},
                 descriptors=descriptors,
             )
         self._client.load_connection_info(info)
-        self._client.start_channels(hb=False)
+        self._client.start_channels(stdin=False, hb=False)
         try:
             await asyncio.wait_for(self._ready(), READY_S)
         except BaseException:
             await self.close()
             raise
+
+    def _font_cache(self) -> str:
+        """Return a folder that the next kernel finds again: its cache of fonts takes seconds."""
+        return f"{root_of(self.sandbox) or '/dev/shm'}/matplotlib"
 
     async def _ready(self) -> None:
         assert self._process is not None
@@ -135,21 +148,23 @@ def pages(reply: dict[str, Any]) -> Outputs:
 
 
 class Oracle:
-    """Plain kernels in sandboxes of one kind, and what each program returned in one."""
+    """Plain kernels in sandboxes of one kind, and what each program returned in one.
 
-    def __init__(self, sandbox: str, spec: Spec) -> None:
-        self._make = plugins.find("sandbox", sandbox)
-        self._spec = spec
-        self._sandboxes: list[Sandbox] = []
+    `known` holds the outputs by digest of all they depend on, so that it can be kept for later.
+    """
+
+    def __init__(self, sandbox: str, spec: Spec, known: dict[str, list[Outputs]]) -> None:
+        make = plugins.find("sandbox", sandbox)
+        self.known = known
+        self._sandboxes: list[Sandbox] = [make(spec), make(spec)]
         self._stack = AsyncExitStack()
         self._next: asyncio.Task[PlainKernel] | None = None
-        self._known: dict[str, list[Outputs]] = {}
+        self._libraries = ""
 
     async def __aenter__(self) -> "Oracle":
-        for _ in range(2):
-            sandbox = self._make(self._spec)
-            self._sandboxes.append(await self._stack.enter_async_context(sandbox))
-        self._next = asyncio.create_task(self._start())
+        for sandbox in self._sandboxes:
+            await self._stack.enter_async_context(sandbox)
+        self._libraries = await self._print(LIST_LIBRARIES)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -162,10 +177,11 @@ class Oracle:
 
     async def missing(self, needs: tuple[str, ...]) -> str:
         """Return the modules that the sandbox lacks, as text."""
-        if not needs:
-            return ""
+        return await self._print(FIND, *needs) if needs else ""
+
+    async def _print(self, code: str, *arguments: str) -> str:
         sandbox = self._sandboxes[0]
-        done = await sandbox.run([sandbox.python, "-c", FIND, *needs], timeout_s=READY_S)
+        done = await sandbox.run([sandbox.python, "-c", code, *arguments], timeout_s=READY_S)
         return done.output.decode().strip()
 
     async def _start(self) -> PlainKernel:
@@ -176,18 +192,16 @@ class Oracle:
         return kernel
 
     async def outputs(self, program: Program) -> list[Outputs]:
-        """Return the outputs of each cell of a program."""
-        if program.name not in self._known:
-            assert self._next is not None
-            kernel = await self._next
+        """Return the outputs of each cell of a program, without what differs by chance."""
+        facts = (program.cells, program.masks, PLAIN_KERNEL, CHANCE, self._libraries)
+        digest = hashlib.sha256(repr(facts).encode()).hexdigest()
+        if digest not in self.known:
+            kernel = await (self._next or self._start())
             self._next = asyncio.create_task(self._start())
             try:
-                self._known[program.name] = await kernel.run(program.cells)
+                outputs = await kernel.run(program.cells)
             finally:
                 await kernel.close()
-        return self._known[program.name]
-
-
-def root_of(sandbox: Sandbox) -> Path | None:
-    """Return the folder of a sandbox without a file system of its own; None for a container."""
-    return getattr(sandbox, "_root", None)
+            root = root_of(kernel.sandbox)
+            self.known[digest] = [comparable(each, program, root) for each in outputs]
+        return self.known[digest]

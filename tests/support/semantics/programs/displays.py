@@ -84,7 +84,7 @@ PROGRAMS = (
         """
         import numpy as np
         from IPython.display import Audio, FileLink, IFrame, Video, display
-        Audio(np.zeros(4), rate=8000)
+        Audio(np.arange(4.0), rate=8000)
         # %%
         IFrame('https://example.org', 100, 50)
         # %%

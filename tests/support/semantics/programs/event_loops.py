@@ -26,7 +26,7 @@ PROGRAMS = (
         """
         import asyncio
         async def work():
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.5)
             return 'done'
         task = asyncio.create_task(work(), name='work')
         # %%
@@ -286,9 +286,9 @@ PROGRAMS = (
         """
         import asyncio
         fired = []
-        handle = asyncio.get_running_loop().call_later(0.05, fired.append, 'late')
+        handle = asyncio.get_running_loop().call_later(0.5, fired.append, 'late')
         # %%
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(1)
         fired
         """,
         TASKS,

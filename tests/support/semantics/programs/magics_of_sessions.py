@@ -109,6 +109,7 @@ PROGRAMS = (
         again
         # %%
         %alias shout echo LOUD %s
+        # %%
         shout a b
         # %%
         %rerun 1
@@ -125,7 +126,7 @@ PROGRAMS = (
         1
         2
         # %%
-        %config InteractiveShell.ast_node_interactivity
+        get_ipython().ast_node_interactivity
         """,
     ),
     program(

@@ -21,7 +21,7 @@ PROGRAMS = (
     program(
         "assigned-output",
         """
-        lines = !printf 'a\\\\nb\\\\n'
+        lines = !printf 'a\\nb\\n'
         lines
         # %%
         lines.n, lines.s, lines.grep('b')
@@ -168,15 +168,14 @@ PROGRAMS = (
         """,
     ),
     program(
-        "background-jobs",
+        "background-job-ended-in-a-later-cell",
         """
-        %killbgscripts
-        # %%
         %%bash --bg --proc sleeper
-        sleep 60
+        exec sleep 60
         # %%
-        %killbgscripts
+        sleeper.terminate()
+        await sleeper.wait()
         """,
-        masks=["(?s).*"],
+        CHILDREN,
     ),
 )

@@ -103,7 +103,7 @@ PROGRAMS = (
         """
         import subprocess
         out = open('out.txt', 'w')
-        child = subprocess.Popen(['sh', '-c', 'echo one; sleep 0.2; echo two'], stdout=out)
+        child = subprocess.Popen(['sh', '-c', 'echo one; sleep 0.6; echo two'], stdout=out)
         # %%
         print(child.wait(5))
         out.close()
@@ -218,10 +218,10 @@ PROGRAMS = (
         "background-job-of-a-shell",
         """
         import subprocess
-        subprocess.run('(sleep 0.3; echo done > late.txt) > /dev/null 2>&1 &', shell=True).returncode
+        subprocess.run('(sleep 0.6; echo done > late.txt) > /dev/null 2>&1 &', shell=True).returncode
         # %%
         import os, time
-        for _ in range(15):
+        for _ in range(25):
             if os.path.exists('late.txt'):
                 break
             time.sleep(0.1)

@@ -174,10 +174,10 @@ PROGRAMS = (
         """
         import threading
         fired = threading.Event()
-        timer = threading.Timer(0.1, fired.set)
+        timer = threading.Timer(0.6, fired.set)
         timer.start()
         # %%
-        fired.wait(2)
+        fired.wait(3)
         """,
         THREADS,
     ),
