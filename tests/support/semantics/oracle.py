@@ -124,7 +124,7 @@ class PlainKernel:
         outputs: list[Outputs] = []
         for number, cell in enumerate(notebook.cells):
             await client.async_execute_cell(cell, number)
-            outputs.append([*json.loads(json.dumps(cell.outputs)), *pages(replies[-1])])
+            outputs.append([*json.loads(json.dumps(cell.outputs)), *payloads(replies[-1])])
         return outputs
 
     async def close(self) -> None:
@@ -137,13 +137,19 @@ class PlainKernel:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def pages(reply: dict[str, Any]) -> Outputs:
-    """Return the texts that a cell showed in the pager: front ends display them, nbclient not."""
-    payload = reply["content"].get("payload") or []
+def payloads(reply: dict[str, Any]) -> Outputs:
+    """Return what a cell showed in the pager or put into the next input, as displays.
+
+    Front ends show both, nbclient neither.
+    """
+    shown = {
+        "page": lambda part: part["data"],
+        "set_next_input": lambda part: {"text/plain": part["text"]},
+    }
     return [
-        {"output_type": "display_data", "data": part["data"], "metadata": {}}
-        for part in payload
-        if part.get("source") == "page"
+        {"output_type": "display_data", "data": shown[part["source"]](part), "metadata": {}}
+        for part in reply["content"].get("payload") or []
+        if part.get("source") in shown
     ]
 
 

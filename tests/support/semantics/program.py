@@ -74,11 +74,19 @@ def of_kind(kind: str) -> Callable[..., Program]:
 # ── what the copies of a kernel lack ──────────────────────────────────────────────────────
 
 CHILDREN = Difference(
-    reason="Child processes belong to the kernel that started them; a copy has no pipes to them."
+    reason="Child processes belong to the kernel that started them. In a copy `Popen` reports -9,"
+    " and pipes to them are closed."
+)
+POOLS = Difference(
+    reason="`multiprocessing.Pool`, `ThreadPool`, `ProcessPoolExecutor` and managers are closed in a copy."
 )
 THREADS = Difference(reason="Threads end in a copy: only the main thread is forked.")
 TASKS = Difference(reason="Tasks and timers of the event loop end in a copy, which has a new loop.")
 CONNECTIONS = Difference(
-    reason="Sockets that listen or are connected belong to the kernel that opened them."
+    reason="Sockets belong to the kernel that opened them. In a copy their other end is closed."
 )
-PROCESS = Difference(reason="A copy is another process, with its own process ID and timers.")
+SPECIAL_FILES = Difference(
+    reason="Terminals, epoll, eventfd and named pipes are replaced by /dev/null in a copy."
+)
+TIMERS = Difference(reason="Timers of a process are not inherited by a copy.")
+PROCESS = Difference(reason="A copy is another process, with its own process ID.")

@@ -1,6 +1,6 @@
 """Programs that keep files, locks, folders and databases open."""
 
-from support.semantics.program import PROCESS, of_kind
+from support.semantics.program import PROCESS, SPECIAL_FILES, of_kind
 
 program = of_kind("files")
 
@@ -88,7 +88,7 @@ PROGRAMS = (
         f.seek(0)
         f.read(), os.path.exists('gone'), os.fstat(f.fileno()).st_nlink
         # %%
-        f.write('!'); f.seek(0)
+        f.seek(0, 2); f.write('!'); f.seek(0)
         f.read()
         """,
     ),
@@ -113,7 +113,7 @@ PROGRAMS = (
         folder = tempfile.TemporaryDirectory()
         t.write(b'abc'); named.write('def'); named.flush()
         # %%
-        t.seek(0)
+        t.seek(0, 2); t.write(b'!'); t.seek(0)
         t.read(), open(named.name).read(), os.listdir(folder.name)
         # %%
         open(f'{folder.name}/x', 'w').close()
@@ -202,18 +202,28 @@ PROGRAMS = (
         """,
     ),
     program(
-        "memfd-and-eventfd",
+        "file-in-memory",
         """
         import os
         fd = os.memfd_create('scratch')
         os.write(fd, b'in memory')
-        event = os.eventfd(3)
         # %%
         os.pread(fd, 9, 0), os.lseek(fd, 0, os.SEEK_CUR)
+        # %%
+        os.lseek(fd, 0, os.SEEK_END), os.write(fd, b'!')
+        os.pread(fd, 20, 0)
+        """,
+    ),
+    program(
+        "event-descriptor",
+        """
+        import os
+        event = os.eventfd(3)
         # %%
         os.eventfd_write(event, 4)
         os.eventfd_read(event)
         """,
+        SPECIAL_FILES,
     ),
     program(
         "named-pipe",

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from textwrap import dedent
 
-from support.semantics.program import CHILDREN, Program, of_kind
+from support.semantics.program import CHILDREN, CONNECTIONS, POOLS, Program, of_kind
 
 program = of_kind("multiprocessing")
 
@@ -55,7 +55,7 @@ WITH_EACH_METHOD = {
             print(repr(pool.submit(int, 'x').exception()))
         """,
 }
-WITH_EACH_METHOD_AND_CHILDREN = {
+WITH_EACH_METHOD_AND_POOLS = {
     "pool-kept": """
         pool = mp.Pool(2)
         pool.map(abs, [-1, -2])
@@ -73,17 +73,6 @@ WITH_EACH_METHOD_AND_CHILDREN = {
         # %%
         pool.shutdown()
         """,
-    "pipe-to-a-child": """
-        mine, theirs = mp.Pipe()
-        ready = mp.Event()
-        process = mp.Process(target=theirs.send, args=('hello',))
-        process.start()
-        # %%
-        mine.poll(8) and mine.recv()
-        # %%
-        process.join(8)
-        process.exitcode
-        """,
     "manager-kept": """
         manager = mp.Manager()
         shared = manager.dict(a=1)
@@ -97,11 +86,26 @@ WITH_EACH_METHOD_AND_CHILDREN = {
         """,
 }
 
+WITH_EACH_METHOD_AND_CHILDREN = {
+    "pipe-to-a-child": """
+        mine, theirs = mp.Pipe()
+        ready = mp.Event()
+        process = mp.Process(target=theirs.send, args=('hello',))
+        process.start()
+        # %%
+        mine.poll(8) and mine.recv()
+        # %%
+        process.join(8)
+        process.exitcode
+        """,
+}
+
 
 def with_each_method() -> Iterator[Program]:
     """Return the templates for each start method."""
     for differs, templates in (
         ((), WITH_EACH_METHOD),
+        ((POOLS,), WITH_EACH_METHOD_AND_POOLS),
         ((CHILDREN,), WITH_EACH_METHOD_AND_CHILDREN),
     ):
         for method in METHODS:
@@ -234,6 +238,7 @@ PROGRAMS = (
         b.send([2])
         a.poll(1) and a.recv(), a.poll()
         """,
+        CONNECTIONS,
     ),
     program(
         "semaphores-conditions-and-barriers",

@@ -1,6 +1,6 @@
 """Programs with signals, timers and functions that run at exit."""
 
-from support.semantics.program import CHILDREN, PROCESS, of_kind
+from support.semantics.program import CHILDREN, TIMERS, of_kind
 
 program = of_kind("signals")
 
@@ -33,7 +33,7 @@ PROGRAMS = (
         time.sleep(0.6)
         len(fired)
         """,
-        PROCESS,
+        TIMERS,
     ),
     program(
         "alarm-that-raises",
@@ -64,7 +64,7 @@ PROGRAMS = (
         # %%
         signal.setitimer(signal.ITIMER_REAL, 0)[1] > 0
         """,
-        PROCESS,
+        TIMERS,
     ),
     program(
         "interrupt-handler",

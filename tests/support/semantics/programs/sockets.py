@@ -142,6 +142,7 @@ PROGRAMS = (
         b.close()
         a.recv(10)
         """,
+        CONNECTIONS,
     ),
     program(
         "socket-pair-and-a-forked-child",
@@ -178,6 +179,7 @@ PROGRAMS = (
         # %%
         a.recv(1), selector.select(0), selector.unregister(a).data
         """,
+        CONNECTIONS,
     ),
     program(
         "server-thread-and-client-kept",

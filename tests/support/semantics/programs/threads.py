@@ -1,6 +1,6 @@
 """Programs with threads, locks and pools of threads."""
 
-from support.semantics.program import THREADS, of_kind
+from support.semantics.program import POOLS, THREADS, of_kind
 
 program = of_kind("threads")
 
@@ -86,7 +86,6 @@ PROGRAMS = (
         pool.shutdown()
         pool.submit(pow, 2, 5)
         """,
-        THREADS,
         masks=[r"(?s)File \S*concurrent\S*\.py.*?(?=RuntimeError)"],
     ),
     program(
@@ -142,7 +141,7 @@ PROGRAMS = (
         # %%
         pool.close(); pool.join()
         """,
-        THREADS,
+        POOLS,
     ),
     program(
         "local-data",
