@@ -90,8 +90,8 @@ def described(expected: Outputs, found: Outputs) -> str:
         if wanted != got:
             return f"expected {shown(wanted)}, got {shown(got)}"
     if len(found) > len(expected):
-        return f"expected nothing more, got {shown(found[len(expected)])}"
-    return f"expected {shown(expected[len(found)])}, got nothing"
+        return f"expected no more, got {shown(found[len(expected)])}"
+    return f"expected also {shown(expected[len(found)])}"
 
 
 def shown(output: dict[str, Any]) -> str:

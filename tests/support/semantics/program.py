@@ -71,6 +71,24 @@ def of_kind(kind: str) -> Callable[..., Program]:
     return program
 
 
+# ── what a kernel does in another way ─────────────────────────────────────────────────────
+
+PAGER = Difference(
+    reason="What IPython sends to its pager or to the next input is an output of the cell, at the"
+    " place where it was sent.",
+    modes=MODES,
+)
+HALF_PAIRS = Difference(
+    reason="Half a surrogate pair in a text appears as an escape; plain Jupyter fails.", modes=MODES
+)
+NO_OLD_SESSIONS = Difference(
+    reason="History is kept in memory only: `%history -g` finds nothing.", modes=MODES
+)
+NO_ARGUMENTS = Difference(
+    reason="`sys.argv` has no arguments, so that a cell can parse them; a plain kernel has its own.",
+    modes=MODES,
+)
+
 # ── what the copies of a kernel lack ──────────────────────────────────────────────────────
 
 CHILDREN = Difference(

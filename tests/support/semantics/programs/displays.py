@@ -1,13 +1,13 @@
 """Programs that display every kind of data."""
 
-from support.semantics.program import Difference, of_kind
+from support.semantics.program import HALF_PAIRS, MODES, Difference, of_kind
 
 program = of_kind("displays")
 
 EARLIER_DISPLAY = Difference(
     reason="Cells that have ended do not change: an update of a display of an earlier cell is"
     " an output of the cell that made it.",
-    modes=("plain", "fault", "trial", "fork"),
+    modes=MODES,
 )
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
@@ -353,6 +353,7 @@ PROGRAMS = (
         # %%
         Named('')
         """,
+        HALF_PAIRS,
     ),
     program(
         "display-in-loops-and-functions",

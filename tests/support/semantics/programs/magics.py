@@ -1,6 +1,6 @@
 """Programs that use IPython's magics on Python code, names, files and settings."""
 
-from support.semantics.program import of_kind
+from support.semantics.program import PAGER, of_kind
 
 program = of_kind("magics")
 
@@ -198,6 +198,7 @@ PROGRAMS = (
         # %%
         %prun -l 0 work()
         """,
+        PAGER,
         masks=[r"(?s)function calls.*"],
     ),
     program(

@@ -97,7 +97,7 @@ PROGRAMS = (
     program(
         "run-as-a-module",
         """
-        open('tool.py', 'w').write('import sys\\nprint(__name__, sys.argv[1:])')
+        open('tool.py', 'w').write('import sys\\nif __name__ == "__main__": print(sys.argv[1:])')
         !python -m tool x y
         # %%
         %run -m tool z

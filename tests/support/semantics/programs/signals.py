@@ -133,17 +133,17 @@ PROGRAMS = (
     program(
         "user-signals-and-masks",
         """
-        import os, signal
+        import signal, threading
         got = []
-        signal.signal(signal.SIGUSR1, lambda number, frame: got.append(number.name if hasattr(number, 'name') else number))
+        signal.signal(signal.SIGUSR1, lambda number, frame: got.append(number))
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
-        os.kill(os.getpid(), signal.SIGUSR1)
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
         got, signal.sigpending() == {signal.SIGUSR1}
         # %%
         signal.SIGUSR1 in signal.pthread_sigmask(signal.SIG_BLOCK, ())
         # %%
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
-        os.kill(os.getpid(), signal.SIGUSR1)
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
         len(got) >= 1
         """,
     ),
@@ -224,8 +224,8 @@ PROGRAMS = (
         pid, status = os.waitpid(child.pid, os.WUNTRACED)
         os.WIFSTOPPED(status)
         # %%
+        child.terminate()
         child.send_signal(signal.SIGCONT)
-        child.kill()
         child.wait(5)
         """,
         CHILDREN,

@@ -1,8 +1,11 @@
 """Programs with sockets on loopback, in the kernel and between it and its children."""
 
-from support.semantics.program import CHILDREN, CONNECTIONS, of_kind
+from support.semantics.program import CHILDREN, CONNECTIONS, Difference, of_kind
 
 program = of_kind("sockets")
+
+ANSWERED = "A server in a thread ends in a crash; a fork or a trial is answered by the original's."
+PORTS = "Ports belong to the container: one that the original listens on is in use in its copies."
 
 PROGRAMS = (
     program(
@@ -41,6 +44,7 @@ PROGRAMS = (
         server.close()
         socket.create_connection(('127.0.0.1', port), timeout=2)
         """,
+        Difference(reason=PORTS, modes=("trial", "fork")),
         masks=[r"(?s)File \S*socket\.py.*(?=ConnectionRefusedError)"],
     ),
     program(
@@ -54,6 +58,7 @@ PROGRAMS = (
         # %%
         socket.socket().connect_ex(address)
         """,
+        Difference(reason=PORTS, modes=("fork",)),
     ),
     program(
         "http-server-in-a-thread",
@@ -71,10 +76,8 @@ PROGRAMS = (
         urllib.request.urlopen(f'{url}/a', timeout=2).read()
         # %%
         urllib.request.urlopen(f'{url}/b', timeout=2).read()
-        # %%
-        server.shutdown(); server.server_close()
         """,
-        CONNECTIONS,
+        Difference(reason=ANSWERED, modes=("fault",)),
     ),
     program(
         "http-server-in-a-child",
@@ -215,7 +218,7 @@ PROGRAMS = (
         # %%
         proxy.add(3, 4)
         """,
-        CONNECTIONS,
+        Difference(reason=ANSWERED, modes=("fault",)),
     ),
     program(
         "zmq-sockets-of-the-program",

@@ -119,7 +119,9 @@ PROGRAMS = (
         time.sleep(0.2)
         # %%
         import os
-        os.system('echo from a shell; exit 2') >> 8
+        status = os.system('echo from a shell; exit 2')
+        # %%
+        status >> 8
         """,
     ),
     program(

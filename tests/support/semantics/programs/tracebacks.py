@@ -1,13 +1,13 @@
 """Programs that end in errors of every kind."""
 
-from support.semantics.program import Difference, of_kind
+from support.semantics.program import HALF_PAIRS, MODES, Difference, of_kind
 
 program = of_kind("tracebacks")
 
 FRAME = r"(?s)File \S*(IPython|site-packages|lib/python)\S*\.py.*?(?=\w+Error|Cell In)"
 MANY_FRAMES = Difference(
     reason="A traceback shows its first and its last 10 frames and counts the others.",
-    modes=("plain", "fault", "trial", "fork"),
+    modes=MODES,
 )
 
 PROGRAMS = (
@@ -129,6 +129,7 @@ PROGRAMS = (
         # %%
         'still works'
         """,
+        HALF_PAIRS,
     ),
     program(
         "strange-exceptions",
