@@ -13,6 +13,8 @@ from support.semantics.runner import SPEC, Runner
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the tests that are off by default, unless `-m` asks for them."""
     if "semantics" not in config.option.markexpr:
+        off = [item for item in items if item.get_closest_marker("semantics")]
+        config.hook.pytest_deselected(items=off)
         items[:] = [item for item in items if item.get_closest_marker("semantics") is None]
 
 
