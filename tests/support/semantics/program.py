@@ -42,6 +42,9 @@ class Program:
     differs: tuple[Difference, ...] = ()
     masks: tuple[str, ...] = ()
     """Patterns of text that differs by chance."""
+    names_memory: bool = False
+    """Whether it names files in /dev/shm: in the sandbox `local` they belong to the machine, so
+    that its copies share them."""
 
     def difference(self, mode: Mode) -> Difference | None:
         """Return why a mode differs from plain Jupyter; None if it does not."""
@@ -57,6 +60,7 @@ def of_kind(kind: str) -> Callable[..., Program]:
         *differs: Difference,
         needs: Sequence[str] = (),
         masks: Sequence[str] = (),
+        names_memory: bool = False,
     ) -> Program:
         cells = NEXT_CELL.split(dedent(source).strip("\n") + "\n")
         return Program(
@@ -66,6 +70,7 @@ def of_kind(kind: str) -> Callable[..., Program]:
             needs=tuple(needs),
             differs=differs,
             masks=tuple(masks),
+            names_memory=names_memory,
         )
 
     return program

@@ -22,6 +22,7 @@ PROGRAMS = (
         # %%
         SharedMemory(name='net-by-name')
         """,
+        names_memory=True,
         masks=[r"(?s)File \S*shared_memory\.py.*(?=FileNotFoundError)"],
     ),
     program(
@@ -40,6 +41,7 @@ PROGRAMS = (
         # %%
         block.close(); block.unlink()
         """,
+        names_memory=True,
     ),
     program(
         "shareable-list",
@@ -54,6 +56,7 @@ PROGRAMS = (
         # %%
         values.shm.close(); values.shm.unlink()
         """,
+        names_memory=True,
     ),
     program(
         "numpy-in-shared-memory",
@@ -72,6 +75,7 @@ PROGRAMS = (
         block.close(); block.unlink()
         int(b.sum())
         """,
+        names_memory=True,
     ),
     program(
         "anonymous-map",
@@ -119,6 +123,7 @@ PROGRAMS = (
         os.remove(path)
         os.path.exists(path)
         """,
+        names_memory=True,
     ),
     program(
         "files-in-tmp",

@@ -235,8 +235,9 @@ PROGRAMS = (
                 lines.append(n)
         t = threading.Thread(target=work); t.start()
         # %%
+        n = len(lines)
         time.sleep(0.1)
-        len(lines) > 0
+        len(lines) > n
         # %%
         stop.set(); t.join(2); t.is_alive()
         """,
