@@ -1,5 +1,6 @@
 """Run programs in forkable kernels, in each mode, and compare them with plain Jupyter."""
 
+import asyncio
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +9,7 @@ from itertools import count
 from kernel_env.kernel.cell import Cell
 from kernel_env.kernel.recoverable import RecoverableKernel
 from kernel_env.sandbox.protocol import Spec
-from support.kernels import KERNEL_FOLDERS, fork_kernel, kernel_source, run_cell, run_trial
+from support.kernels import HANG_S, KERNEL_FOLDERS, fork_kernel, kernel_source, run_cell
 from support.semantics.compare import Outputs, comparable, described
 from support.semantics.oracle import Oracle, root_of
 from support.semantics.program import Mode, Program
@@ -115,7 +116,8 @@ async def run_with_faults(run: Run, kernel: RecoverableKernel) -> None:
 async def run_with_trials(run: Run, kernel: RecoverableKernel) -> None:
     """Run each cell in a trial first."""
     for number, code in enumerate(run.program.cells):
-        run.add("trial", number, await run_trial(kernel, code), kernel)
+        trial = kernel.run_trial(code, timeout_s=CELL_S)
+        run.add("trial", number, await asyncio.wait_for(trial, HANG_S), kernel)
         await run_cells(run, kernel, [number], "live after the trial")
 
 
