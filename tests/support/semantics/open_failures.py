@@ -42,6 +42,15 @@ OPEN_FAILURES = (
         names=("context-variables", "decimal-locale-and-time-zone", "settings-of-libraries"),
     ),
     OpenFailure(
+        cause="a child that was spawned opens the semaphores of the original by name",
+        names=(
+            "process-and-queue-spawn",
+            "process-and-queue-forkserver",
+            "event-lock-and-value-with-a-child-spawn",
+            "event-lock-and-value-with-a-child-forkserver",
+        ),
+    ),
+    OpenFailure(
         cause="locks of asyncio that were waited for belong to the loop of the original",
         names=("lock-that-was-waited-for",),
     ),

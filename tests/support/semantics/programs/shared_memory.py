@@ -128,12 +128,13 @@ PROGRAMS = (
     program(
         "files-in-tmp",
         """
-        import os
-        os.path.exists('/tmp/net-file')
+        import os, tempfile
+        path = f'{tempfile.gettempdir()}/net-file'
+        os.path.exists(path)
         # %%
-        with open('/tmp/net-file', 'x') as f: f.write('one')
+        with open(path, 'x') as f: f.write('one')
         # %%
-        open('/tmp/net-file').read(), os.remove('/tmp/net-file')
+        open(path).read(), os.remove(path)
         """,
     ),
     program(
