@@ -8,11 +8,11 @@ UV := $(PY) -m uv
 COMPILE := $(UV) pip compile --quiet --generate-hashes --no-emit-index-url --only-binary :all: --python-version 3.11 --custom-compile-command "make lock"
 ON_BASE = --python-platform linux -c images/base/requirements.lock $$(sed -n 's/^\([a-z0-9.-]*\)==.*/--no-emit-package \1/p' images/base/requirements.lock)
 
-.PHONY: help demo test gpu-check docs bench leaderboards lint format lock clean test-next test-matrix test-slow
+.PHONY: help demo test gpu-check docs bench leaderboards lint format lock clean test-next test-matrix test-slow test-semantics
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: $(READY)  ## run the solution of one task in a sealed container
 	@$(CLI) setup
@@ -21,7 +21,7 @@ demo: $(READY)  ## run the solution of one task in a sealed container
 test: $(READY)  ## run all that CI runs
 	@$(CLI) setup
 	@$(MAKE) --no-print-directory lint
-	$(PY) -m pytest -m "not llm and not slow" -n 2 --dist loadfile --no-loadscope-reorder
+	$(PY) -m pytest -m "not llm and not slow and not semantics" -n 2 --dist loadfile --no-loadscope-reorder
 	@$(MAKE) --no-print-directory test-next
 
 test-next: $(READY)  ## run the tests of kernels with the next release's Python
@@ -36,7 +36,10 @@ gpu-check:  ## check what holds on a machine with a GPU; PYTHON=… has torch, a
 
 test-slow: $(READY)  ## run the tests that `make test` leaves out: repeats in more places
 	@$(CLI) setup
-	$(PY) -m pytest -m "not llm and slow" -n 2 --dist loadfile
+	$(PY) -m pytest -m "not llm and not semantics and slow" -n 2 --dist loadfile
+
+test-semantics: $(READY)  ## run programs of cells in every mode, beside plain Jupyter
+	$(PY) -m pytest -m semantics tests/kernel/semantics
 
 docs: $(READY)  ## build the documentation in docs/_build/html
 	$(PY) -m sphinx -E -W --keep-going -q -b html docs docs/_build/html
