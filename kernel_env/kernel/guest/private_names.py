@@ -130,6 +130,13 @@ REPAIRING = [
     *_names(RESTART, "subprocess", "Popen._execute_child"),
     *_names(RESTART, "IPython.core.magics.script", "ScriptMagics.event_loop"),
     *_names(
+        "let locks and queues of asyncio be used in a fork",
+        "asyncio.mixins",
+        "_LoopBoundMixin",
+        "_LoopBoundMixin._get_loop",
+        "_LoopBoundMixin._loop",
+    ),
+    *_names(
         RESTART,
         "concurrent.futures.process",
         "ProcessPoolExecutor._broken",
@@ -168,7 +175,9 @@ REPAIRING = [
         "_afterfork_registry",
         "_finalizer_registry",
     ),
-    *_names(RESTART, "subprocess", "Popen._internal_poll", "Popen._try_wait"),
+    *_names(
+        RESTART, "subprocess", "Popen._execute_child", "Popen._internal_poll", "Popen._try_wait"
+    ),
     *_names(
         RESTART,
         "torch.utils.data.dataloader",

@@ -25,8 +25,8 @@ PUBLIC = {"_exit", "_fields_", "_replace"}
 """Names that begin with an underscore and are documented."""
 OF_THE_HOST = {"_send_welcome_message"}
 """What the host waits for, and no guest program mentions."""
-GUARDED = {"_event_loop_finalizer"}
-"""What some supported versions lack; it is looked up with a default."""
+GUARDED = {"_event_loop_finalizer", "_loop_process", "_starting_process"}
+"""What some supported versions lack, or guest programs add: it is looked up with a default."""
 LISTED = {entry.name.rpartition(".")[2] for entry in (*RUNNING, *FORKING, *REPAIRING)}
 SOURCES = sorted(PROGRAM_FOLDER.glob("*.py"))
 
