@@ -36,9 +36,8 @@ async def execute(episode: Episode, code: str) -> str:
 async def test_an_unsupported_ipykernel_runs_plain_kernels_and_warns_once(
     tiny: str, sandbox: str, tmp_path: Path, unsupported_ipykernel: None
 ) -> None:
-    with pytest.warns(
-        LimitedKernelWarning, match="asyncio._gone, which is needed to test"
-    ) as warned:
+    missing = "asyncio._gone, which is needed to test"
+    with pytest.warns(LimitedKernelWarning, match=missing) as warned:  # noqa: PT031
         async with open_episode(tiny, sandbox=sandbox, out=tmp_path / "runs") as episode:
             assert await execute(episode, "x = 41; open('f', 'w').write('kept'); x") == "41"
             trial = await episode.act(ValidateCode(code="print(open('f').read()); x"))

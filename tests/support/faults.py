@@ -226,3 +226,13 @@ def report_row(name: str, cell: Cell) -> str:
     cause = cell.broke or (recovery and recovery.cause) or "no crash"
     how = f"{recovery.how} {recovery.seconds * 1000:6.0f} ms" if recovery else "-"
     return f"{name:58.58} {cell.seconds:6.2f} s  {how:18} {cause:.70}"
+
+
+async def last_text(kernel: RecoverableKernel, *cells: str) -> str:
+    """Run cells, of which only a crash may fail, and return the text of the last one."""
+    text = ""
+    for code in cells:
+        cell = await run_cell(kernel, code)
+        assert cell.error is None, cell.error
+        text = cell_text(cell)
+    return text

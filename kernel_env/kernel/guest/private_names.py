@@ -120,13 +120,6 @@ FORKING = [
 """Names that kernels which can be forked need besides."""
 
 REPAIRING = [
-    *_names(
-        RESTART,
-        "asyncio.mixins",
-        "_LoopBoundMixin",
-        "_LoopBoundMixin._get_loop",
-        "_LoopBoundMixin._loop",
-    ),
     *_names(RESTART, "subprocess", "Popen._execute_child"),
     *_names(RESTART, "IPython.core.magics.script", "ScriptMagics.event_loop"),
     *_names(

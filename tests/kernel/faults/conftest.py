@@ -1,6 +1,7 @@
 """Fixtures of the fault tests: a kernel that the tests of a file share, and a report."""
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 import pytest
 import pytest_asyncio
@@ -8,7 +9,9 @@ import pytest_asyncio
 pytest.register_assert_rewrite("support.faults")
 
 from kernel_env.kernel.cell import Cell  # noqa: E402 - the line above must come first
-from support.faults import SETUP, SMALL_SETUP, Report, SharedKernel, report_row  # noqa: E402
+from kernel_env.kernel.recoverable import RecoverableKernel  # noqa: E402
+from support.faults import SETUP, SMALL_SETUP, SPEC, Report, SharedKernel, report_row  # noqa: E402
+from support.kernels import recoverable_kernel  # noqa: E402
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -41,3 +44,17 @@ def report(print_later: Callable[[str], None]) -> Report:
         print_later(report_row(name, cell))
 
     return add
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def only_kernel(docker_images: None) -> AsyncIterator[RecoverableKernel]:
+    """The kernel that the tests of this file share."""
+    async with recoverable_kernel(replace(SPEC, memory_gb=3.0)) as kernel:
+        yield kernel
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def kernel(only_kernel: RecoverableKernel) -> RecoverableKernel:
+    """A pristine kernel."""
+    await only_kernel.reset()
+    return only_kernel
