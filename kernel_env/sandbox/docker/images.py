@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import docker
 from docker.errors import ImageNotFound
@@ -42,6 +43,8 @@ import json, platform, sys
 print(json.dumps([*sys.version_info[:2], platform.machine(), platform.libc_ver()[1]]))
 """
 MIN_PYTHON = (3, 11)
+ENGINE_LINES = (" ---> ", "Removing intermediate container ")
+"""How lines begin that the engine itself adds to the output of a build."""
 
 Progress = Callable[[str, float | None], None]
 """Receives a line on the current step and, where it is known, the completed share from 0 to 1."""
@@ -318,17 +321,23 @@ def _write_context(archive: Path, files: Sequence[tuple[str, Path]]) -> None:
             tar.add(path, name, filter=normalise)
 
 
-def _follow_build(image: Image, steps: Iterator[Mapping[str, str]], progress: Progress) -> None:
-    output: list[str] = []
-    for event in steps:
-        if "error" in event:
-            reason = debian.error_line("\n".join([event["error"], *output[-20:]]))
-            raise SandboxError(f"the image {image.name!r} cannot be built: {reason}")
-        text = event.get("stream", "").strip()
-        output += [text] if text else []
-        if step := re.match(r"Step (\d+)/(\d+) : (.*)", text):
-            done = (int(step[1]) - 1) / int(step[2])
-            progress(f"building: {step[3][:60]}", 0.5 + 0.5 * done)
+def _follow_build(image: Image, events: Iterator[Mapping[str, Any]], progress: Progress) -> None:
+    step, output, failure = "", "", ""
+    for event in events:  # to the end, also after an error: that closes the connection
+        text = event.get("stream", "")
+        if started := re.match(r"Step (\d+)/(\d+) : (.*)", text):
+            number, total, instruction = started.groups()
+            step, output = f"step {number} of {total}: ", ""
+            done = (int(number) - 1) / int(total)
+            progress(f"building: {instruction[:60]}", 0.5 + 0.5 * done)
+        elif "error" in event:
+            code = event.get("errorDetail", {}).get("code")
+            failure = f"the command ended with exit code {code}" if code else event["error"]
+        elif not text.startswith(ENGINE_LINES):
+            output += text
+    if failure:
+        reason = debian.error_line(output) or debian.error_line(failure)
+        raise SandboxError(f"the image {image.name!r} cannot be built: {step}{reason}")
 
 
 @contextmanager

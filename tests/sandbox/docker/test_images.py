@@ -133,6 +133,10 @@ def test_error_line_states_the_reason() -> None:
     assert debian.error_line(apt) == "Unable to locate package docker.io"
     assert debian.error_line(full).startswith("the disk is full")
     assert debian.error_line("one\n\n  two   words  \n") == "two words"
+    assert (
+        debian.error_line("Traceback:\nOSError: no libgomp.so.1\nbye\n")
+        == "OSError: no libgomp.so.1"
+    )
     assert debian.error_line("") == ""
 
 
@@ -229,7 +233,9 @@ def image_based_on(tag: str, folder: Path, command: str) -> images.Image:
     """Return an image that runs one command on a local image named like a public one."""
     folder.mkdir()
     (folder / "requirements.lock").write_text("")
-    (folder / "Dockerfile").write_text(f"ARG BASE=docker.io/{tag}\nFROM ${{BASE}}\nRUN {command}\n")
+    (folder / "Dockerfile").write_text(
+        f"ARG BASE=docker.io/{tag}\nFROM ${{BASE}}\nLABEL {images.LABEL}=build\nRUN {command}\n"
+    )
     return images.find(folder.name, folder.parent)
 
 
@@ -259,17 +265,39 @@ client.close()
     assert sum("building: " in output for output in outputs) == 1
 
 
+BAD_MODULE = "printf 'x = 1\\ndef f(:\\n' > /workspace/bad.py"
+
+
 @pytest.mark.docker
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        ("echo 'ERROR: the moon is full'; false", "the moon is full"),
+        ("echo 'ERROR: the moon is full' >&2; echo tidying up; exit 3", "the moon is full"),
+        ("cp /nowhere /workspace", "cp: cannot stat '/nowhere': No such file or directory"),
+        ("exit 3", "the command ended with exit code 3"),
+        (
+            f"{BAD_MODULE} && python -m compileall -q /workspace; ls /workspace; false",
+            "SyntaxError: invalid syntax (/workspace/bad.py, line 2)",
+        ),
+        (
+            "python -c 'import nothing_like_this'",
+            "ModuleNotFoundError: No module named 'nothing_like_this' (<string>, line 1)",
+        ),
+    ],
+    ids=["stdout", "stderr", "last line", "silent", "compileall", "traceback"],
+)
 def test_failed_build_states_the_reason_and_leaves_no_image(
-    client: docker.DockerClient, tabular: images.Image, tmp_path: Path
+    client: docker.DockerClient, tabular: images.Image, tmp_path: Path, command: str, reason: str
 ) -> None:
     image = image_based_on(
-        tabular.tag, tmp_path / "broken", "echo 'ERROR: the moon is full'; false"
+        tabular.tag, tmp_path / "broken", f"echo 'ERROR: harmless'\nRUN {command}"
     )
 
-    with pytest.raises(SandboxError, match=r"'broken' cannot be built: the moon is full$"):
+    with pytest.raises(SandboxError) as raised:
         images.build(client, image, lambda text, done: None)
 
+    assert str(raised.value) == f"the image 'broken' cannot be built: step 5 of 6: {reason}"
     assert not images.is_built(client, image)
 
 
