@@ -5,6 +5,11 @@ PY := .venv/bin/python
 CLI := .venv/bin/kernel-env
 READY := .venv/.ready
 COMPILE := $(PY) -m uv pip compile --quiet --generate-hashes --no-emit-index-url --only-binary :all: --python-version 3.11 --custom-compile-command "make lock"
+COMPILE_IMAGE = $(COMPILE) $(UPGRADE) --python-platform linux
+# What the images below contain stays as it is, and is left out of the lock file.
+above = $(foreach image,$(1),-c images/$(image)/requirements.lock $$(sed -n 's/^\([a-z0-9.-]*\)==.*/--no-emit-package \1/p' images/$(image)/requirements.lock))
+# A folder or page with torch's wheels without CUDA, which are not in the default index.
+CPU_WHEELS ?= $(PIP_FIND_LINKS)
 
 .PHONY: help demo test docs bench leaderboards lint format lock clean
 .DEFAULT_GOAL := help
@@ -19,7 +24,7 @@ demo: $(READY)  ## run the solution of one task in a sealed container
 test: $(READY)  ## run all that CI runs
 	@$(CLI) setup
 	@$(MAKE) --no-print-directory lint
-	$(PY) -m pytest -m "not llm" -n 2 --dist loadfile
+	$(PY) -m pytest -m "not llm and not torch" -n 2 --dist loadfile
 
 docs: $(READY)  ## build the documentation in docs/_build/html
 	$(PY) -m sphinx -E -W --keep-going -q -b html docs docs/_build/html
@@ -44,8 +49,10 @@ format: $(READY)  ## format the source
 lock: $(READY)  ## write the lock files; UPGRADE=--upgrade takes the newest versions
 	@$(PY) -m uv --version >/dev/null 2>&1 || $(PY) -m pip install --quiet uv
 	@printf 'hatchling\neditables\n' | $(COMPILE) $(UPGRADE) --universal --fork-strategy fewest --extra local --group pyproject.toml:dev --group pyproject.toml:docs pyproject.toml - -o requirements.lock
-	@$(COMPILE) $(UPGRADE) --python-platform linux images/base/requirements.in -o images/base/requirements.lock
-	@$(COMPILE) $(UPGRADE) --python-platform linux -c images/base/requirements.lock $$(sed -n 's/^\([a-z0-9.-]*\)==.*/--no-emit-package \1/p' images/base/requirements.lock) images/tabular/requirements.in -o images/tabular/requirements.lock
+	@$(COMPILE_IMAGE) images/base/requirements.in -o images/base/requirements.lock
+	@$(COMPILE_IMAGE) $(call above,base) images/tabular/requirements.in -o images/tabular/requirements.lock
+	@$(COMPILE_IMAGE) $(call above,base tabular) images/torch/requirements-cuda.in -o images/torch/requirements-cuda.lock
+	@UV_FIND_LINKS="$(CPU_WHEELS)" $(COMPILE_IMAGE) $(call above,base tabular) images/torch/requirements.in -o images/torch/requirements.lock
 
 clean:  ## remove what these commands created in this folder; images stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist docs/_build

@@ -28,14 +28,17 @@ def replay(
     from kernel_env.errors import UsageError
     from kernel_env.runner import Plan, make_agent
 
-    budget = {}
+    budget, image = {}, ""
     if task is None:
         found = read_notebook(notebook)
         if "kernel_env" not in found.metadata:
             raise UsageError(f"{notebook} does not name its task; give it with --task")
         past = parse_notebook(found)
         task, budget = past.header.task, {"steps": past.header.budget.steps}
-    config = EpisodeConfig(task=task, agent="scripted", sandbox=sandbox, out=out, budget=budget)
+        image = past.header.image
+    config = EpisodeConfig(
+        task=task, agent="scripted", sandbox=sandbox, image=image, out=out, budget=budget
+    )
     plan = Plan(config=config, options=Options(script=notebook))
     make_agent(plan)
     run_and_print([plan], json=json)

@@ -82,6 +82,34 @@ def test_build_order_lists_ancestors_first(folder: Path) -> None:
     assert upper.base == lower.tag
 
 
+def test_an_image_with_requirements_for_cuda_has_two_tags(folder: Path) -> None:
+    (folder / "lower" / "requirements-cuda.lock").write_text("numpy==2.1\n")
+
+    plain, for_gpus = images.find("upper", folder), images.find("upper", folder, cuda=True)
+
+    assert (plain.cuda, for_gpus.cuda) == (False, True)
+    assert plain.tag != for_gpus.tag
+    assert for_gpus.parent is not None
+    assert for_gpus.parent.requirements.name == "requirements-cuda.lock"
+    assert images.build_command(for_gpus) == "kernel-env images build upper --cuda"
+
+
+def test_requirements_for_cuda_do_not_change_the_other_tag(folder: Path) -> None:
+    before = images.find("lower", folder)
+    assert images.find("lower", folder, cuda=True) == before
+
+    (folder / "lower" / "requirements-cuda.lock").write_text("numpy==2.1\n")
+
+    assert images.find("lower", folder).tag == before.tag
+
+
+def test_missing_lock_file_is_rejected(folder: Path) -> None:
+    (folder / "upper" / "requirements.lock").unlink()
+
+    with pytest.raises(UsageError, match=r"requirements\.lock is missing"):
+        images.find("upper", folder)
+
+
 def test_unknown_image_is_answered_with_known_names() -> None:
     with pytest.raises(UnknownName, match=r"no image named 'tabula'; .*known: base, .*tabular"):
         images.find("tabula")
@@ -109,8 +137,8 @@ def test_dockerfile_without_base_argument_is_rejected(folder: Path) -> None:
 
 
 def test_requirements_are_locked_with_hashes() -> None:
-    for image in images.known().values():
-        lock = (image.folder / "requirements.lock").read_text()
+    for image in [images.find(name, cuda=cuda) for name in images.known() for cuda in (0, 1)]:
+        lock = image.requirements.read_text()
         pinned = [line for line in lock.splitlines() if line[:1].isalnum()]
 
         assert pinned
@@ -165,7 +193,8 @@ def test_libraries_work_for_the_unprivileged_user(
     client: docker.DockerClient, tabular: images.Image
 ) -> None:
     program = """
-import os, numpy as np, pandas, scipy, sklearn, matplotlib.pyplot, ipykernel, lightgbm, xgboost
+import os, io, numpy as np, pandas, scipy, sklearn, matplotlib.pyplot, ipykernel, lightgbm, xgboost
+import polars, seaborn, statsmodels.api, tqdm.auto
 X = np.random.default_rng(0).random((500, 4)); y = X[:, 0] > 0.5
 score = lightgbm.LGBMClassifier(n_estimators=20, n_jobs=2, verbose=-1).fit(X, y).score(X, y)
 assert score > 0.9, score
@@ -173,6 +202,16 @@ score = xgboost.XGBClassifier(n_estimators=20, n_jobs=2).fit(X, y).score(X, y)
 assert score > 0.9, score
 pools = {line.split()[-1] for line in open("/proc/self/maps") if "libgomp" in line}
 assert len(pools) == 1, pools
+table = pandas.DataFrame(X, columns=list("abcd"))
+assert table.style.to_html()
+for format in ("parquet", "feather"):
+    getattr(table, f"to_{format}")(f"/tmp/table.{format}")
+    assert getattr(pandas, f"read_{format}")(f"/tmp/table.{format}").equals(table)
+assert polars.read_parquet("/tmp/table.parquet").group_by("a").len().height == 500
+assert polars.from_pandas(table).to_pandas().equals(table)
+assert statsmodels.api.OLS(y.astype(float), X).fit().params.shape == (4,)
+assert seaborn.pairplot(table) is not None
+table.to_csv("/tmp/table.csv"); assert len(pandas.read_csv("/tmp/table.csv", engine="pyarrow")) == 500
 print(os.getuid(), os.getcwd(), os.environ["OMP_WAIT_POLICY"])
 print(pandas.Timestamp.now("Asia/Tokyo").tz)
 """
