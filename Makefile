@@ -6,7 +6,11 @@ CLI := .venv/bin/kernel-env
 READY := .venv/.ready
 UV := $(PY) -m uv
 COMPILE := $(UV) pip compile --quiet --generate-hashes --no-emit-index-url --only-binary :all: --python-version 3.11 --custom-compile-command "make lock"
-ON_BASE = --python-platform linux -c images/base/requirements.lock $$(sed -n 's/^\([a-z0-9.-]*\)==.*/--no-emit-package \1/p' images/base/requirements.lock)
+COMPILE_IMAGE = $(COMPILE) $(UPGRADE) --python-platform linux
+# What the images below contain stays as it is, and is left out of the lock file.
+above = $(foreach image,$(1),-c images/$(image)/requirements.lock $$(sed -n 's/^\([a-z0-9.-]*\)==.*/--no-emit-package \1/p' images/$(image)/requirements.lock))
+# A folder or page with torch's wheels without CUDA, which are not in the default index.
+CPU_WHEELS ?= $(PIP_FIND_LINKS)
 
 .PHONY: help demo test gpu-check docs bench leaderboards lint format lock clean test-next test-matrix test-slow test-semantics
 .DEFAULT_GOAL := help
@@ -21,7 +25,7 @@ demo: $(READY)  ## run the solution of one task in a sealed container
 test: $(READY)  ## run all that CI runs
 	@$(CLI) setup
 	@$(MAKE) --no-print-directory lint
-	$(PY) -m pytest -m "not llm and not slow and not semantics" -n 2 --dist loadfile --no-loadscope-reorder
+	$(PY) -m pytest -m "not llm and not slow and not semantics and not torch" -n 2 --dist loadfile --no-loadscope-reorder
 	@$(MAKE) --no-print-directory test-next
 
 test-next: $(READY)  ## run the tests of kernels with the next release's Python
@@ -36,7 +40,7 @@ gpu-check:  ## check what holds on a machine with a GPU; PYTHON=… has torch, a
 
 test-slow: $(READY)  ## run the tests that `make test` leaves out: repeats in more places
 	@$(CLI) setup
-	$(PY) -m pytest -m "not llm and not semantics and slow" -n 2 --dist loadfile
+	$(PY) -m pytest -m "not llm and not semantics and not torch and slow" -n 2 --dist loadfile
 
 test-semantics: $(READY)  ## run programs of cells in every mode, beside plain Jupyter
 	$(PY) -m pytest -m semantics tests/kernel/semantics
@@ -64,9 +68,11 @@ format: $(READY)  ## format the source
 lock: $(READY)  ## write the lock files; UPGRADE=--upgrade takes the newest versions
 	@$(UV) --version >/dev/null 2>&1 || $(PY) -m pip install --quiet uv
 	@printf 'hatchling\neditables\n' | $(COMPILE) $(UPGRADE) --universal --fork-strategy fewest --extra local --group pyproject.toml:dev --group pyproject.toml:docs pyproject.toml - -o requirements.lock
-	@$(COMPILE) $(UPGRADE) --python-platform linux images/base/requirements.in -o images/base/requirements.lock
-	@$(COMPILE) $(UPGRADE) $(ON_BASE) images/tabular/requirements.in -o images/tabular/requirements.lock
-	@$(COMPILE) $(UPGRADE) $(ON_BASE) pyproject.toml tests/support/images/tests/requirements.in -o tests/support/images/tests/requirements.lock
+	@$(COMPILE_IMAGE) images/base/requirements.in -o images/base/requirements.lock
+	@$(COMPILE_IMAGE) $(call above,base) images/tabular/requirements.in -o images/tabular/requirements.lock
+	@$(COMPILE_IMAGE) $(call above,base) pyproject.toml tests/support/images/tests/requirements.in -o tests/support/images/tests/requirements.lock
+	@$(COMPILE_IMAGE) $(call above,base tabular) images/torch/requirements-cuda.in -o images/torch/requirements-cuda.lock
+	@UV_FIND_LINKS="$(CPU_WHEELS)" $(COMPILE_IMAGE) $(call above,base tabular) images/torch/requirements.in -o images/torch/requirements.lock
 
 clean:  ## remove what these commands created in this folder; images stay
 	rm -rf .venv .matrix .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist docs/_build

@@ -87,22 +87,38 @@ def all_containers_end() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def docker_images() -> None:
-    """Build the images. Without an engine the test is skipped, or fails on CI."""
+    """Build the default image. Without an engine the test is skipped, or fails on CI."""
     try:
         client = engine.connect()
     except SandboxError as error:
         if os.environ.get("CI"):
             pytest.fail(f"CI requires a Docker engine: {error}")
         pytest.skip(f"needs a Docker engine: {error}")
-    for image in images.known().values():
-        images.build(client, image, lambda *_: None)
+    images.build(client, images.find(images.DEFAULT), lambda *_: None)
     client.close()
+
+
+@pytest.fixture(scope="session")
+def torch_image(docker_images: None) -> None:
+    """Require the image torch. It is not built here: that takes minutes."""
+    client = engine.connect()
+    image = images.find("torch")
+    built = images.is_built(client, image)
+    client.close()
+    if not built:
+        pytest.skip(f"needs the image torch; run: {images.build_command(image)}")
 
 
 @pytest.fixture(autouse=True)
 def _docker(request: pytest.FixtureRequest) -> None:
     if request.node.get_closest_marker("docker"):
         request.getfixturevalue("docker_images")
+
+
+@pytest.fixture(autouse=True)
+def _torch(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("torch"):
+        request.getfixturevalue("torch_image")
 
 
 @pytest.fixture(autouse=True)

@@ -71,13 +71,17 @@ def check_engine(*, clean: bool) -> Iterator[Finding]:
     version = client.version()
     yield Finding(what="engine", ok=True, found=f"{version['Version']} at {engine.address()}")
     yield Finding(what="sandbox", ok=True, found="auto selects docker: sealed containers")
+    default = {image.name for image in images.find(images.DEFAULT).build_order}
     for image in images.known().values():
         built = images.is_built(client, image)
+        needed = image.name in default
         yield Finding(
             what=f"image {image.name}",
-            ok=built,
+            ok=built or not needed,
             found=image.tag if built else "not built",
-            todo="" if built else f"run: kernel-env images build {image.name}",
+            todo=""
+            if built
+            else f"{'run' if needed else 'optional'}: {images.build_command(image)}",
         )
     left = strays(client)
     if clean:

@@ -19,31 +19,40 @@ def list_(json: Json = False) -> None:
     from kernel_env.sandbox.docker import engine, images
 
     client = engine.connect()
+    known = [images.find(name, cuda=cuda) for name in images.known() for cuda in (False, True)]
     rows = [
-        {"image": image.name, "tag": image.tag, "built": images.is_built(client, image)}
-        for image in images.known().values()
+        {
+            "image": image.name,
+            "tag": image.tag,
+            "built": images.is_built(client, image),
+            "cuda": image.cuda,
+        }
+        for image in {image.tag: image for image in known}.values()
     ]
     if json:
         for row in rows:
             print_json(row)
     else:
         cells = [[str(value) for value in row.values()] for row in rows]
-        print_table(["image", "tag", "built"], cells)
+        print_table(["image", "tag", "built", "for GPUs"], cells)
 
 
 @app.command("build")
 def build(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[IMAGE…]", help="Images to build (default: all)."),
+        typer.Argument(metavar="[IMAGE…]", help="Images to build (default: tabular)."),
     ] = None,
+    cuda: Annotated[
+        bool, typer.Option("--cuda", help="Build the variant for GPUs, where an image has one.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Build images that are not built yet."""
     from kernel_env.sandbox.docker import engine, images
 
     client = engine.connect()
-    required = [images.find(name) for name in names] if names else list(images.known().values())
+    required = [images.find(name, cuda=cuda) for name in names or [images.DEFAULT]]
     with progress() as report:
         for image in required:
             images.build(client, image, report)

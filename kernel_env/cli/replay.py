@@ -31,17 +31,19 @@ def replay(
     from kernel_env.errors import UsageError
     from kernel_env.runner import Plan, make_agent
 
-    budget = {}
+    budget, image = {}, ""
     if task is None:
         found = read_notebook(notebook)
         if "kernel_env" not in found.metadata:
             raise UsageError(f"{notebook} does not name its task; give it with --task")
         past = parse_notebook(found)
         task, budget = past.header.task, {"steps": past.header.budget.steps}
+        image = past.header.image
     config = EpisodeConfig(
         task=task,
         agent="scripted",
         sandbox=sandbox,
+        image=image,
         out=out,
         budget=budget,
         gpus=gpus,

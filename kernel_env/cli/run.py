@@ -45,6 +45,7 @@ def run(
     sandbox: Annotated[
         str, typer.Option(help="docker, local, auto, or a plug-in's name.")
     ] = "auto",
+    image: Annotated[str, typer.Option(help="Image of the sandbox (default: the task's).")] = "",
     reward: Annotated[
         str, typer.Option(help="position, raw, improvement or human_rank.")
     ] = "position",
@@ -122,6 +123,7 @@ def run(
             task=task,
             agent=agent,
             sandbox=sandbox,
+            image=image,
             out=out,
             budget={name: limit for name, limit in limits.items() if limit is not None},
             reward=reward,
@@ -147,9 +149,8 @@ def run_and_print(plans: "Sequence[Plan]", *, json: bool) -> None:
 
     from kernel_env.runner import prepare_tasks
 
-    tasks = {task.folder: task for task in (plan.config.load_task() for plan in plans)}
     with progress() as report:
-        prepare_tasks(tasks.values(), plans[0].config.sandbox, report)
+        prepare_tasks([plan.config for plan in plans], report)
     running: list[Episode] = []
     try:
         results = asyncio.run(collect(plans, running, show_json if json else lambda _: None))

@@ -1,10 +1,10 @@
-"""Implement `kernel-env setup`: provide a Docker engine and the images."""
+"""Implement `kernel-env setup`: provide a Docker engine and the default image."""
 
 from kernel_env.cli.console import print_message, progress
 
 
 def setup() -> None:
-    """Install Docker if needed and build the images. Safe to re-run."""
+    """Install Docker if needed and build the default image. Safe to re-run."""
     from kernel_env.errors import SandboxError
     from kernel_env.sandbox.docker import engine, images
 
@@ -17,5 +17,4 @@ def setup() -> None:
         return
     client = engine.connect()
     with progress() as report:
-        for image in images.known().values():
-            images.build(client, image, report)
+        images.build(client, images.find(images.DEFAULT), report)

@@ -28,14 +28,16 @@ AUTO = "auto"
 class EpisodeConfig:
     """The options that a caller selects for an episode.
 
-    Raises `UnknownName` for a task, sandbox or reward that does not exist, and `UsageError` for
-    anything else that is not valid, when it is created. `TaskError` if the task is not sound.
+    Raises `UnknownName` for a task, sandbox, image or reward that does not exist, and `UsageError`
+    for anything else that is not valid, when it is created. `TaskError` if the task is not sound.
     """
 
     task: str | Task
     """A task's name, a task folder, or a loaded `Task`."""
     sandbox: str = AUTO
     """`docker`, `local`, a plug-in's name, or `auto`: docker if an engine answers, else local."""
+    image: str = ""
+    """The sandbox's image; empty for the task's."""
     out: Path | str = Path("runs")
     """The episode gets a folder of its own below this one."""
     budget: Mapping[str, float | None] = field(default_factory=dict)
@@ -68,6 +70,7 @@ class EpisodeConfig:
         for name, types in (
             ("task", str | Task),
             ("sandbox", str),
+            ("image", str),
             ("reward", str | Callable),
             ("feedback", str),
             ("budget", Mapping),
@@ -80,6 +83,10 @@ class EpisodeConfig:
                 raise UsageError(f"the option {name} is {value!r}; that is not a valid value")
         if self.sandbox != AUTO and self.sandbox not in plugins.names("sandbox"):
             raise UnknownName("sandbox", self.sandbox, [AUTO, *plugins.names("sandbox")])
+        if self.image:
+            from kernel_env.sandbox.docker import images
+
+            images.find(self.image)
         if self.feedback not in get_args(Feedback):
             raise UnknownName("feedback", self.feedback, get_args(Feedback))
         reward = rewards.find(self.reward)
@@ -139,3 +146,8 @@ class EpisodeConfig:
                 )
             if not Path(device).exists():
                 raise UsageError(f"the device {device!r} is not on this machine")
+
+    @property
+    def image_name(self) -> str:
+        """Return the name of the sandbox's image."""
+        return self.image or self.load_task().file.image

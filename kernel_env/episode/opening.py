@@ -23,6 +23,7 @@ async def open_episode(
     task: str | Task,
     *,
     sandbox: str = AUTO,
+    image: str = "",
     out: Path | str = "runs",
     budget: Mapping[str, float | None] | None = None,
     reward: str | Reward = "position",
@@ -42,6 +43,7 @@ async def open_episode(
     Args:
         task: a task's name, a task folder, or a `Task`.
         sandbox: `docker`, `local`, a plug-in's name, or `auto`.
+        image: the sandbox's image; empty for the task's.
         out: the episode gets a folder of its own below this one.
         budget: limits that replace the task's own; see `Budget`.
         reward: `position`, `raw`, `improvement`, `human_rank`, or a function.
@@ -63,6 +65,7 @@ async def open_episode(
     config = EpisodeConfig(
         task=task,
         sandbox=sandbox,
+        image=image,
         out=out,
         budget=budget or {},
         reward=reward,

@@ -63,7 +63,7 @@ def resolve_config(
     prepared = prepare(task)
     started = datetime.now(UTC)
     spec = Spec(
-        image=task.file.image,
+        image=config.image_name,
         folders={DATA: prepared.public, PROGRAM: PROGRAM_FOLDER},
         memory_gb=task.file.limits.memory_gb,
         workspace_gb=task.file.limits.workspace_gb,

@@ -227,6 +227,7 @@ def make(
     task: str,
     *,
     sandbox: str = AUTO,
+    image: str = "",
     out: Path | str | None = None,
     budget: Mapping[str, float | None] | None = None,
     reward: str | Reward = "position",
@@ -243,6 +244,7 @@ def make(
     Args:
         task: a task's name or folder.
         sandbox: `docker`, `local`, a plug-in's name; `auto` selects docker if an engine answers.
+        image: the sandbox's image; empty for the task's.
         out: folder of the runs; None for `runs` in the current folder.
         budget: `{"steps": …, "seconds": …, "cell_seconds": …}` and the other limits of `Budget`.
         reward: `position` (share of the leaderboard beaten, 0 … 1), `raw`, `improvement`,
@@ -261,6 +263,7 @@ def make(
     return KernelEnv(
         task,
         sandbox=sandbox,
+        image=image,
         out=out or "runs",
         budget=budget or {},
         reward=reward,

@@ -1,14 +1,13 @@
 """Run plans one after another, and report their progress."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
-from kernel_env.episode import Episode
+from kernel_env.episode import Episode, EpisodeConfig
 from kernel_env.episode.result import EpisodeResult
 from kernel_env.grading.host import Grader
 from kernel_env.runner.job import Plan, run_episode
 from kernel_env.sandbox.selection import choose
-from kernel_env.tasks import Task
 from kernel_env.tasks.prepare import prepare
 
 Report = Callable[[str, float | None], None]
@@ -17,21 +16,24 @@ REPORT_S = 0.2
 """The interval between two reports, in seconds."""
 
 
-def prepare_tasks(tasks: Iterable[Task], sandbox: str, report: Report) -> None:
-    """Prepare the tasks' data, and build their images if the sandbox needs them.
+def prepare_tasks(configs: Sequence[EpisodeConfig], report: Report) -> None:
+    """Prepare the data of the episodes' tasks, and build the images that their sandboxes need.
 
     Raises `TaskError`, `SandboxError`.
     """
-    tasks = list(tasks)
-    selected, _ = choose(sandbox)
-    for task in tasks:
+    selected = {}
+    for sandbox in {config.sandbox for config in configs}:
+        selected[sandbox], _ = choose(sandbox)
+    tasks = {task.folder: task for task in (config.load_task() for config in configs)}
+    for task in tasks.values():
         report(f"preparing {task.id}", None)
         prepare(task)
-    if selected == "docker":
+    required = {each.image_name for each in configs if selected[each.sandbox] == "docker"}
+    if required:
         from kernel_env.sandbox.docker import engine, images
 
         client = engine.connect()
-        for name in sorted({task.file.image for task in tasks}):
+        for name in sorted(required):
             images.build(client, images.find(name), report)
         client.close()
 

@@ -46,7 +46,9 @@ def test_a_command_has_its_options_and_defaults(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_names_the_same_options(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_help_names_the_same_options_in_their_order(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TERMINAL_WIDTH", "80")
     before = (OLD / "cli" / "help" / f"{name.replace(' ', '-')}.txt").read_text()

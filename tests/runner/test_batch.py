@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,6 @@ from kernel_env.episode.actions import RequestInfo
 from kernel_env.errors import AgentError, TaskError
 from kernel_env.runner import Plan, batch, prepare_tasks, run_plans, with_seeds
 from kernel_env.sandbox.docker import images
-from kernel_env.tasks import spec
 from kernel_env.tasks.prepare import is_prepared
 
 Play = Callable[[Episode, int], None]
@@ -136,11 +136,11 @@ def test_tasks_are_prepared_without_an_engine_for_the_local_sandbox(
 ) -> None:
     monkeypatch.setenv("KERNEL_ENV_CACHE", str(tmp_path))
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
-    task, reports = spec.load(Path(tiny)), []
+    config, reports = EpisodeConfig(task=tiny, sandbox="local"), []
 
-    prepare_tasks([task], "local", lambda *report: reports.append(report))
+    prepare_tasks([config], lambda *report: reports.append(report))
 
-    assert is_prepared(task)
+    assert is_prepared(config.load_task())
     assert reports == [("preparing tiny", None)]
 
 
@@ -150,17 +150,17 @@ def test_a_task_that_cannot_be_prepared_is_an_error(task_folder: Path) -> None:
     )
 
     with pytest.raises(TaskError, match=r"prepare\.py failed"):
-        prepare_tasks([spec.load(task_folder)], "local", ignore)
+        prepare_tasks([EpisodeConfig(task=str(task_folder), sandbox="local")], ignore)
 
 
 @pytest.mark.docker
-def test_the_image_of_several_tasks_is_built_once(
+def test_the_images_of_several_tasks_are_built_once(
     tiny: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built = []
     monkeypatch.setattr(images, "build", lambda client, image, report: built.append(image.name))
-    task = spec.load(Path(tiny))
+    config = EpisodeConfig(task=tiny, sandbox="docker")
 
-    prepare_tasks(iter([task, task]), "docker", ignore)
+    prepare_tasks([config, config, replace(config, image="tabular")], ignore)
 
-    assert built == ["base"]
+    assert built == ["base", "tabular"]

@@ -29,7 +29,8 @@ from kernel_env.kernel.connection.launch import Launched, launch
 from kernel_env.kernel.connection.outputs import OutputCollector, count_of, json_of, text_of
 from kernel_env.sandbox.protocol import Process, Sandbox
 
-READY_S = 60.0
+READY_S, FORK_READY_S = 60.0, 15.0
+"""Time limits for a kernel to be ready: one that boots, and one that was forked."""
 SUBSCRIBE_AGAIN_S = 0.5
 INTERRUPT_S = 5.0
 """Time limit for an interrupted cell to end, before its kernel is replaced."""
@@ -285,12 +286,13 @@ class KernelClient:
         )
         self._tasks = [asyncio.create_task(watch) for watch in watches]
         client.shell_channel.send(client.session.msg("kernel_info_request", {}))
+        limit_s = READY_S if self.channel is None else FORK_READY_S
         ready = asyncio.ensure_future(asyncio.wait(self._replies.values()))
         death = asyncio.ensure_future(self._death.wait())
         try:
-            await self._ready([ready, death])
+            await self._ready([ready, death], limit_s)
             if not ready.done():
-                cause = self.death_reason or f"it was not ready in {READY_S:g} s"
+                cause = self.death_reason or f"it was not ready in {limit_s:g} s"
                 said = self.process.tail().strip().rpartition("\n")[2]
                 raise KernelError(
                     f"the kernel did not start: {cause}" + (f" ({said})" if said else "")
@@ -300,13 +302,13 @@ class KernelClient:
             death.cancel()
         self._late = OutputCollector()
 
-    async def _ready(self, signs: list[asyncio.Future[Any]]) -> None:
+    async def _ready(self, signs: list[asyncio.Future[Any]], limit_s: float) -> None:
         """Wait for any of these signs, within the time limit for a kernel to start.
 
         About once in 3,000 starts ipykernel misses the subscription: its thread sends on the
         socket at the same time, which consumes the wake-up. So subscribe again.
         """
-        end = time.monotonic() + READY_S
+        end = time.monotonic() + limit_s
         while time.monotonic() < end:
             done, _ = await asyncio.wait(
                 signs, timeout=SUBSCRIBE_AGAIN_S, return_when=FIRST_COMPLETED

@@ -61,30 +61,25 @@ class DockerSandbox(GuestSandbox):
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
-        self.environment = {
-            "PATH": "/opt/venv/bin:/usr/local/bin:/usr/bin:/bin",
-            "HOME": HOME,
-            "LANG": "C.UTF-8",
-            "OMP_WAIT_POLICY": "passive",
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
+        self.environment = {"HOME": HOME}
         if not spec.gpus:  # an engine whose default runtime is NVIDIA's passes all to CUDA images
             self.environment["NVIDIA_VISIBLE_DEVICES"] = "void"
         self.mount_namespaces = spec.branching
-        image = images.find(spec.image)
-        self.libraries, self.image_tag = image.libraries, image.tag
+        self._image = images.find(spec.image, cuda=spec.gpus > 0)
+        self.libraries, self.image_tag = self._image.libraries, self._image.tag
         self._folder: Path | None = None
         self._client: docker.DockerClient | None = None
         self._creating: asyncio.Task[Container] | None = None
 
     async def _open(self) -> None:
         client = self._client = await asyncio.to_thread(engine.connect)
-        image = images.find(self.spec.image)
+        image = self._image
         if not await call(images.is_built, client, image):
             raise SandboxError(
-                f"the image {self.spec.image!r} is not built; "
-                f"run: kernel-env images build {self.spec.image}"
+                f"the image {image.name!r} is not built; run: {images.build_command(image)}"
             )
+        variables = await call(images.environment, client, image)
+        self.environment = {**variables, **self.environment}
         self._folder = temporary.folder()
         sockets = self._folder / "door"
         sockets.mkdir()

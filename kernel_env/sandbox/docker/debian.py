@@ -25,6 +25,10 @@ EXCLUDED_PATHS = (
 HOST_APT_FILES = ("apt.conf.d/99mmdebstrap", "sources.list", "sources.list.d")
 """Files in /etc/apt with the host's mirrors and proxies, which are not copied into an image."""
 
+TERMINAL_CODE = re.compile(r"\x1b\[[\d;]*[A-Za-z]")
+PYTHON_EXCEPTION = re.compile(r"(?:\w+\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit)(?::|$)")
+PYTHON_PLACE = re.compile(r'File "(.+)", line (\d+)')
+
 Report = Callable[[str], None]
 
 
@@ -62,16 +66,26 @@ def run(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> Complet
 def error_line(output: str) -> str:
     r"""Return the line of a failed program's output that states the reason.
 
+    That is the first line marked as an error as apt and pip do, else the last exception of Python
+    with its place, else the last line.
+
     >>> error_line("Reading package lists...\nE: Unable to locate package docker.io\nE: giving up")
     'Unable to locate package docker.io'
+    >>> error_line('  File "a.py", line 3\nSyntaxError: invalid syntax\ntidying up')
+    'SyntaxError: invalid syntax (a.py, line 3)'
     """
-    lines = [" ".join(line.split()) for line in output.splitlines() if line.strip()]
+    lines = [" ".join(line.split()) for line in TERMINAL_CODE.sub("", output).splitlines()]
+    lines = [line for line in lines if line]
     if any("no space left on device" in line.lower() for line in lines):
         return "the disk is full; make room (`docker system df` shows what the engine holds)"
     for prefix in ("E: ", "ERROR: "):
         for line in lines:
             if line.startswith(prefix):
                 return line.removeprefix(prefix)
+    for number, line in reversed(list(enumerate(lines))):
+        if PYTHON_EXCEPTION.match(line):
+            places = [place for text in lines[:number] if (place := PYTHON_PLACE.match(text))]
+            return f"{line} ({places[-1][1]}, line {places[-1][2]})" if places else line
     return lines[-1] if lines else ""
 
 

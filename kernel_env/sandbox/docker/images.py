@@ -7,6 +7,9 @@ and a changed one always is:
     images/tabular/Dockerfile       ARG BASE=kernel-env/base
     images/tabular/requirements.lock                           -> kernel-env/tabular:4c1f...
 
+A folder with a `requirements-cuda.lock` makes two images of one name: containers with a GPU get the
+one with these requirements.
+
 Builds have no network. Wheels are downloaded on the host, with the mirrors and certificates of its
 own pip. The first image starts from a public one if a registry answers, otherwise from the packages
 of the host's distribution.
@@ -25,6 +28,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import docker
 from docker.errors import APIError, ImageNotFound
@@ -38,11 +42,17 @@ PREFIX = "kernel-env/"
 LABEL = "kernel-env"
 """Label of every image of kernel_env: `image`, or `build` on intermediate ones."""
 LIBRARIES = "libraries.txt"
+REQUIREMENTS = "requirements.lock"
+CUDA_REQUIREMENTS = "requirements-cuda.lock"
+DEFAULT = "tabular"
+"""The image that `setup` builds, with its ancestors; another one is built when a task names it."""
 PRINT_PLATFORM = """
 import json, platform, sys
 print(json.dumps([*sys.version_info[:2], platform.machine(), platform.libc_ver()[1]]))
 """
 MIN_PYTHON = (3, 11)
+ENGINE_LINES = (" ---> ", "Removing intermediate container ")
+"""How lines begin that the engine itself adds to the output of a build."""
 
 Progress = Callable[[str, float | None], None]
 """Receives a line on the current step and, where it is known, the completed share from 0 to 1."""
@@ -54,6 +64,10 @@ class Image:
 
     name: str
     folder: Path
+    requirements: Path
+    """The lock file with what it adds to its parent."""
+    cuda: bool
+    """Whether it or an ancestor has requirements for CUDA, and uses them."""
     base: str
     """The image it starts from: the parent's tag, or the name of a public image."""
     parent: "Image | None"
@@ -115,16 +129,17 @@ def known(root: Path | None = None) -> dict[str, Image]:
     return {name: find(name, root) for name in names}
 
 
-def find(name: str, root: Path | None = None) -> Image:
-    """Return the image of that name.
+def find(name: str, root: Path | None = None, *, cuda: bool = False) -> Image:
+    """Return the image of that name; with `cuda`, the one for GPUs if there are two.
 
-    Raises `UnknownName`, and `UsageError` for a Dockerfile without the line `ARG BASE=`.
+    Raises `UnknownName`, and `UsageError` for a Dockerfile without the line `ARG BASE=`, or for a
+    folder without a lock file.
     """
     root = images_folder() if root is None else root
-    return _find(name, root, ())
+    return _find(name, root, cuda, ())
 
 
-def _find(name: str, root: Path, children: tuple[str, ...]) -> Image:
+def _find(name: str, root: Path, cuda: bool, children: tuple[str, ...]) -> Image:
     names = {path.parent.name for path in root.glob("*/Dockerfile")}
     if name not in names:
         raise UnknownName("image", name, names)
@@ -136,12 +151,19 @@ def _find(name: str, root: Path, children: tuple[str, ...]) -> Image:
         raise UsageError(f"{dockerfile} has no line `ARG BASE=…` naming the image it starts from")
     base, parent = argument[1], None
     if base.startswith(PREFIX):
-        parent = _find(base.removeprefix(PREFIX), root, (*children, name))
+        parent = _find(base.removeprefix(PREFIX), root, cuda, (*children, name))
         base = parent.tag
-    digest = _digest(base, *_files(root / name))
+    requirements = root / name / CUDA_REQUIREMENTS
+    if not (own_cuda := cuda and requirements.is_file()):
+        requirements = requirements.with_name(REQUIREMENTS)
+    if not requirements.is_file():
+        raise UsageError(f"{requirements} is missing; it may be empty")
+    digest = _digest(base, *_files(root / name, requirements))
     return Image(
         name=name,
         folder=root / name,
+        requirements=requirements,
+        cuda=own_cuda or (parent is not None and parent.cuda),
         base=base,
         parent=parent,
         tag=f"{PREFIX}{name}:{digest}",
@@ -151,6 +173,17 @@ def _find(name: str, root: Path, children: tuple[str, ...]) -> Image:
 def is_built(client: docker.DockerClient, image: Image) -> bool:
     """Return whether the engine has this version of the image."""
     return _exists(client, image.tag)
+
+
+def build_command(image: Image) -> str:
+    """Return the command that builds the image."""
+    return f"kernel-env images build {image.name}{' --cuda' if image.cuda else ''}"
+
+
+def environment(client: docker.DockerClient, image: Image) -> dict[str, str]:
+    """Return the environment variables that a built image sets."""
+    variables = client.images.get(image.tag).attrs["Config"].get("Env") or []
+    return dict(variable.split("=", 1) for variable in variables)
 
 
 def build(client: docker.DockerClient, image: Image, progress: Progress) -> None:
@@ -174,10 +207,9 @@ def _build(client: docker.DockerClient, image: Image, progress: Progress, scratc
     wheels = scratch / image.name / "wheels"
     wheels.mkdir(parents=True)
     context = wheels.with_name("context.tar")
-    _download_wheels(image.folder / "requirements.lock", python, wheels, progress)
-    _write_context(
-        context, [*_files(image.folder), *((f"wheels/{f.name}", f) for f in wheels.iterdir())]
-    )
+    _download_wheels(image.requirements, python, wheels, progress)
+    files = _files(image.folder, image.requirements)
+    _write_context(context, [*files, *((f"wheels/{f.name}", f) for f in wheels.iterdir())])
     shutil.rmtree(wheels)
     try:
         with context.open("rb") as file:
@@ -294,9 +326,13 @@ def _download_wheels(lock: Path, python: Python, wheels: Path, progress: Progres
             pip.terminate()
             raise
     if pip.returncode != 0:
-        raise SandboxError(
-            f"pip could not download the wheels: {debian.error_line(''.join(output))}"
-        )
+        reason = debian.error_line("".join(output)).partition(" (from versions: ")[0]
+        if re.search(r"==\S+\+", reason):
+            reason += (
+                "; versions with a + are in another index than pip's own: name it in the"
+                " environment variable PIP_EXTRA_INDEX_URL, or a folder in PIP_FIND_LINKS"
+            )
+        raise SandboxError(f"pip could not download the wheels: {reason}")
 
 
 def _pip_command() -> Sequence[str]:
@@ -325,17 +361,23 @@ def _write_context(archive: Path, files: Sequence[tuple[str, Path]]) -> None:
             tar.add(path, name, filter=normalise)
 
 
-def _follow_build(image: Image, steps: Iterator[Mapping[str, str]], progress: Progress) -> None:
-    output: list[str] = []
-    for event in steps:
-        if "error" in event:
-            reason = debian.error_line("\n".join([event["error"], *output[-20:]]))
-            raise SandboxError(f"the image {image.name!r} cannot be built: {reason}")
-        text = event.get("stream", "").strip()
-        output += [text] if text else []
-        if step := re.match(r"Step (\d+)/(\d+) : (.*)", text):
-            done = (int(step[1]) - 1) / int(step[2])
-            progress(f"building: {step[3][:60]}", 0.5 + 0.5 * done)
+def _follow_build(image: Image, events: Iterator[Mapping[str, Any]], progress: Progress) -> None:
+    step, output, failure = "", "", ""
+    for event in events:  # to the end, also after an error: that closes the connection
+        text = event.get("stream", "")
+        if started := re.match(r"Step (\d+)/(\d+) : (.*)", text):
+            number, total, instruction = started.groups()
+            step, output = f"step {number} of {total}: ", ""
+            done = (int(number) - 1) / int(total)
+            progress(f"building: {instruction[:60]}", 0.5 + 0.5 * done)
+        elif "error" in event:
+            code = event.get("errorDetail", {}).get("code")
+            failure = f"the command ended with exit code {code}" if code else event["error"]
+        elif not text.startswith(ENGINE_LINES):
+            output += text
+    if failure:
+        reason = debian.error_line(output) or debian.error_line(failure)
+        raise SandboxError(f"the image {image.name!r} cannot be built: {step}{reason}")
 
 
 @contextmanager
@@ -370,16 +412,21 @@ def _exists(client: docker.DockerClient, tag: str) -> bool:
     return True
 
 
-def _files(folder: Path) -> list[tuple[str, Path]]:
-    """Return the files of an image's folder, except notes and files for the host."""
-    return [
-        (path.relative_to(folder).as_posix(), path)
-        for path in sorted(folder.rglob("*"))
+def _files(folder: Path, requirements: Path) -> list[tuple[str, Path]]:
+    """Return the files of an image's folder, except notes and files for the host.
+
+    The chosen lock file is always called `requirements.lock`.
+    """
+    host_files = {folder / name for name in (LIBRARIES, REQUIREMENTS, CUDA_REQUIREMENTS)}
+    files = {
+        path.relative_to(folder).as_posix(): path
+        for path in folder.rglob("*")
         if path.is_file()
         and path.suffix not in {".in", ".md"}
         and path.name[0] != "."
-        and path != folder / LIBRARIES
-    ]
+        and path not in host_files
+    }
+    return sorted({**files, REQUIREMENTS: requirements}.items())
 
 
 def _digest(base: str, *files: tuple[str, Path]) -> str:

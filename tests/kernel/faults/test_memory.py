@@ -41,7 +41,7 @@ async def test_cells_are_replayed_when_the_address_space_is_too_small_for_a_fork
     small_kernel: SharedKernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A standby can be forked, but cannot start its threads.
-    monkeypatch.setattr("kernel_env.kernel.connection.client.READY_S", 5)
+    monkeypatch.setattr("kernel_env.kernel.connection.client.FORK_READY_S", 5)
     async with small_kernel.fork() as kernel:
         limit = "import resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 28, 1 << 28))"
         await run_cell(kernel, limit)

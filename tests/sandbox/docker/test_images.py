@@ -90,6 +90,34 @@ def test_build_order_lists_ancestors_first(folder: Path) -> None:
     assert upper.base == lower.tag
 
 
+def test_an_image_with_requirements_for_cuda_has_two_tags(folder: Path) -> None:
+    (folder / "lower" / "requirements-cuda.lock").write_text("numpy==2.1\n")
+
+    plain, for_gpus = images.find("upper", folder), images.find("upper", folder, cuda=True)
+
+    assert (plain.cuda, for_gpus.cuda) == (False, True)
+    assert plain.tag != for_gpus.tag
+    assert for_gpus.parent is not None
+    assert for_gpus.parent.requirements.name == "requirements-cuda.lock"
+    assert images.build_command(for_gpus) == "kernel-env images build upper --cuda"
+
+
+def test_requirements_for_cuda_do_not_change_the_other_tag(folder: Path) -> None:
+    before = images.find("lower", folder)
+    assert images.find("lower", folder, cuda=True) == before
+
+    (folder / "lower" / "requirements-cuda.lock").write_text("numpy==2.1\n")
+
+    assert images.find("lower", folder).tag == before.tag
+
+
+def test_missing_lock_file_is_rejected(folder: Path) -> None:
+    (folder / "upper" / "requirements.lock").unlink()
+
+    with pytest.raises(UsageError, match=r"requirements\.lock is missing"):
+        images.find("upper", folder)
+
+
 def test_unknown_image_is_answered_with_known_names() -> None:
     with pytest.raises(UnknownName, match=r"no image named 'tabula'; .*known: base, .*tabular"):
         images.find("tabula")
@@ -117,8 +145,8 @@ def test_dockerfile_without_base_argument_is_rejected(folder: Path) -> None:
 
 
 def test_requirements_are_locked_with_hashes() -> None:
-    for image in images.known().values():
-        lock = (image.folder / "requirements.lock").read_text()
+    for image in [images.find(name, cuda=cuda) for name in images.known() for cuda in (0, 1)]:
+        lock = image.requirements.read_text()
         pinned = [line for line in lock.splitlines() if line[:1].isalnum()]
 
         assert pinned
@@ -141,6 +169,10 @@ def test_error_line_states_the_reason() -> None:
     assert debian.error_line(apt) == "Unable to locate package docker.io"
     assert debian.error_line(full).startswith("the disk is full")
     assert debian.error_line("one\n\n  two   words  \n") == "two words"
+    assert (
+        debian.error_line("Traceback:\nOSError: no libgomp.so.1\nbye\n")
+        == "OSError: no libgomp.so.1"
+    )
     assert debian.error_line("") == ""
 
 
@@ -169,7 +201,8 @@ def test_libraries_work_for_the_unprivileged_user(
     client: docker.DockerClient, tabular: images.Image
 ) -> None:
     program = """
-import os, numpy as np, pandas, scipy, sklearn, matplotlib.pyplot, ipykernel, lightgbm, xgboost
+import os, io, numpy as np, pandas, scipy, sklearn, matplotlib.pyplot, ipykernel, lightgbm, xgboost
+import polars, seaborn, statsmodels.api, tqdm.auto
 X = np.random.default_rng(0).random((500, 4)); y = X[:, 0] > 0.5
 score = lightgbm.LGBMClassifier(n_estimators=20, n_jobs=2, verbose=-1).fit(X, y).score(X, y)
 assert score > 0.9, score
@@ -177,6 +210,16 @@ score = xgboost.XGBClassifier(n_estimators=20, n_jobs=2).fit(X, y).score(X, y)
 assert score > 0.9, score
 pools = {line.split()[-1] for line in open("/proc/self/maps") if "libgomp" in line}
 assert len(pools) == 1, pools
+table = pandas.DataFrame(X, columns=list("abcd"))
+assert table.style.to_html()
+for format in ("parquet", "feather"):
+    getattr(table, f"to_{format}")(f"/tmp/table.{format}")
+    assert getattr(pandas, f"read_{format}")(f"/tmp/table.{format}").equals(table)
+assert polars.read_parquet("/tmp/table.parquet").group_by("a").len().height == 500
+assert polars.from_pandas(table).to_pandas().equals(table)
+assert statsmodels.api.OLS(y.astype(float), X).fit().params.shape == (4,)
+assert seaborn.pairplot(table) is not None
+table.to_csv("/tmp/table.csv"); assert len(pandas.read_csv("/tmp/table.csv", engine="pyarrow")) == 500
 print(os.getuid(), os.getcwd(), os.environ["OMP_WAIT_POLICY"])
 print(pandas.Timestamp.now("Asia/Tokyo").tz)
 """
@@ -237,7 +280,9 @@ def image_based_on(tag: str, folder: Path, command: str) -> images.Image:
     """Return an image that runs one command on a local image named like a public one."""
     folder.mkdir()
     (folder / "requirements.lock").write_text("")
-    (folder / "Dockerfile").write_text(f"ARG BASE=docker.io/{tag}\nFROM ${{BASE}}\nRUN {command}\n")
+    (folder / "Dockerfile").write_text(
+        f"ARG BASE=docker.io/{tag}\nFROM ${{BASE}}\nLABEL {images.LABEL}=build\nRUN {command}\n"
+    )
     return images.find(folder.name, folder.parent)
 
 
@@ -267,17 +312,39 @@ client.close()
     assert sum("building: " in output for output in outputs) == 1
 
 
+BAD_MODULE = "printf 'x = 1\\ndef f(:\\n' > /workspace/bad.py"
+
+
 @pytest.mark.docker
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        ("echo 'ERROR: the moon is full'; false", "the moon is full"),
+        ("echo 'ERROR: the moon is full' >&2; echo tidying up; exit 3", "the moon is full"),
+        ("cp /nowhere /workspace", "cp: cannot stat '/nowhere': No such file or directory"),
+        ("exit 3", "the command ended with exit code 3"),
+        (
+            f"{BAD_MODULE} && python -m compileall -q /workspace; ls /workspace; false",
+            "SyntaxError: invalid syntax (/workspace/bad.py, line 2)",
+        ),
+        (
+            "python -c 'import nothing_like_this'",
+            "ModuleNotFoundError: No module named 'nothing_like_this' (<string>, line 1)",
+        ),
+    ],
+    ids=["stdout", "stderr", "last line", "silent", "compileall", "traceback"],
+)
 def test_failed_build_states_the_reason_and_leaves_no_image(
-    client: docker.DockerClient, tabular: images.Image, tmp_path: Path
+    client: docker.DockerClient, tabular: images.Image, tmp_path: Path, command: str, reason: str
 ) -> None:
     image = image_based_on(
-        tabular.tag, tmp_path / "broken", "echo 'ERROR: the moon is full'; false"
+        tabular.tag, tmp_path / "broken", f"echo 'ERROR: harmless'\nRUN {command}"
     )
 
-    with pytest.raises(SandboxError, match=r"'broken' cannot be built: the moon is full$"):
+    with pytest.raises(SandboxError) as raised:
         images.build(client, image, lambda text, done: None)
 
+    assert str(raised.value) == f"the image 'broken' cannot be built: step 5 of 6: {reason}"
     assert not images.is_built(client, image)
 
 
