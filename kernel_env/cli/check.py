@@ -45,7 +45,7 @@ def check(
         folders = [folder for _, folder in sorted(catalog.task_folders().items())]
     else:
         folders = [catalog.folder_of(name) for name in names]
-    build_images(folders, sandbox)
+    build_images(folders, sandbox, len(names_in(gpu_device)) or gpus)
     try:
         failures = [
             asyncio.run(
@@ -70,8 +70,11 @@ def check(
         raise typer.Exit(1)
 
 
-def build_images(folders: list[Path], sandbox: str) -> None:
-    """Build the images of these tasks if the sandbox uses containers."""
+def build_images(folders: list[Path], sandbox: str, gpus: int | None) -> None:
+    """Build the images of these tasks if the sandbox uses containers.
+
+    `gpus` is how many GPUs each task gets; None for what its task.toml asks for.
+    """
     from kernel_env.errors import TaskError
     from kernel_env.sandbox.selection import choose
     from kernel_env.tasks import spec
@@ -84,13 +87,14 @@ def build_images(folders: list[Path], sandbox: str) -> None:
     required = set()
     for folder in folders:
         try:
-            required.add(spec.load(folder).file.image)
+            file = spec.load(folder).file
+            required.add((file.image, (file.resources.gpus if gpus is None else gpus) > 0))
         except TaskError:
             continue  # the check of this task reports the error
     client = engine.connect()
     with progress() as report:
-        for name in sorted(required):
-            images.build(client, images.find(name), report)
+        for name, cuda in sorted(required):
+            images.build(client, images.find(name, cuda=cuda), report)
     client.close()
 
 

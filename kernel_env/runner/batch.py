@@ -28,13 +28,14 @@ def prepare_tasks(configs: Sequence[EpisodeConfig], report: Report) -> None:
     for task in tasks.values():
         report(f"preparing {task.id}", None)
         prepare(task)
-    required = {each.image_name for each in configs if selected[each.sandbox] == "docker"}
+    in_docker = [config for config in configs if selected[config.sandbox] == "docker"]
+    required = {(config.image_name, config.gpu_count > 0) for config in in_docker}
     if required:
         from kernel_env.sandbox.docker import engine, images
 
         client = engine.connect()
-        for name in sorted(required):
-            images.build(client, images.find(name), report)
+        for name, cuda in sorted(required):
+            images.build(client, images.find(name, cuda=cuda), report)
         client.close()
 
 
