@@ -15,6 +15,7 @@ from kernel_env.episode.observation import (
     cell_facts,
     describe_place,
     describe_recovery,
+    remarks,
     submission_lines,
 )
 from kernel_env.episode.step import CodeValidated, Graded, InfoShown, KernelReset, Rejected, Step
@@ -182,7 +183,9 @@ def describe_result(step: Step, cell: Cell) -> str:
     if cell.timed_out:
         lines.append(f"⏱ Time limit reached after {cell.seconds:.1f} s.")
     if cell.recovery:
-        lines.append(f"🛟 **Kernel restored:** {describe_recovery(cell.recovery)}")
+        told = html.escape(describe_recovery(cell.recovery))
+        lines.append(f"🛟 **Kernel restored:** {told}")
+    lines += [html.escape(line) for line in remarks(cell)]
     if step.state_lost:
         lines.append(f"💥 **State lost:** {step.state_lost}.")
     if cell.late:

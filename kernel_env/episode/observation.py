@@ -140,11 +140,7 @@ def cell_lines(cell: Cell) -> list[str]:
     if cell.timed_out:
         end = " It was interrupted; variables are kept." if not cell.recovery else ""
         lines.append(f"[time limit reached: the cell ran for {cell.seconds:.1f} s.{end}]")
-    if cell.note:
-        lines.append(f"[{cell.note}]")
-    if cell.full_folders:
-        full = ", ".join(cell.full_folders)
-        lines.append(f"[no space left in {full}: delete files there]")
+    lines += [f"[{line}]" for line in remarks(cell)]
     if cell.recovery:
         lines.append(f"[KERNEL RESTORED: {describe_recovery(cell.recovery)}]")
     elif cell.broke:
@@ -154,6 +150,15 @@ def cell_lines(cell: Cell) -> list[str]:
             f"[STATE LOST: {cell.state_lost}. Check variables and files before you use them.]"
         )
     return [*lines, f"[{'; '.join(cell_facts(cell))}]"]
+
+
+def remarks(cell: Cell) -> list[str]:
+    """Return what else is worth knowing about how a cell was run."""
+    full = ", ".join(cell.full_folders)
+    return [
+        *([cell.note] if cell.note else []),
+        *([f"no space left in {full}: delete files there"] if full else []),
+    ]
 
 
 def describe_recovery(recovery: Recovery) -> str:

@@ -19,8 +19,7 @@ from pathlib import PurePosixPath
 
 from kernel_env.errors import KernelError, SandboxError
 from kernel_env.kernel.cell import Cell, Recovery
-from kernel_env.kernel.connection.client import KernelClient
-from kernel_env.kernel.connection.outputs import text_of
+from kernel_env.kernel.connection.client import KernelClient, names_in
 from kernel_env.kernel.forking import trial
 from kernel_env.kernel.forking.checkpoints import Checkpoint, CheckpointLimits
 from kernel_env.kernel.forking.fork_server import PRISTINE, ForkServer
@@ -412,7 +411,7 @@ def ended(checkpoint: Checkpoint | None, programs: Sequence[str]) -> list[str]:
     """Name what ran beside the kernel and was not restored."""
     threads = checkpoint.standby.lost_threads if checkpoint else ()
     lines = [f"threads that ended: {', '.join(threads)}"] if threads else []
-    names = [text_of(name) for name in programs if name]
+    names = names_in(list(programs))
     return [*lines, f"programs that were ended: {', '.join(names)}"] if names else lines
 
 

@@ -424,9 +424,10 @@ def parsed(adapter: TypeAdapter[tuple[T, ...]], report: Any) -> tuple[T, ...]:
 
 
 def names_in(value: Any) -> tuple[str, ...]:
-    """Return the names in what the kernel reported; () if it is not as expected."""
+    """Return the names in what the kernel reported, each on one line; () if it is not a list."""
     names = value[:MAX_CHANGES] if isinstance(value, list) else []
-    return tuple(text_of(name)[:NAME_CHARACTERS] for name in names if isinstance(name, str))
+    lines = (" ".join(text_of(name)[:NAME_CHARACTERS].split()) for name in names)
+    return tuple(line for line in lines if line)
 
 
 def bounded(value: Any) -> Any:
