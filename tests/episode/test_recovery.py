@@ -23,6 +23,7 @@ from support.kernels import checkpoint_taken, kernel_of, running_kernel
 
 async def test_a_crashed_kernel_is_restored_and_reported_once(episode: Episode) -> None:
     await execute(episode, "x = 41; open('f', 'w').write('kept')")
+    await checkpoint_taken(kernel_of(episode))
 
     crashed = await execute(episode, "import os; x = 0; open('f', 'w').write('gone'); os._exit(7)")
     observation = episode.observation
@@ -51,12 +52,12 @@ async def test_a_crashed_kernel_is_restored_and_reported_once(episode: Episode) 
         ),
         (
             Recovery(cause="it exited", how="replay", cells=1),
-            "it exited; this cell was undone; 1 earlier cell was replayed, so values that depend"
+            "it exited; this cell was undone; 1 earlier cell was replayed in 0.0 s, so values that depend"
             " on time or chance may differ. Threads,",
         ),
         (
             Recovery(cause="it exited", how="replay", cells=2, lost="ps was list 3, is list 4"),
-            "it exited; this cell was undone; 2 earlier cells were replayed, so values that depend"
+            "it exited; this cell was undone; 2 earlier cells were replayed in 0.0 s, so values that depend"
             " on time or chance may differ; not everything could be restored. Threads,",
         ),
         (
@@ -109,7 +110,9 @@ async def test_a_crash_between_cells_is_reported_by_the_next_cell(episode: Episo
     assert output_text(outcome) == "42"
     assert outcome.cell.recovery is not None
     assert outcome.cell.recovery.before
-    assert "exited with code 9; it was restored to the state after the last cell" in text
+    assert (
+        "exited with code 9 while no cell ran; it was restored to the state after the last" in text
+    )
     assert after.cell.recovery is None
 
 
