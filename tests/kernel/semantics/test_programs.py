@@ -6,7 +6,7 @@ import pytest
 from _pytest.mark.structures import ParameterSet
 
 from support.semantics.open_failures import open_failure
-from support.semantics.program import COPIES, MODES, Mode, Program
+from support.semantics.program import MODES, Mode, Program
 from support.semantics.programs import all_programs
 from support.semantics.runner import Runner, unexpected
 
@@ -67,10 +67,7 @@ async def check(program: Program, mode: Mode, runner: Runner) -> None:
 @pytest.mark.docker
 @pytest.mark.parametrize(
     ("program", "mode"),
-    [
-        *cases(PROGRAMS, ["plain"], run=False),
-        *cases([p for p in PROGRAMS if p.name in SAMPLES], COPIES, run=False),
-    ],
+    cases([program for program in PROGRAMS if program.name in SAMPLES], MODES, run=False),
 )
 async def test_a_program_runs_as_in_plain_jupyter(
     program: Program, mode: Mode, docker_runner: Runner

@@ -23,36 +23,9 @@ OVERLAYS: tuple[Mode, ...] = ("trial", "fork")
 
 OPEN_FAILURES = (
     OpenFailure(
-        cause="a checkpoint changes the filters of warnings, so a warning is shown again",
-        names=("warning-of-a-module-shown-once", "exit-and-system-exit"),
-        modes=MODES,
-    ),
-    OpenFailure(
-        cause="`Popen` reports -9 for a child of this kernel that was reaped by another",
-        names=("children-reaped-automatically",),
-        modes=MODES,
-    ),
-    OpenFailure(
         cause="one of two errors is shown when the text of an exception cannot be made",
         names=("strange-exceptions",),
         modes=MODES,
-    ),
-    OpenFailure(
-        cause="context variables that a cell set are unset in a copy",
-        names=("context-variables", "decimal-locale-and-time-zone", "settings-of-libraries"),
-    ),
-    OpenFailure(
-        cause="a child that was spawned opens the semaphores of the original by name",
-        names=(
-            "process-and-queue-spawn",
-            "process-and-queue-forkserver",
-            "event-lock-and-value-with-a-child-spawn",
-            "event-lock-and-value-with-a-child-forkserver",
-        ),
-    ),
-    OpenFailure(
-        cause="locks of asyncio that were waited for belong to the loop of the original",
-        names=("lock-that-was-waited-for",),
     ),
     OpenFailure(
         cause="processes and streams of asyncio wait for ever in a copy",
@@ -60,11 +33,6 @@ OPEN_FAILURES = (
     ),
     OpenFailure(
         cause="ZeroMQ sockets wait for ever in a copy", names=("zmq-sockets-of-the-program",)
-    ),
-    OpenFailure(
-        cause="a file in memory is shared with the copies",
-        names=("file-in-memory",),
-        modes=OVERLAYS,
     ),
     OpenFailure(
         cause="SQLite cannot write in an overlay to a file that was opened before",
