@@ -210,7 +210,7 @@ async def test_a_start_that_is_cancelled_at_any_time_leaks_no_socket(
         with suppress(asyncio.CancelledError):
             await end(await opening)
 
-    assert sockets() == before
+    assert sockets() <= before  # those of earlier tests may have been closed meanwhile
 
 
 def sockets() -> int:

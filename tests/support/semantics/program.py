@@ -86,9 +86,6 @@ PAGER = Difference(
 HALF_PAIRS = Difference(
     reason="Half a surrogate pair in a text appears as an escape; plain Jupyter fails.", modes=MODES
 )
-NO_OLD_SESSIONS = Difference(
-    reason="History is kept in memory only: `%history -g` finds nothing.", modes=MODES
-)
 NO_ARGUMENTS = Difference(
     reason="`sys.argv` has no arguments, so that a cell can parse them; a plain kernel has its own.",
     modes=MODES,

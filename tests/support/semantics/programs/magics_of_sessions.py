@@ -1,6 +1,6 @@
 """Programs that use IPython's magics on its own session: history, settings, hooks, extensions."""
 
-from support.semantics.program import NO_OLD_SESSIONS, of_kind
+from support.semantics.program import of_kind
 
 program = of_kind("magics")
 
@@ -21,7 +21,6 @@ PROGRAMS = (
         # %%
         In[1], len(In)
         """,
-        NO_OLD_SESSIONS,
         masks=[r" +\d+/\d+: "],
     ),
     program(
