@@ -4,7 +4,7 @@
 
 Builds the images once more, on a system of that release. Runs the tests of kernels in containers of
 them, and then, inside such a container, the tests that need no engine: there the sandbox `local` has
-the newer Python and no user namespaces, as on most CI services. `make test` runs it.
+the newer Python and no user namespaces, as on most CI services. `make test-next` runs it.
 """
 
 import hashlib
