@@ -31,15 +31,13 @@ HARMLESS_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/
 PIPE_FLAGS = os.O_ACCMODE | os.O_NONBLOCK
 
 
-def replace(keep: Collection[int], files: dict[int, OpenFile]) -> int:
+def replace(keep: Collection[int], files: dict[int, OpenFile]) -> None:
     """Replace what must not be shared, except the descriptors in `keep`.
 
-    `files` are the regular files that the parent had open. Returns the number of pipes and sockets
-    that lost their other end.
+    `files` are the regular files that the parent had open.
     """
     pipes: dict[int, list[int]] = {}
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    lost = 0
     for descriptor in open_descriptors() - {*keep, null, 0, 1, 2}:
         try:
             status = os.fstat(descriptor)
@@ -47,7 +45,6 @@ def replace(keep: Collection[int], files: dict[int, OpenFile]) -> int:
                 pipes.setdefault(status.st_ino, []).append(descriptor)
             elif stat.S_ISSOCK(status.st_mode):
                 replace_socket(descriptor)
-                lost += 1
             elif stat.S_ISREG(status.st_mode):
                 if descriptor in files and files[descriptor].locks:
                     open_again(descriptor)
@@ -58,11 +55,10 @@ def replace(keep: Collection[int], files: dict[int, OpenFile]) -> int:
     os.close(null)
     for ends in pipes.values():
         try:
-            lost += replace_pipe(ends)
+            replace_pipe(ends)
         except OSError:
             for descriptor in ends:
                 os.close(descriptor)
-    return lost
 
 
 def replace_other(descriptor: int, null: int) -> None:
@@ -100,14 +96,13 @@ def replace_socket(descriptor: int) -> None:
     os.set_blocking(descriptor, blocking)
 
 
-def replace_pipe(ends: list[int]) -> bool:
+def replace_pipe(ends: list[int]) -> None:
     """Put the ends of a new pipe with the same content under the numbers of these ends.
 
-    Returns whether an end of it was not among them, and is closed now. Raises `OSError`.
+    An end that is not among them is closed. Raises `OSError`.
     """
     flags = {end: fcntl.fcntl(end, fcntl.F_GETFL) for end in ends}
     readers = [end for end in ends if flags[end] & os.O_ACCMODE != os.O_WRONLY]
-    writers = [end for end in ends if flags[end] & os.O_ACCMODE != os.O_RDONLY]
     reading, writing = os.pipe2(os.O_CLOEXEC)
     try:
         if readers:
@@ -124,7 +119,6 @@ def replace_pipe(ends: list[int]) -> bool:
     finally:
         os.close(reading)
         os.close(writing)
-    return not readers or not writers
 
 
 def open_again(descriptor: int) -> None:

@@ -19,12 +19,18 @@ from itertools import groupby
 from typing import NamedTuple
 
 from .descriptors import open_descriptors
-from .held_files import DELETED_SUFFIX, PROTECTION_BITS, current_path, inode_at
+from .held_files import (
+    DELETED_SUFFIX,
+    MAP_FIXED,
+    MAP_SHARED,
+    PROTECTION_BITS,
+    current_path,
+    inode_at,
+)
 from .syscalls import CHUNK_BYTES, check_result, libc, step
 
 MAX_COPIED_BYTES = 1 << 30
 """Most shared memory that a fork copies; a process with more is not forked."""
-MAP_SHARED, MAP_FIXED = 0x01, 0x10
 MEMORY_FOLDER = "/dev/shm/"  # noqa: S108 - compared with, nothing is created there
 SHARED_LINE = re.compile(rb"^[^ ]+ ...s [^ ]+ [^ ]+ \d+ +\S.*$", re.MULTILINE)
 WITHOUT_PATH = ("/dev/zero", "/memfd:", "/SYSV", "/anon_hugepage")

@@ -112,8 +112,10 @@ class Standby:
         try:
             self._become_standby(channel, late_descriptors or [])
         except BaseException as error:  # noqa: BLE001 - a fork must never continue as its parent
-            channel.send({"error": f"{type(error).__name__}: {error}"})
-            os._exit(70)
+            try:
+                channel.send({"error": f"{type(error).__name__}: {error}"})
+            finally:
+                os._exit(70)
         return True
 
     def _become_standby(self, channel: ControlChannel, late_descriptors: list[int]) -> None:
