@@ -64,6 +64,7 @@ def resolve_config(
     started = datetime.now(UTC)
     spec = Spec(
         image=config.image_name,
+        libraries=task.file.resources.libraries,
         folders={DATA: prepared.public, PROGRAM: PROGRAM_FOLDER},
         memory_gb=task.file.limits.memory_gb,
         workspace_gb=task.file.limits.workspace_gb,

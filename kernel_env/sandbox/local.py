@@ -20,6 +20,8 @@ from kernel_env.sandbox.guest_sandbox import GuestSandbox
 from kernel_env.sandbox.protocol import SNAPSHOTS, WORKSPACE, Spec
 
 START_S = 30.0
+LIBRARIES = ("numpy.random",)
+"""Imported in advance, so that all forks share the random state made at its import."""
 
 
 class LocalSandbox(GuestSandbox):
@@ -27,11 +29,11 @@ class LocalSandbox(GuestSandbox):
 
     isolated = False
     python = sys.executable
-    libraries = ("numpy.random",)  # so that all forks share the random state made at its import
     mount_namespaces = True
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
+        self.libraries = LIBRARIES if spec.libraries is None else spec.libraries
         self._root: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -35,6 +35,8 @@ class Spec:
 
     image: str = "base"
     """Name of the image; back ends without images ignore it."""
+    libraries: tuple[str, ...] | None = None
+    """Modules to import before the first kernel is forked; None for those of the image."""
     folders: Mapping[PurePosixPath, Path] = field(default_factory=dict)
     """Folders of the host that appear inside, read-only: path inside → path on the host."""
     memory_gb: float = 4.0

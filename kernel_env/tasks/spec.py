@@ -80,10 +80,13 @@ class LimitsSection(Section):
 
 
 class ResourcesSection(Section):
-    """What a task needs beyond cores and memory."""
+    """What a task needs beyond cores and memory of the sandbox."""
 
     gpus: Annotated[int, Field(ge=0, strict=True)] = 0
     """The number of GPUs."""
+    libraries: tuple[SingleLine, ...] | None = None
+    """The Python modules that its kernels import in advance; those of the image if it is missing.
+    A new sandbox starts sooner with few, and each kernel has them at once with many."""
 
 
 class KaggleSection(Section):

@@ -66,7 +66,8 @@ class DockerSandbox(GuestSandbox):
             self.environment["NVIDIA_VISIBLE_DEVICES"] = "void"
         self.mount_namespaces = spec.branching
         self._image = images.find(spec.image, cuda=spec.gpus > 0)
-        self.libraries, self.image_tag = self._image.libraries, self._image.tag
+        self.libraries = self._image.libraries if spec.libraries is None else spec.libraries
+        self.image_tag = self._image.tag
         self._folder: Path | None = None
         self._client: docker.DockerClient | None = None
         self._creating: asyncio.Task[Container] | None = None

@@ -6,10 +6,17 @@ import pytest
 import pytest_asyncio
 
 from kernel_env.kernel.recoverable import RecoverableKernel
+from kernel_env.sandbox.docker import images
 from kernel_env.sandbox.protocol import Spec
 from support.kernels import KERNEL_FOLDERS, kernel_source
 
-SPEC = Spec(image="torch", folders=KERNEL_FOLDERS, memory_gb=4, workspace_gb=0.5)
+SPEC = Spec(
+    image="torch",
+    libraries=images.find("torch").libraries,
+    folders=KERNEL_FOLDERS,
+    memory_gb=4,
+    workspace_gb=0.5,
+)
 
 
 @pytest.fixture(autouse=True)
