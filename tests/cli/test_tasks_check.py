@@ -111,7 +111,7 @@ def test_a_solution_that_needs_a_missing_gpu_is_not_run(
 ) -> None:
     install_gpus(tmp_path / "none", 0, monkeypatch)
     with (task_folder / "task.toml").open("a") as file:
-        file.write("\n[resources]\ngpus = 2\n")
+        file.write("gpus = 2\n")
     (task_folder / "solution.ipynb").write_text("not a notebook")
 
     done = run_check(task_folder, "--sandbox", "local")

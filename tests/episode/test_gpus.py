@@ -33,7 +33,7 @@ def uuids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def gpu_task(task_folder: Path) -> str:
     """A task that needs a GPU."""
     with (task_folder / "task.toml").open("a") as file:
-        file.write("\n[resources]\ngpus = 1\n")
+        file.write("gpus = 1\n")
     return str(task_folder)
 
 

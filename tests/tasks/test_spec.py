@@ -26,8 +26,8 @@ from support.files import replace_text
         ("task.toml", "steps = 30", "stepz = 30", "limits.stepz is wrong: extra inputs"),
         (
             "task.toml",
-            "[limits]",
-            "[resources]\ngpu = 1\n[limits]",
+            "[resources]",
+            "[resources]\ngpu = 1",
             "resources.gpu is wrong: extra inputs",
         ),
         ("task.toml", 'id_columns = ["id"]', "", "submission.id_columns is missing"),
