@@ -26,6 +26,7 @@ test: $(READY)  ## run all that CI runs
 	@$(CLI) setup
 	@$(MAKE) --no-print-directory lint
 	$(PY) -m pytest -m "not llm and not slow and not semantics and not torch" -n 2 --dist loadfile --no-loadscope-reorder
+	@$(PY) tests/next_release.py
 
 test-next: $(READY)  ## run the tests of kernels with the next release's Python
 	$(PY) tests/next_release.py

@@ -4,7 +4,9 @@ A folder's name contains the process id of its creator.
 """
 
 import os
+import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 PREFIX = "kernel-env-"
@@ -13,9 +15,22 @@ PREFIX = "kernel-env-"
 def folder() -> Path:
     """Create a folder that only this user can enter.
 
-    The caller removes it. Raises `OSError`.
+    The caller removes it with `remove`. Raises `OSError`.
     """
     return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder with all it contains, as far as this user can.
+
+    Folders in it may deny access: an agent's, and those that overlays leave behind.
+    """
+    for parent, names, _ in os.walk(folder):
+        for path in (Path(parent, name) for name in names):
+            with suppress(OSError):
+                if not path.is_symlink():
+                    path.chmod(0o700)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def abandoned() -> list[Path]:

@@ -4,7 +4,7 @@
 
 Builds the images once more, on a system of that release. Runs the tests of kernels in containers of
 them, and then, inside such a container, the tests that need no engine: there the sandbox `local` has
-the newer Python and no user namespaces, as on most CI services. `make test-next` runs it.
+the newer Python. `make test-next` runs it.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +22,7 @@ import docker
 
 from kernel_env import cache
 from kernel_env.errors import SandboxError
-from kernel_env.sandbox.docker import debian, engine, images
+from kernel_env.sandbox.docker import debian, engine, images, seccomp
 
 ROOT = Path(__file__).parents[1]
 NEXT = "trixie"
@@ -42,10 +42,11 @@ NO_ENGINE = ("-m", "not docker and not kaggle and not browser and not llm")
 INSIDE = (
     *("tests/kernel/forking", "tests/kernel/guest", "tests/kernel/test_plain_semantics.py"),
     *("tests/episode/test_fork_recovery.py", "tests/episode/test_forks.py"),
-    *("tests/episode/test_recovery.py", "tests/episode/test_trials.py"),
-    *("tests/episode/test_without_user_namespaces.py", "tests/gym/test_make.py"),
+    *("tests/episode/test_recovery.py", "tests/episode/test_trials.py", "tests/gym/test_make.py"),
 )
 """Tests that run inside a container. Both lists are chosen to take a minute each."""
+WITHOUT_USER_NAMESPACES = ("tests/episode/test_without_user_namespaces.py",)
+"""Tests that run inside a container in which forks share their files."""
 INSTALL = (
     "/pip/bin/pip --python /opt/venv/bin/python install -q --no-deps --no-build-isolation"
     f" --no-index --no-cache-dir --target /tmp/project {PROJECT}"
@@ -133,17 +134,23 @@ def run_on_the_host(folder: Path) -> int:
     ).returncode
 
 
-def run_inside(folder: Path) -> int:
-    """Run the tests that need no engine inside a container. Returns pytest's exit code."""
+def run_inside(folder: Path, tests: Sequence[str], security: Sequence[str]) -> int:
+    """Run tests that need no engine inside a container. Returns pytest's exit code."""
     client = engine.connect()
     container = client.containers.run(
         images.find("tests", folder).tag,
-        ["sh", "-c", f'{INSTALL} && exec "$@"', "sh", "python", *PYTEST, *NO_ENGINE, *INSIDE],
+        ["sh", "-c", f'{INSTALL} && exec "$@"', "sh", "python", *PYTEST, *NO_ENGINE, *tests],
         detach=True,
-        environment={"PYTHONPATH": "/tmp/project", "PYTHONDONTWRITEBYTECODE": "1"},
+        environment={
+            "PYTHONPATH": "/tmp/project",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "HYPOTHESIS_STORAGE_DIRECTORY": "/tmp/hypothesis",  # the project's folder is read-only
+        },
         init=True,
         labels={images.LABEL: "test"},
         network_mode="none",
+        security_opt=[*security],
+        tmpfs={"/tmp": "exec,size=2g,mode=1777"},  # the upper layers of their overlays
         volumes={str(ROOT): {"bind": PROJECT, "mode": "ro"}},
         working_dir=PROJECT,
     )
@@ -164,7 +171,11 @@ def main() -> int:
         print(f"the tests on {release} are skipped: {reason}")
         return 1 if os.environ.get("CI") else 0
     with image_folder(release) as folder:
-        return run_on_the_host(folder) or run_inside(folder)
+        return (
+            run_on_the_host(folder)
+            or run_inside(folder, INSIDE, [f"seccomp={seccomp.profile()}"])
+            or run_inside(folder, WITHOUT_USER_NAMESPACES, [])
+        )
 
 
 if __name__ == "__main__":

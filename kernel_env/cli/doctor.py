@@ -104,7 +104,7 @@ def check_folders(*, clean: bool) -> Iterator[Finding]:
     if clean:
         for path in temporary.abandoned():
             print_message(f"removing {path}")
-            shutil.rmtree(path, ignore_errors=True)
+            temporary.remove(path)
     left = temporary.abandoned()
     yield Finding(
         what="folders",

@@ -10,7 +10,6 @@ A message is its length (eight bytes), then JSON. The submission's bytes follow 
 import asyncio
 import json
 import os
-import shutil
 import signal
 import sys
 from dataclasses import asdict, dataclass
@@ -74,7 +73,7 @@ class Grader:
             os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
             for work_dir in temporary.folders_of(process.pid):
-                shutil.rmtree(work_dir, ignore_errors=True)
+                temporary.remove(work_dir)
 
     async def warm_up(self) -> None:
         """Start the process now, so that the first grade does not wait for its imports."""

@@ -9,7 +9,6 @@ import os
 import resource
 import runpy
 import select
-import shutil
 import signal
 import sys
 import traceback
@@ -50,7 +49,7 @@ def grade(request: Mapping[str, Any], data: bytes) -> dict[str, Any]:
     try:
         return grade_in_child(request, data, work_dir)
     finally:
-        shutil.rmtree(work_dir, ignore_errors=True)
+        temporary.remove(work_dir)
 
 
 def grade_in_child(

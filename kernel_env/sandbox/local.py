@@ -7,7 +7,6 @@ that were asked for; a program that unsets CUDA_VISIBLE_DEVICES sees all.
 
 import asyncio
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path, PurePosixPath
@@ -86,7 +85,7 @@ class LocalSandbox(GuestSandbox):
                 self._process.wait()
             self._process = None
         if self._root is not None:
-            await asyncio.to_thread(shutil.rmtree, self._root, ignore_errors=True)
+            await asyncio.to_thread(temporary.remove, self._root)
 
     @property
     def folders(self) -> list[PurePosixPath]:

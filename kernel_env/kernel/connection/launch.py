@@ -7,7 +7,6 @@ used (`client`) does not depend on how it was launched.
 import json
 import os
 import secrets
-import shutil
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -42,7 +41,7 @@ class Launched:
 
     def release(self) -> None:
         """Remove the names of the sockets and close the control channel. Connections persist."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        temporary.remove(self.folder)
         if self.channel is not None:
             self.channel.close()
 
@@ -85,7 +84,7 @@ async def launch(
             )
     except BaseException:
         if replaces is None:
-            shutil.rmtree(folder, ignore_errors=True)
+            temporary.remove(folder)
         raise
     return Launched(connection_info=connection_info(folder, key), process=process, folder=folder)
 

@@ -10,7 +10,6 @@ A standby can be forked any number of times; that does not use it up.
 import asyncio
 import os
 import secrets
-import shutil
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -94,7 +93,7 @@ class Standby:
                     "serve", descriptors=descriptors, key=key, names=names, seed=seed
                 )
         except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
+            temporary.remove(folder)
             raise
         return Launched(
             connection_info=connection_info(folder, key),

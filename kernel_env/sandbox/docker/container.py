@@ -19,7 +19,6 @@ kernel.
 
 import asyncio
 import os
-import shutil
 import uuid
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
@@ -106,7 +105,7 @@ class DockerSandbox(GuestSandbox):
         if self._client is not None:
             self._client.close()
         if self._folder is not None:
-            await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+            await asyncio.to_thread(temporary.remove, self._folder)
 
     @property
     def folders(self) -> list[PurePosixPath]:

@@ -17,21 +17,13 @@ pytestmark = [
 PROGRAMS = all_programs()
 SAMPLES = {
     "popen-communicate-in-a-later-cell",
-    "task-awaited-in-a-later-cell",
     "executor-kept",
     "pool-kept-fork",
-    "value-and-lock-without-a-child",
     "buffer-not-flushed",
-    "sqlite-across-cells",
-    "listen-connect-accept-across-cells",
     "shared-memory-by-name",
-    "bash",
-    "figure-kept-open",
     "reload",
     "lone-surrogates",
-    "interval-timer",
     "stdout-replaced-across-cells",
-    "scikit-learn-with-openmp",
     "random-states",
 }
 """Programs that are run in every mode by default; `make test-semantics` runs all."""
