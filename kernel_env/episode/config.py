@@ -6,6 +6,7 @@ The command line, `make`, `open_episode` and the runner all build an `EpisodeCon
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import get_args
 
@@ -101,7 +102,11 @@ class EpisodeConfig:
         self.gpu_candidates()
 
     def load_task(self) -> Task:
-        """Load the task. Raises `UnknownName`, `TaskError`."""
+        """Return the task, which is loaded once. Raises `UnknownName`, `TaskError`."""
+        return self._task
+
+    @cached_property
+    def _task(self) -> Task:
         return catalog.find(self.task) if isinstance(self.task, str) else self.task
 
     # ── GPUs and other devices ────────────────────────────────────────────────────────────

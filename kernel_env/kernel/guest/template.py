@@ -15,6 +15,7 @@ from .control_channel import ControlChannel
 from .descriptors import identities, open_descriptors
 from .fork_safety import native_threads
 from .private_names import FORKING, RUNNING, missing_name
+from .shared_memory import shared_mappings
 from .standby import Standby
 
 
@@ -39,6 +40,7 @@ def main(given: dict[str, Any]) -> None:
     gc.collect()
     gc.freeze()
     app.standby.remember(app.kept_descriptors())
+    app.standby.mappings = shared_mappings()
     channel.send({"pid": os.getpid(), "missing": missing})
     app.serve(app.standby.wait())
 
