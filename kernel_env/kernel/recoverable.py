@@ -19,7 +19,8 @@ from pathlib import PurePosixPath
 
 from kernel_env.errors import KernelError, SandboxError
 from kernel_env.kernel.cell import Cell, Recovery
-from kernel_env.kernel.connection.client import KernelClient, names_in
+from kernel_env.kernel.connection.client import KernelClient
+from kernel_env.kernel.connection.reply import names_in
 from kernel_env.kernel.forking import trial
 from kernel_env.kernel.forking.checkpoints import Checkpoint, CheckpointLimits
 from kernel_env.kernel.forking.fork_server import PRISTINE, ForkServer

@@ -14,8 +14,12 @@ from itertools import count
 from typing import Any
 
 from kernel_env.errors import KernelError
+from kernel_env.kernel.connection.messages import INVALID, parsed_object
 
 RESPONSE_BYTES = 1 << 16
+"""Most bytes of a response."""
+MAX_UNEXPECTED = 100
+"""Most other lines before the response to a request: late responses to earlier ones."""
 
 
 class ControlChannel:
@@ -48,9 +52,12 @@ class ControlChannel:
         async with self._requesting:
             number = await self.send(do, descriptors=descriptors, **details)
             deadline = time.monotonic() + timeout_s
-            response: dict[str, Any] = {}
-            while response.get("id") != number:  # others are late responses to earlier requests
-                response = await self.receive(timeout_s=max(0.0, deadline - time.monotonic()))
+            for _ in range(MAX_UNEXPECTED):
+                response = await self.receive(timeout_s=deadline - time.monotonic())
+                if response.get("id") == number:
+                    break
+            else:
+                raise KernelError("invalid response from a forked kernel: not to this request")
             if "error" in response:
                 raise KernelError(f"{response['error']!s:.200}")
             return response
@@ -71,9 +78,10 @@ class ControlChannel:
         return number
 
     async def receive(self, *, timeout_s: float) -> dict[str, Any]:
-        """Return the next response. Raises `KernelError`."""
+        """Return the next response. Other work has a turn before each. Raises `KernelError`."""
         try:
             async with asyncio.timeout(timeout_s):
+                await asyncio.sleep(0)  # raises `TimeoutError` also if there is a response already
                 while b"\n" not in self._buffer:
                     data = await asyncio.get_running_loop().sock_recv(self._socket, RESPONSE_BYTES)
                     if not data:
@@ -82,15 +90,13 @@ class ControlChannel:
                     if len(self._buffer) > RESPONSE_BYTES:
                         raise KernelError("invalid response from a forked kernel: too long")
             line, self._buffer = self._buffer.split(b"\n", 1)
-            response = json.loads(line)
+            response = parsed_object(line)
         except TimeoutError as error:
-            raise KernelError(f"a forked kernel did not respond in {timeout_s:g} s") from error
+            raise KernelError("a forked kernel did not respond in time") from error
         except OSError as error:
             raise KernelError(f"a forked kernel has ended ({error.strerror})") from error
-        except ValueError as error:
-            raise KernelError("invalid response from a forked kernel: not JSON") from error
-        if not isinstance(response, dict):
-            raise KernelError("invalid response from a forked kernel: not a JSON object")
+        except INVALID as error:
+            raise KernelError("invalid response from a forked kernel: not a JSON object") from error
         return response
 
     def close(self) -> None:

@@ -18,7 +18,6 @@ from typing import Any
 
 from kernel_env import temporary
 from kernel_env.errors import KernelError
-from kernel_env.kernel.connection.client import names_in
 from kernel_env.kernel.connection.control_channel import ControlChannel
 from kernel_env.kernel.connection.launch import (
     KERNEL_ENVIRONMENT,
@@ -27,11 +26,14 @@ from kernel_env.kernel.connection.launch import (
     connection_info,
     listening,
 )
+from kernel_env.kernel.connection.reply import names_in
 from kernel_env.sandbox.fork_support import ForkSupport, Layers
 from kernel_env.sandbox.protocol import SNAPSHOTS, Sandbox
 
 BOOT_S = 120.0
 """Time limit for a template to start; some libraries take long to import."""
+MAX_PID = 1 << 22
+"""Largest process ID of Linux."""
 FORK_S = 10.0
 """Time limit for a fork. It takes milliseconds, or a second for gigabytes of small objects."""
 
@@ -170,6 +172,6 @@ async def boot_template(
 def pid_of(response: Mapping[str, Any]) -> int:
     """Return the process ID in a response. Raises `KernelError` for anything else."""
     pid = response.get("pid")
-    if not isinstance(pid, int) or isinstance(pid, bool) or pid < 2:
+    if not isinstance(pid, int) or isinstance(pid, bool) or not 2 <= pid <= MAX_PID:
         raise KernelError("invalid response from a forked kernel: no process ID")
     return pid
