@@ -394,7 +394,8 @@ class RecoverableKernel:
         try:
             await state.instance.restore(latest.standby, latest.files)
         except (KernelError, SandboxError):  # the standby was killed as well
-            state.server.delete_standby(state.instance, latest.standby)
+            with suppress(SandboxError):
+                await state.server.delete_standby(state.instance, latest.standby)
             return None
         finally:
             with suppress(SandboxError, OSError):

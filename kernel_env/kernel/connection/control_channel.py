@@ -15,6 +15,7 @@ from typing import Any
 
 from kernel_env.errors import KernelError
 from kernel_env.kernel.connection.messages import INVALID, parsed_object
+from kernel_env.sandbox.fork_support import ForkSupport
 
 RESPONSE_BYTES = 1 << 16
 """Most bytes of a response."""
@@ -27,6 +28,8 @@ class ControlChannel:
 
     def __init__(self, connection: socket.socket) -> None:
         connection.setblocking(False)
+        if hasattr(socket, "SO_PASSCRED"):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self._socket = connection
         self._buffer = b""
         self._requesting = asyncio.Lock()
@@ -98,6 +101,24 @@ class ControlChannel:
         except INVALID as error:
             raise KernelError("invalid response from a forked kernel: not a JSON object") from error
         return response
+
+    async def sender(self, support: ForkSupport, *, timeout_s: float) -> int:
+        """Return the ID of the process that sends the next response, as the system says.
+
+        What it writes about itself is not believed. Raises `KernelError`.
+        """
+        loop = asyncio.get_running_loop()
+        readable = asyncio.Event()
+        loop.add_reader(self._socket, readable.set)
+        try:
+            await asyncio.wait_for(readable.wait(), timeout_s)
+            return await support.sender(self._socket.fileno())
+        except TimeoutError as error:
+            raise KernelError("a forked kernel did not respond in time") from error
+        except OSError as error:
+            raise KernelError(f"a forked kernel has ended ({error.strerror})") from error
+        finally:
+            loop.remove_reader(self._socket)
 
     def close(self) -> None:
         """Close the channel: a standby at the other end exits. Idempotent."""
