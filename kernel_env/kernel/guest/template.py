@@ -17,6 +17,7 @@ from .fork_safety import native_threads
 from .private_names import FORKING, RUNNING, missing_name
 from .shared_memory import shared_mappings
 from .standby import Standby
+from .syscalls import set_accessible
 
 
 def main(given: dict[str, Any]) -> None:
@@ -41,7 +42,8 @@ def main(given: dict[str, Any]) -> None:
     gc.freeze()
     app.standby.remember(app.kept_descriptors())
     app.standby.mappings = shared_mappings()
-    channel.send({"pid": os.getpid(), "missing": missing})
+    set_accessible(False)  # programs of the agent cannot change what later kernels start from
+    channel.send({"missing": missing})
     app.serve(app.standby.wait())
 
 
