@@ -134,7 +134,7 @@ def quadratic_kappa(answers: "pd.DataFrame", submission: "pd.DataFrame") -> floa
     """Compute Cohen's kappa with weights that grow with the squared difference of the ratings.
 
     1 - sum(w * observed) / sum(w * expected) with w = (i - j)^2, over the ratings themselves, as
-    Kaggle computes it: a rating that never occurs still has its distance. (scikit-learn weighs the
+    Kaggle computes it: a rating that never occurs still has its distance. (scikit-learn takes the
     ranks of the ratings that occur.) -1 to 1; 1 if all ratings are the same. Sources: Cohen,
     Weighted kappa, Psychological Bulletin 70 (1968); the evaluation page of Kaggle's "The Hewlett
     Foundation: Automated Essay Scoring".

@@ -109,6 +109,8 @@ def score_table(
     found: dict[str, Any] = {"content": digest(predicted), "note": note}
     for split in request["splits"]:
         rows = (answers["Usage"] == split).to_numpy()
+        if not rows.any():
+            raise TaskError(f"the answers have no row with the Usage {split}")
         try:
             found[split.lower()] = called(score, truth, predicted, rows, name)
         except SubmissionError as error:
