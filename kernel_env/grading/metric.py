@@ -105,13 +105,13 @@ def log_loss(answers: "pd.DataFrame", submission: "pd.DataFrame") -> float:
 
     truth = answers.to_numpy(dtype=float)
     probabilities = submission.to_numpy(dtype=float)
-    if truth.shape[1] == 1:
-        truth, probabilities = (np.hstack([1 - side, side]) for side in (truth, probabilities))
-    else:
+    if truth.shape[1] > 1:
         # Dividing by the maximum first keeps the sum of tiny numbers from vanishing.
         probabilities = probabilities / probabilities.max(axis=1, keepdims=True)
         probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)
     clipped = np.clip(probabilities, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
+    if truth.shape[1] == 1:
+        truth, clipped = (np.hstack([1 - side, side]) for side in (truth, clipped))
     return float(-(truth * np.log(clipped)).sum(axis=1).mean())
 
 

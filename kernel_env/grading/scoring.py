@@ -268,7 +268,11 @@ def match_labels(
         unknown += [label for label in given if label in meant and not meant[label]]
     if not unknown:
         return changed, ""
-    shown = submission.listed([repr(submission.cut(label)) for label in dict.fromkeys(unknown)])
+    different = list(dict.fromkeys(unknown))
+    first = different[: submission.EXAMPLES_SHOWN]
+    shown = ", ".join(repr(submission.cut(label)) for label in first)
+    if len(different) > len(first):
+        shown += f" and {len(different) - len(first):,} more"
     return changed, (
         f"{len(unknown):,} of {predicted.size:,} labels are not classes of this task: {shown}"
     )

@@ -1,6 +1,7 @@
 """Check the grading process: scores, rejections, and metrics that fail or crash."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -285,3 +286,37 @@ async def test_the_resolution_is_the_standard_error_of_a_mean_difference(
 
     losses = [abs(table.y - side) for side in (one, other)]
     assert scores.resolution == pytest.approx((losses[0] - losses[1]).std() / 30**0.5)
+
+
+LABELS = {
+    "numbers": (["1", "2", "10"], ["1.0", " 2.00", "1e1"], 1.0, ""),
+    "truth with a point": (["1.0", "2.0", "10.0"], ["1", "2", "10"], 1.0, ""),
+    "not all classes are numbers": (
+        ["1", "2", "x"],
+        ["1.0", "2", "x"],
+        2 / 3,
+        "10 of 30 labels .*'1.0'",
+    ),
+    "two forms of one number": (["1", "01", "2"], ["1", "1.0", "2"], 2 / 3, "10 of 30 .*'1.0'"),
+    "another case": (["True", "False", "True"], ["TRUE", "False", "True"], 2 / 3, "'TRUE'"),
+    "unknown": (["a", "b", "c"], ["a", "b", "x\ny" + "z" * 99], 2 / 3, "10 of 30 .*'x yz{37}'$"),
+    "known": (["a", "b", "c"], ["a", "c", "c"], 2 / 3, ""),
+}
+
+
+@pytest.mark.parametrize("case", LABELS)
+async def test_labels_in_another_form_are_understood_or_named(
+    grader: Grader, tmp_path: Path, case: str
+) -> None:
+    truth, said, expected, note = LABELS[case]
+    answers = pd.DataFrame({"id": range(30), "y": truth * 10, "Usage": "Public"})
+    answers.to_csv(tmp_path / "answers.csv", index=False)
+    spec = GradingSpec(
+        answers=tmp_path / "answers.csv", schema=schema("label", targets=("y",)), metric="accuracy"
+    )
+    data = pd.DataFrame({"id": range(30), "y": said * 10}).to_csv(index=False).encode()
+
+    scores = await grader.grade(data, spec, ("Public",))
+
+    assert scores.public == pytest.approx(expected)
+    assert re.search(note, scores.note) if note else scores.note == ""
