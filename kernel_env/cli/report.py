@@ -1,12 +1,11 @@
 """Implement `kernel-env report`: report finished runs in another benchmark's format."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from kernel_env.cli.console import print_message, print_result
+from kernel_env.cli.console import print_json, print_message
 
 
 def report(
@@ -29,4 +28,4 @@ def report(
     document = finished.report(
         runs, skip=lambda run, reason: print_message(f"{run}: left out: {reason}")
     )
-    print_result(json.dumps(document, indent=2))
+    print_json(document, indent=2)

@@ -65,6 +65,7 @@ from kernel_env.kernel.recoverable import RecoverableKernel
 from kernel_env.sandbox.protocol import DATA
 from kernel_env.tasks.info import InfoType
 from kernel_env.tasks.info import info as task_info
+from kernel_env.untrusted_text import escape_line
 
 
 class Episode:
@@ -383,7 +384,7 @@ class Episode:
         best = self.progress.best
         return Ending(
             status=status,
-            reason=reason,
+            reason=escape_line(reason),
             spent=self.spent,
             chosen_step=best.step if best else None,
             grade=await self._submissions.grade_both_splits(best.step) if best else None,

@@ -19,6 +19,7 @@ def parse_notebook(notebook: NotebookNode) -> Trajectory:
     """Return the trajectory of a notebook. Raises `UsageError` for any other notebook."""
     try:
         metadata = notebook.metadata["kernel_env"]
+        thoughts = metadata.get("thoughts", {})
         steps: list[Step] = []
         thought = ""
         for cell in notebook.cells:
@@ -26,7 +27,8 @@ def parse_notebook(notebook: NotebookNode) -> Trajectory:
             if data is None:
                 continue
             if "thought_of" in data:
-                thought = cell.source
+                # In version 0.1 the source of the cell was the thought itself.
+                thought = thoughts.get(str(data["thought_of"]), cell.source)
                 continue
             steps.append(replace(parse_cell(cell, json.loads(json.dumps(data))), thought=thought))
             thought = ""

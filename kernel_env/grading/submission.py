@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kernel_env.errors import SubmissionError
 from kernel_env.grading.metric import CellType
+from kernel_env.untrusted_text import quote_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -205,7 +206,7 @@ def infer_type(text: "pd.Series[str]") -> "pd.Series[Any]":
 
 def listed(names: Sequence[str]) -> str:
     """Join the first names and count the rest."""
-    shown = ", ".join(name[:40] for name in names[: 2 * EXAMPLES_SHOWN])
+    shown = ", ".join(quote_name(name, 40) for name in names[: 2 * EXAMPLES_SHOWN])
     more = len(names) - 2 * EXAMPLES_SHOWN
     return shown + (f" and {more} more" if more > 0 else "")
 
@@ -213,7 +214,7 @@ def listed(names: Sequence[str]) -> str:
 def examples(rows: "pd.DataFrame") -> str:
     """Join the first ids, as the agent wrote them."""
     first = rows.head(EXAMPLES_SHOWN).to_numpy()
-    return ", ".join("/".join(str(cell)[:40] for cell in row) for row in first)
+    return ", ".join("/".join(quote_name(str(cell), 40) for cell in row) for row in first)
 
 
 def example_of(rows: "pd.DataFrame") -> str:

@@ -27,6 +27,7 @@ from kernel_env.agents.openai.conversation import Turn
 from kernel_env.episode import json_codec
 from kernel_env.episode.episode import Episode
 from kernel_env.errors import AgentError, UsageError
+from kernel_env.untrusted_text import escape_line
 
 MAX_INVALID_ANSWERS = 3
 """Largest number of consecutive answers without a valid action that are returned to the model."""
@@ -224,7 +225,7 @@ class OpenAIAgent:
         """Return the beginning of an external text as one line, without the key."""
         if self._key:
             text = text.replace(self._key, "[key]")
-        text = " ".join(text.split())
+        text = escape_line(" ".join(text.split()))
         return text if len(text) <= 300 else f"{text[:300]}…"
 
 
@@ -242,7 +243,7 @@ async def take_actions(answer: Answer, episode: Episode, *, images: bool) -> Tur
         if stopped:
             replies.append(f"not executed: {stopped}")
         elif isinstance(call.action, Fault):
-            replies.append(call.action.reason)
+            replies.append(escape_line(call.action.reason))
             stopped = "an earlier call of this answer was invalid"
         else:
             await episode.act(call.action, thought=answer.thought if number == 0 else "")
