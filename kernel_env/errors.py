@@ -15,7 +15,8 @@
 A wrong answer from an agent is a value, never an exception: a syntax error, an exception in a
 cell, a time-out and a rejected submission all end up inside a `Step`. `SandboxError` and
 `KernelError` mean that the machine failed, so no ranking counts them against the agent. Any
-other exception is a bug in this package and stops the run.
+other exception is a bug: an agent's ends its episode as `agent_failed`, and one of this package
+as `crashed`.
 
 A message is one line: what was found, what was expected, and what to do.
 """

@@ -136,7 +136,7 @@ def harmless(value: Any) -> Any:
     if isinstance(value, Markdown | int | float):
         return value
     line = escape_line(str(value))
-    return Markdown(line) if PLAIN_WORDS.fullmatch(line) else code_span(line)
+    return Markdown(line) if not line or PLAIN_WORDS.fullmatch(line) else code_span(line)
 
 
 def code_span(text: str) -> Markdown:

@@ -49,7 +49,7 @@ from kernel_env.episode.step import (
     Step,
 )
 from kernel_env.episode.submissions import Submissions
-from kernel_env.episode.trajectory import Ending, Fork, Status
+from kernel_env.episode.trajectory import Ending, Fork, Note, NoteKind, Status
 from kernel_env.errors import (
     AgentError,
     EpisodeOver,
@@ -65,7 +65,10 @@ from kernel_env.kernel.recoverable import RecoverableKernel
 from kernel_env.sandbox.protocol import DATA
 from kernel_env.tasks.info import InfoType
 from kernel_env.tasks.info import info as task_info
-from kernel_env.untrusted_text import escape_line
+from kernel_env.untrusted_text import clipped, escape_line
+
+NOTE_CHARACTERS = 64 * 1024
+"""Limit of a note; of a longer one head and tail are kept."""
 
 
 class Episode:
@@ -152,6 +155,7 @@ class Episode:
             seconds=round(time.monotonic() - self._began, 3),
             tokens=done.tokens + charges.tokens,
             money=done.money + charges.money,
+            estimated_tokens=done.estimated_tokens + charges.estimated_tokens,
         )
 
     # ── the only method that changes an episode ───────────────────────────────────────────
@@ -201,11 +205,28 @@ class Episode:
             self._charges = Spent()
             return step
 
-    def charge(self, *, tokens: int, money: float = 0.0) -> None:
-        """Count what the agent used to decide: tokens, and US dollars if the price is known."""
+    def charge(self, *, tokens: int, money: float = 0.0, estimated: bool = False) -> None:
+        """Count what the agent used to decide: tokens, and US dollars if the price is known.
+
+        With `estimated`, the tokens are a guess, and reports say so.
+        """
         charges = self._charges
         self._charges = replace(
-            charges, tokens=charges.tokens + tokens, money=charges.money + money
+            charges,
+            tokens=charges.tokens + tokens,
+            money=charges.money + money,
+            estimated_tokens=charges.estimated_tokens + (tokens if estimated else 0),
+        )
+
+    def note(self, kind: NoteKind, text: str, *, reason: str = "") -> None:
+        """Record what the agent read or said beside its actions; see `Note`.
+
+        Raises `SandboxError`.
+        """
+        valid = clipped(text, NOTE_CHARACTERS).encode(errors="replace").decode()
+        after = len(self.steps)
+        self.steps.add_note(
+            Note(kind=kind, text=valid, reason=escape_line(reason), after_step=after)
         )
 
     async def _outcome(self, action: Action) -> Outcome:

@@ -13,6 +13,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from kernel_env.episode import json_codec
+from kernel_env.episode.budget import Spent
 from kernel_env.episode.observation import (
     cell_facts,
     describe_place,
@@ -21,7 +22,7 @@ from kernel_env.episode.observation import (
     submission_lines,
 )
 from kernel_env.episode.step import CodeValidated, Graded, InfoShown, KernelReset, Rejected, Step
-from kernel_env.episode.trajectory import ENDING, HEADER, Fork, Header, Trajectory
+from kernel_env.episode.trajectory import ENDING, HEADER, NOTE, Fork, Header, Note, Trajectory
 from kernel_env.errors import SandboxError
 from kernel_env.grading.leaderboard import human_rank
 from kernel_env.kernel.cell import Cell
@@ -71,10 +72,7 @@ def render(trajectory: Trajectory) -> NotebookNode:
             },
         }
     )
-    notebook.cells = [
-        markdown("task", title(trajectory.header)),
-        *(cell for step in trajectory.steps for cell in step_cells(step)),
-    ]
+    notebook.cells = [markdown("task", title(trajectory.header)), *middle_cells(trajectory)]
     if trajectory.ending:
         notebook.cells.append(markdown("ending", describe_ending(trajectory)))
     return notebook
@@ -129,8 +127,38 @@ def describe_fork(fork: Fork) -> Markdown:
     )
 
 
-def step_cells(step: Step) -> Iterator[NotebookNode]:
-    """Yield the cells of one step: thought, action with outputs, and result."""
+def middle_cells(trajectory: Trajectory) -> Iterator[NotebookNode]:
+    """Yield the cells of the steps, and the notes between them."""
+    notes = list(enumerate(trajectory.notes, 1))
+    spent = Spent()
+    for step in (None, *trajectory.steps):
+        if step is not None:
+            yield from step_cells(step, spent)
+            spent = step.spent
+        number = step.number if step else 0
+        for index, note in notes:
+            if note.after_step == number:
+                yield note_cell(index, note)
+
+
+def note_cell(index: int, note: Note) -> NotebookNode:
+    """Return the cell of a note."""
+    title = {
+        "instructions": Markdown(
+            "<details><summary>Instructions of the agent</summary>\n\n{}\n\n</details>"
+        ),
+        "refused": Markdown("The agent's answer was refused, because {reason}:\n\n{}"),
+        "last_words": Markdown("The agent's last words:\n\n{}"),
+    }[note.kind]
+    text = title.format(fenced(note.text), reason=note.reason)
+    return markdown(f"note-{index:04d}", text, kernel_env={"note": NOTE.dump_python(note)})
+
+
+def step_cells(step: Step, before: Spent) -> Iterator[NotebookNode]:
+    """Yield the cells of one step: thought, action with outputs, and result.
+
+    `before` is what the episode had used before it.
+    """
     name = f"step-{step.number:04d}"
     if step.thought:
         text = Markdown("The agent before step {}:\n\n{}").format(step.number, fenced(step.thought))
@@ -138,7 +166,9 @@ def step_cells(step: Step) -> Iterator[NotebookNode]:
     data = json_codec.step_data(step)
     data.pop("thought")
     if step.cell is None:
-        yield markdown(name, describe_action(step), kernel_env=data)
+        used = [Markdown("<sub>{}</sub>").format(fact) for fact in model_usage(step.spent, before)]
+        text = PARAGRAPH.join([describe_action(step), *used])
+        yield markdown(name, text, kernel_env=data)
         return
     source = data["action"].pop("code")
     outputs = data["outcome"]["cell"].pop("outputs")
@@ -156,7 +186,7 @@ def step_cells(step: Step) -> Iterator[NotebookNode]:
         execution_count=step.cell.execution_count,
         metadata={"kernel_env": data, "tags": tags},
     )
-    yield markdown(f"{name}-result", describe_result(step, step.cell))
+    yield markdown(f"{name}-result", describe_result(step, step.cell, before))
 
 
 def describe_action(step: Step) -> Markdown:
@@ -175,9 +205,20 @@ def describe_action(step: Step) -> Markdown:
     return Markdown()
 
 
-def describe_result(step: Step, cell: Cell) -> Markdown:
+def model_usage(spent: Spent, before: Spent) -> list[Markdown]:
+    """Describe the tokens and dollars that were used since `before`; a guess is marked as one."""
+    about = "about " if spent.estimated_tokens > before.estimated_tokens else ""
+    tokens, money = spent.tokens - before.tokens, spent.money - before.money
+    return [
+        *([Markdown("{}{:,} tokens").format(about, tokens)] if tokens > 0 else []),
+        *([Markdown("{}{:.4f} US dollars").format(about, money)] if money > 0 else []),
+    ]
+
+
+def describe_result(step: Step, cell: Cell, before: Spent) -> Markdown:
     """Describe the result of a code cell: changes, grade, reward, recovery."""
     facts = [f"step {step.number}", Markdown(step.action.kind), *cell_facts(cell)]
+    facts += model_usage(step.spent, before)
     lines = [Markdown("<sub>{}</sub>").format(Markdown(" · ").join(facts))]
     if isinstance(step.outcome, CodeValidated):
         note = Markdown(" {}" if step.outcome.note else "").format(step.outcome.note)
@@ -209,10 +250,15 @@ def describe_ending(trajectory: Trajectory) -> Markdown:
     """Return the text of the last cell: how the episode ended."""
     ending = trajectory.ending
     assert ending is not None
+    spent = [
+        Markdown("{} steps").format(ending.spent.steps),
+        Markdown("{:.0f} s").format(ending.spent.seconds),
+        *model_usage(ending.spent, Spent()),
+    ]
     lines = [
         Markdown("## Result"),
-        Markdown("Ended as {}: {}. Spent: {} steps, {:.0f} s.").format(
-            ending.status, ending.reason, ending.spent.steps, ending.spent.seconds
+        Markdown("Ended as {}: {}. Spent: {}.").format(
+            ending.status, ending.reason, Markdown(", ").join(spent)
         ),
     ]
     if ending.missing:

@@ -20,7 +20,7 @@ class Usage:
 
     tokens: int = 0
     money: float = 0.0
-    """US dollars; 0 if no price was given."""
+    """US dollars; 0 if no price is known."""
 
 
 @show_fields
@@ -59,6 +59,8 @@ class EpisodeResult:
     refusals: int
     gpus: int = 0
     """Number of GPUs that the sandbox could use."""
+    estimated_tokens: int = 0
+    """Those of the tokens that the agent estimated, because its endpoint reported none."""
 
     def json(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -100,4 +102,5 @@ def result_of(trajectory: Trajectory, notebook: Path) -> EpisodeResult:
         states_lost=progress.states_lost,
         refusals=progress.refusals,
         gpus=header.gpus,
+        estimated_tokens=ending.spent.estimated_tokens,
     )
