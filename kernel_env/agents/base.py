@@ -37,6 +37,9 @@ class Agent(Protocol):
     """Plays episodes.
 
     An agent's class takes `Options`; its constructor can raise `AgentError` or `UsageError`.
+
+    An agent that only runs code of the operator's own can have an attribute `trusted = True`.
+    Without it, `auto` does not fall back to the sandbox `local`, which isolates nothing.
     """
 
     model: str

@@ -52,6 +52,13 @@ def read(path: Path) -> list[ScriptedAction]:
     return actions
 
 
+def is_recorded(path: Path) -> bool:
+    """Return whether a script is the journal or the notebook of an episode."""
+    if path.suffix == ".ipynb":
+        return "kernel_env" in read_notebook(path).metadata
+    return path.suffix == ".jsonl"
+
+
 def from_notebook(notebook: nbformat.NotebookNode) -> Iterator[ScriptedAction]:
     """Yield the actions of a trajectory; for another notebook, its code cells.
 

@@ -30,7 +30,9 @@ class Spent:
     """Bytes of cell outputs in the journal."""
     tokens: int = 0
     money: float = 0.0
-    """US dollars."""
+    """US dollars; tokens without a known price count as 0."""
+    estimated_tokens: int = 0
+    """Those of the tokens that the agent estimated, because its endpoint reported none."""
 
 
 @show_fields

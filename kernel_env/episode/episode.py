@@ -48,7 +48,7 @@ from kernel_env.episode.step import (
     Step,
 )
 from kernel_env.episode.submissions import Submissions
-from kernel_env.episode.trajectory import Ending, Fork, Status
+from kernel_env.episode.trajectory import Ending, Fork, Note, NoteKind, Status
 from kernel_env.errors import (
     EpisodeOver,
     UsageError,
@@ -61,6 +61,10 @@ from kernel_env.kernel.recoverable import RecoverableKernel
 from kernel_env.sandbox.protocol import DATA
 from kernel_env.tasks.info import InfoType
 from kernel_env.tasks.info import info as task_info
+from kernel_env.untrusted_text import clipped, escape_line
+
+NOTE_CHARACTERS = 64 * 1024
+"""Limit of a note; of a longer one head and tail are kept."""
 
 
 class Episode:
@@ -157,6 +161,7 @@ class Episode:
             seconds=round(time.monotonic() - self._began, 3),
             tokens=done.tokens + charges.tokens,
             money=done.money + charges.money,
+            estimated_tokens=done.estimated_tokens + charges.estimated_tokens,
         )
 
     # ── the only method that changes an episode ───────────────────────────────────────────
@@ -210,11 +215,28 @@ class Episode:
             self._charges = Spent()
             return step
 
-    def charge(self, *, tokens: int, money: float = 0.0) -> None:
-        """Count what the agent used to decide: tokens, and US dollars if the price is known."""
+    def charge(self, *, tokens: int, money: float = 0.0, estimated: bool = False) -> None:
+        """Count what the agent used to decide: tokens, and US dollars if the price is known.
+
+        With `estimated`, the tokens are a guess, and reports say so.
+        """
         charges = self._charges
         self._charges = replace(
-            charges, tokens=charges.tokens + tokens, money=charges.money + money
+            charges,
+            tokens=charges.tokens + tokens,
+            money=charges.money + money,
+            estimated_tokens=charges.estimated_tokens + (tokens if estimated else 0),
+        )
+
+    def note(self, kind: NoteKind, text: str, *, reason: str = "") -> None:
+        """Record what the agent read or said beside its actions; see `Note`.
+
+        Raises `SandboxError`.
+        """
+        valid = clipped(text, NOTE_CHARACTERS).encode(errors="replace").decode()
+        after = len(self.steps)
+        self.steps.add_note(
+            Note(kind=kind, text=valid, reason=escape_line(reason), after_step=after)
         )
 
     async def _outcome(self, action: Action) -> Outcome:
@@ -395,7 +417,7 @@ class Episode:
         paid = latest is not None and self.setup.budget.exhausted(latest.spent)
         return Ending(
             status=status,
-            reason=reason,
+            reason=escape_line(reason),
             spent=self.spent,
             chosen_step=chosen,
             grade=self._submissions.grades[chosen] if chosen else None,

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from kernel_env.episode import json_codec
 from kernel_env.episode.step import Step
-from kernel_env.episode.trajectory import ENDING, HEADER, Trajectory
+from kernel_env.episode.trajectory import ENDING, HEADER, NOTE, Note, Trajectory
 from kernel_env.errors import UsageError
 
 
@@ -19,14 +19,20 @@ def parse_notebook(notebook: NotebookNode) -> Trajectory:
     """Return the trajectory of a notebook. Raises `UsageError` for any other notebook."""
     try:
         metadata = notebook.metadata["kernel_env"]
+        thoughts = metadata.get("thoughts", {})
+        notes: list[Note] = []
         steps: list[Step] = []
         thought = ""
         for cell in notebook.cells:
             data = cell.metadata.get("kernel_env")
             if data is None:
                 continue
+            if "note" in data:
+                notes.append(NOTE.validate_python(data["note"]))
+                continue
             if "thought_of" in data:
-                thought = cell.source
+                # In version 0.1 the source of the cell was the thought itself.
+                thought = thoughts.get(str(data["thought_of"]), cell.source)
                 continue
             steps.append(replace(parse_cell(cell, json.loads(json.dumps(data))), thought=thought))
             thought = ""
@@ -34,6 +40,7 @@ def parse_notebook(notebook: NotebookNode) -> Trajectory:
             header=HEADER.validate_python(metadata["header"]),
             steps=tuple(steps),
             ending=ENDING.validate_python(metadata["ending"]) if metadata["ending"] else None,
+            notes=tuple(notes),
         )
     except (KeyError, AttributeError, ValidationError) as error:
         raise UsageError(f"this notebook is not a trajectory of kernel_env: {error}") from error

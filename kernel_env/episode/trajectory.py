@@ -93,6 +93,23 @@ class Ending:
     """What the reward `final` pays, if no step was the last one of the budget."""
 
 
+NoteKind = Literal["instructions", "refused", "last_words"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Note:
+    """What an agent read or said beside its actions; it takes no step."""
+
+    kind: NoteKind
+    """`instructions`: what a model reads first; `refused`: an answer that was no valid action;
+    `last_words`: the answer that ended the episode."""
+    text: str
+    reason: str = ""
+    """Why an answer was refused."""
+    after_step: int = 0
+    """The step before it; 0 before the first."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trajectory:
     """An episode: its header, its steps, its ending."""
@@ -101,7 +118,10 @@ class Trajectory:
     steps: Sequence[Step]
     ending: Ending | None = None
     """None for an episode that is running, or whose host process was killed."""
+    notes: Sequence[Note] = ()
+    """In the order in which they were made."""
 
 
 HEADER = TypeAdapter(Header)
 ENDING = TypeAdapter(Ending)
+NOTE = TypeAdapter(Note)
