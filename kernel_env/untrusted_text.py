@@ -69,8 +69,14 @@ def escape(found: re.Match[str]) -> str:
 
 def quote_name(name: str, limit: int = NAME_CHARACTERS) -> str:
     """Return a name for a line; in quotes if it could be taken for something else."""
-    name = f"{name[:limit]}…" if len(name) > limit else name
-    return name if PLAIN_NAME.fullmatch(name.removesuffix("…")) else escape_line(repr(name))
+    cut = f"{name[:limit]}…" if len(name) > limit else name
+    return cut if PLAIN_NAME.fullmatch(cut.removesuffix("…")) else quote_value(name, limit)
+
+
+def quote_value(value: object, limit: int = NAME_CHARACTERS) -> str:
+    """Return a value for a line, as a text in quotes."""
+    text = str(value)
+    return escape_line(repr(f"{text[:limit]}…" if len(text) > limit else text))
 
 
 def clipped(text: str, limit: int, between: str = "\n") -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from kernel_env.errors import SubmissionError
 from kernel_env.grading.metric import CellType
-from kernel_env.untrusted_text import quote_name
+from kernel_env.untrusted_text import quote_name, quote_value
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -239,7 +239,7 @@ def numbers(text: "pd.Series[str]", cell_type: CellType) -> "pd.Series[Any]":
     if wrong.any():
         raise SubmissionError(
             f"column {name!r} has {int(wrong.sum()):,} values that are not finite numbers"
-            f" (for example {quote_name(str(text[wrong].iloc[0]), 40)}); this task expects numbers"
+            f" (for example {quote_value(text[wrong].iloc[0], 40)}); this task expects numbers"
         )
     low, high = column.min(), column.max()
     if cell_type == "probability" and not (low >= 0 and high <= 1):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from nbconvert.filters.markdown_mistune import markdown2html_mistune
 
 from kernel_env.episode import Episode, open_episode
 from kernel_env.episode.actions import ExecuteCode, GetHistory, RequestInfo, ValidateCode
@@ -138,12 +139,11 @@ def test_a_notebook_is_inert_and_without_loss(name: str) -> None:
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_nbconvert_shows_only_text(name: str) -> None:
-    mistune = pytest.importorskip("nbconvert.filters.markdown_mistune")
     own = re.compile(r" id=\"[^\"]*\"|<a class=\"anchor-link\"[^>]*>[^<]*</a>")  # of headings
     notebook = render(hostile_trajectory(HOSTILE[name]))
 
     def convert(markdown: str) -> list[str]:
-        return elements_of(own.sub("", mistune.markdown2html_mistune(markdown)))
+        return elements_of(own.sub("", markdown2html_mistune(markdown)))
 
     assert active_cells(notebook, convert) == []
 
