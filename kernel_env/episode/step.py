@@ -16,6 +16,7 @@ from kernel_env.grading.grade import Grade
 from kernel_env.kernel.cell import Cell
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class Graded:
     """A submission that was graded."""
@@ -26,6 +27,7 @@ class Graded:
     kind: Literal["graded"] = "graded"
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class Rejected:
     """A submission that cannot be graded."""
@@ -34,6 +36,7 @@ class Rejected:
     kind: Literal["refused"] = "refused"
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class InfoShown:
     """The outcome of `request_info` and `get_history`: a text."""
@@ -42,6 +45,7 @@ class InfoShown:
     kind: Literal["told"] = "told"
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class CellExecuted:
     """The outcome of `execute_code`: a cell, and the submission if it changed."""
@@ -51,6 +55,7 @@ class CellExecuted:
     kind: Literal["ran"] = "ran"
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class CodeValidated:
     """The outcome of `validate_code`: a cell that ran on a fork that was discarded."""
@@ -61,6 +66,7 @@ class CodeValidated:
     kind: Literal["checked"] = "checked"
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class KernelReset:
     """The outcome of `reset`: a fresh kernel and an empty workspace."""
@@ -108,6 +114,7 @@ class Step:
         return self.outcome.cell.state_lost if isinstance(self.outcome, CellExecuted) else None
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class Best:
     """The best graded submission so far."""
@@ -116,6 +123,7 @@ class Best:
     grade: Grade
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class Progress:
     """The state of an episode after its steps, computed by `progress.after(step)`."""
