@@ -25,7 +25,7 @@ NAME_CHARACTERS = 80
 
 SEQUENCE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*+[ -/]*+[@-~]"  # CSI: colours, the cursor
-    r"|(?:\x1b[]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*+(?:\x07|\x1b\\|\x9c)"  # OSC, DCS, …
+    r"|(?:\x1b[]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x90-\x9f]*+(?:\x07|\x1b\\|\x9c)"  # OSC, DCS
     r"|\x1b[ -/]*+[0-Z\\^-~]"
 )
 """Escape sequences of terminals (ECMA-48). Each character is looked at once."""
@@ -110,9 +110,20 @@ def join(parts: Iterable[str | Block], own: re.Pattern[str]) -> str:
         if isinstance(part, str):
             return escape_line(part)
         text = escape_lines(part.text)
-        return fenced(text) if part.fence and own.search(text) else text
+        return between_fences(text) if part.fence and own.search(text) else text
 
     return "\n".join(map(shown, parts))
+
+
+def between_fences(text: str) -> str:
+    """Return a text between fences that are longer than any run of backticks in it."""
+    fence = "`" * max(3, longest_run(text) + 1)
+    return f"{fence}\n{text}\n{fence}"
+
+
+def longest_run(text: str) -> int:
+    """Return the length of the longest run of backticks."""
+    return max(map(len, re.findall("`+", text)), default=0)
 
 
 # ── notebooks ─────────────────────────────────────────────────────────────────────────────
@@ -121,8 +132,8 @@ def join(parts: Iterable[str | Block], own: re.Pattern[str]) -> str:
 class Markdown(str):
     """Markdown that this package wrote.
 
-    >>> Markdown("**Rejected:** {}").format("<b>")
-    '**Rejected:** `<b>`'
+    >>> Markdown("**Rejected:** {}").format("a, **b**")
+    '**Rejected:** `a, **b**`'
     """
 
     __slots__ = ()
@@ -147,34 +158,31 @@ def harmless(value: Any) -> Any:
 
 def code_span(text: str) -> Markdown:
     """Return a text as a code span."""
-    line = escape_line(text).strip() or " "
+    line = separated(escape_line(text).strip()) or " "
     ticks = "`" * (longest_run(line) + 1)
     space = " " if "`" in (line[0], line[-1]) else ""
     return Markdown(f"{ticks}{space}{line}{space}{ticks}")
 
 
 def fenced(text: str) -> Markdown:
-    """Return a text as a fenced block; the fence is longer than any run of backticks in it."""
-    fence = "`" * max(3, longest_run(text) + 1)
-    return Markdown(f"{fence}\n{escape_lines(text)}\n{fence}")
-
-
-def longest_run(text: str) -> int:
-    """Return the length of the longest run of backticks."""
-    return max(map(len, re.findall("`+", text)), default=0)
+    """Return a text as a fenced block."""
+    return Markdown(between_fences(separated(escape_lines(text))))
 
 
 FENCE = re.compile(r"^([ \t>*+.)\d-]*(?:`{3,}(?=[^`\n]*$)|~{3,}))[^\n]*$", re.MULTILINE)
-ACTIVE = re.compile(r"(?:<(?=[A-Za-z/!?])|!(?=\[))")
+ACTIVE = re.compile(r"<(?=[A-Za-z/!?])|!(?=\[)")
 JOINER = "\u2060"
 """A word joiner: without width, and no part of a tag or of a picture in any renderer."""
 
 
 def without_html(markdown: str) -> Markdown:
-    """Return a task's Markdown with its HTML, pictures and languages of fences made harmless.
+    """Return a task's Markdown with its HTML, pictures and languages of fences made harmless."""
+    return Markdown(separated(FENCE.sub(r"\1", escape_lines(markdown))))
 
-    The first characters of tags and pictures are separated, wherever they are: which parts of a
-    text are code depends on the renderer.
+
+def separated(text: str) -> str:
+    """Separate the first characters of tags and pictures, also in code.
+
+    Which parts of a text are code depends on the renderer: some look for formulas first.
     """
-    text = FENCE.sub(r"\1", escape_lines(markdown))
-    return Markdown(ACTIVE.sub(lambda found: found[0] + JOINER, text))
+    return ACTIVE.sub(lambda found: found[0] + JOINER, text)

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Protocol
 
 from kernel_env.episode.episode import Episode
+from kernel_env.field_docs import show_fields
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """Options of an agent. Each agent uses the ones that apply to it and ignores the others."""

@@ -6,7 +6,7 @@ episode is over is computed from them, never stored.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 
 from kernel_env.errors import UnknownName, UsageError
 from kernel_env.field_docs import show_fields
@@ -19,6 +19,7 @@ COUNTS = ("steps", "output_bytes", "tokens", "checkpoints", "submissions")
 """Limits that are whole numbers."""
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class Spent:
     """What an episode has used so far."""
@@ -31,7 +32,7 @@ class Spent:
     tokens: int = 0
     money: float = 0.0
     """US dollars; tokens without a known price count as 0."""
-    estimated_tokens: int = 0
+    estimated_tokens: int = field(default=0, repr=False)
     """Those of the tokens that the agent estimated, because its endpoint reported none."""
 
 

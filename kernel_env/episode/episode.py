@@ -306,10 +306,12 @@ class Episode:
             reseed: give each its own random states; otherwise all draw the same numbers.
 
         Raises:
-            UsageError: there is no such step.
+            UsageError: there is no such step, or the episode has ended.
             SandboxError, KernelError: the machine failed; this episode is not affected.
         """
         async with self._acting:
+            if self.steps.ending is not None:
+                raise UsageError("the episode has ended; fork it before its last step")
             step = len(self.steps) if at_step is None else at_step
             if n < 1 or not 0 <= step <= len(self.steps):
                 raise UsageError(

@@ -144,7 +144,8 @@ def read_journal(path: Path) -> Trajectory:
     try:
         lines = path.read_bytes().split(b"\n")[:-1]
         first, *rest = [json.loads(line) for line in lines]
-        steps = [json_codec.parse_step(entry["step"]) for entry in rest if "step" in entry]
+        found = [entry["step"] for entry in rest if "step" in entry]
+        steps = [json_codec.parse_foreign_step(data, n) for n, data in enumerate(found, 1)]
         endings = [ENDING.validate_python(entry["ending"]) for entry in rest if "ending" in entry]
         return Trajectory(
             header=HEADER.validate_python(first["header"]),
@@ -154,5 +155,5 @@ def read_journal(path: Path) -> Trajectory:
         )
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UsageError(f"{path} is not a journal of an episode: {error}") from error

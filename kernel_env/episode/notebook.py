@@ -26,7 +26,7 @@ from kernel_env.episode.trajectory import ENDING, HEADER, NOTE, Fork, Header, No
 from kernel_env.errors import SandboxError
 from kernel_env.grading.leaderboard import human_rank
 from kernel_env.kernel.cell import Cell
-from kernel_env.untrusted_text import Markdown, fenced, without_html
+from kernel_env.untrusted_text import Markdown, code_span, fenced, without_html
 
 WHOSE_CODE = Markdown(
     "{author} wrote the code below, and what it displays is its own too. **To run it again in a"
@@ -86,17 +86,18 @@ def markdown(name: str, text: Markdown, **metadata: Any) -> NotebookNode:
 
 def title(header: Header) -> Markdown:
     """Return the text of the first cell: whose code it is, where it ran, and the task."""
-    author = Markdown("The agent {}").format(header.agent) if header.agent else "A program"
+    agent, model = code_span(header.agent), code_span(header.model)
+    author = Markdown("The agent {}").format(agent) if header.agent else Markdown("A program")
     if header.model:
-        author = Markdown("{} with the model {}").format(author, header.model)
+        author = Markdown("{} with the model {}").format(author, model)
     facts = [
-        Markdown("agent {}").format(header.agent or "not named"),
-        *([Markdown("model {}").format(header.model)] if header.model else []),
+        *([Markdown("agent {}").format(agent)] if header.agent else []),
+        *([Markdown("model {}").format(model)] if header.model else []),
         Markdown("seed {}").format(header.seed),
         Markdown("sandbox {}{}").format(
-            header.sandbox, Markdown("" if header.isolated else " (not isolated)")
+            code_span(header.sandbox), Markdown("" if header.isolated else " (not isolated)")
         ),
-        Markdown("image {}").format(header.image),
+        Markdown("image {}").format(code_span(header.image)),
         Markdown("started {}").format(header.started),
     ]
     paragraphs = [
@@ -119,7 +120,7 @@ def describe_fork(fork: Fork) -> Markdown:
     return Markdown(
         "🌿 Forked from episode {} after step {}: earlier steps belong to both, and {}.{}{}"
     ).format(
-        fork.episode,
+        code_span(fork.episode),
         fork.step,
         how,
         seed if fork.seed else Markdown(),

@@ -33,7 +33,7 @@ SHAPE = re.compile(r"\([\d, ]*\)")
 MAX_KINDS = 10
 """How many MIME types of a display are listed."""
 OWN_LINE = re.compile(
-    r"^[^\w\n[]*(?:\[(?![\w.+-]+/[\w.+-]+, [\d,]+ characters\])[\s[]*(?:[^\W\d]|\d+\.\d\d s[;\]])"
+    r"^[^\w\n[]*(?:\[(?![\w.+-]+/[\w.+-]+, [\d,]+ characters\])[ \t[]*(?:[^\W\d]|\d+\.\d\d s[;\]])"
     r"|submission (?:graded|rejected)|trial:|the kernel is fresh|step \d)",
     re.IGNORECASE | re.MULTILINE,
 )

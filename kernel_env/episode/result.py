@@ -14,6 +14,7 @@ NOT_FAILED = ("finished", "budget", "interrupted")
 """Statuses of an episode that did not fail."""
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class Usage:
     """Tokens and money that the agent used."""

@@ -6,12 +6,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from kernel_env.episode.journal import JOURNAL, read_header, read_journal
 from kernel_env.episode.result import RECORD
 from kernel_env.episode.submissions import submission_file
-from kernel_env.errors import UnknownName, UsageError
+from kernel_env.errors import UsageError
 from kernel_env.report.mle_bench import competition_report, summary
-from kernel_env.tasks import catalog
+from kernel_env.tasks import catalog, spec
 
 LIST = "list"
 """The format that lists runs."""
@@ -46,7 +48,7 @@ def describe_run(folder: Path) -> dict[str, Any]:
     if (path := folder / RECORD).is_file():
         try:
             record = json.loads(path.read_bytes())
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise UsageError(f"{path} is not the record of a run: {error}") from error
         if not isinstance(record, dict):
             raise UsageError(f"{path} is not the record of a run: it is no object")
@@ -62,6 +64,10 @@ def describe_run(folder: Path) -> dict[str, Any]:
         "started": header.started,
         "folder": str(folder),
     }
+
+
+RECORDED: TypeAdapter[float | None] = TypeAdapter(float | None)
+"""The private score in a record."""
 
 
 class NoMedals(Exception):
@@ -104,13 +110,15 @@ def report_run(path: Path) -> dict[str, Any]:
     """Report one run, from its `record.json`. Raises `NoMedals`, `UsageError`."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        score, refusals = record["private_score"], record["refusals"]
-        task = catalog.find(record["task"])
-    except UnknownName as error:
-        where = "set KERNEL_ENV_TASKS to the folder of its task folder"
-        raise NoMedals(f"its task {record['task']!r} is unknown; {where}") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        score, refusals = RECORDED.validate_python(record["private_score"]), int(record["refusals"])
+        name = record["task"]
+        folder = catalog.task_folders().get(name)  # a record cannot name a folder
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UsageError(f"{path} is not the record of a run: {error}") from error
+    if folder is None:
+        where = "set KERNEL_ENV_TASKS to the folder of its task folder"
+        raise NoMedals(f"its task {name!r} is unknown; {where}")
+    task = spec.load(folder)
     if task.leaderboard.kind != "human" or not task.leaderboard.private:
         raise NoMedals(f"{task.id} has no leaderboard of human teams, so there are no medals")
     ending = read_journal(path.with_name(JOURNAL)).ending

@@ -23,6 +23,7 @@ from kernel_env.errors import (
     TaskError,
     UsageError,
 )
+from kernel_env.field_docs import show_fields
 from kernel_env.grading.host import Grader
 
 TRACEBACK = "traceback.txt"
@@ -30,6 +31,7 @@ TRACEBACK = "traceback.txt"
 PACKAGE = f"{__name__.partition('.')[0]}."
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """An episode to be run: its configuration and the options of its agent."""

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable
 
 from kernel_env import plugins
-from kernel_env.errors import SandboxError
+from kernel_env.errors import SandboxError, UnknownName
 from kernel_env.sandbox.protocol import Sandbox, Spec
 
 
@@ -27,7 +27,10 @@ def choose(name: str, *, trusted: bool) -> tuple[str, Callable[[Spec], Sandbox]]
     reason = ""
     if name == "auto":
         name, reason = resolve_auto(trusted=trusted)
-    make = plugins.find("sandbox", name)
+    try:
+        make = plugins.find("sandbox", name)
+    except UnknownName as error:
+        raise UnknownName("sandbox", name, ["auto", *plugins.names("sandbox")]) from error
     if not make.isolated:
         warnings.warn(
             f"NOTHING IS ISOLATED in the sandbox {name}{reason}: the agent's code runs as you, with"

@@ -58,6 +58,6 @@ def test_a_plug_in_that_does_not_isolate_warns_like_local(monkeypatch: pytest.Mo
 
 
 def test_an_unknown_name_is_an_error() -> None:
-    with pytest.raises(UnknownName, match="did you mean 'docker'"):
+    with pytest.raises(UnknownName, match=r"did you mean 'docker'\? known: auto, docker, "):
         choose("dcoker", trusted=True)
     assert {"docker", "local"} <= entry_points(group="kernel_env.sandboxes").names
