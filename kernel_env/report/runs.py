@@ -10,8 +10,11 @@ from pydantic import TypeAdapter
 
 from kernel_env.episode.journal import JOURNAL, read_header, read_journal
 from kernel_env.episode.result import RECORD
+from kernel_env.episode.step import Rejected
 from kernel_env.episode.submissions import submission_file
+from kernel_env.episode.trajectory import Trajectory
 from kernel_env.errors import UsageError
+from kernel_env.report import mle_bench
 from kernel_env.report.mle_bench import competition_report, summary
 from kernel_env.tasks import catalog, spec
 
@@ -121,14 +124,28 @@ def report_run(path: Path) -> dict[str, Any]:
     task = spec.load(folder)
     if task.leaderboard.kind != "human" or not task.leaderboard.private:
         raise NoMedals(f"{task.id} has no leaderboard of human teams, so there are no medals")
-    ending = read_journal(path.with_name(JOURNAL)).ending
-    step = ending.chosen_step if ending else None
-    return competition_report(
-        task.file.origin.id if task.file.origin else task.id,
+    origin = task.file.origin
+    if origin and origin.benchmark != mle_bench.FORMAT:
+        raise NoMedals(f"{task.id} is a task of {origin.benchmark}, not of MLE-bench")
+    run = read_journal(path.with_name(JOURNAL))
+    step = run.ending.chosen_step if run.ending else None
+    competition = competition_report(
+        origin.id if origin else task.id,
         score,
         task.leaderboard.private,
         higher_is_better=task.scoring.higher_is_better,
-        submission_exists=score is not None or refusals > 0,
+        submission_exists=score is not None or left_rejected(run, refusals),
         submission_path="" if step is None else str(submission_file(path.parent, step)),
         created_at=datetime.now(UTC).isoformat(),
     )
+    if origin:  # only a competition of MLE-bench has its protocol
+        competition["protocol"] = mle_bench.protocol(run.header)
+    return competition
+
+
+def left_rejected(run: Trajectory, refusals: int) -> bool:
+    """Return whether a run without a score handed something in."""
+    if run.header.counts != "last":
+        return refusals > 0
+    submissions = [step.submission for step in run.steps if step.submission]
+    return bool(submissions) and isinstance(submissions[-1], Rejected)
