@@ -178,6 +178,7 @@ class Episode:
             if over := self.over:
                 raise EpisodeOver(f"the episode is over: {over}")
             started = datetime.now(UTC).isoformat(timespec="milliseconds")
+            stored_before = self._submissions.stored_bytes
             outcome = await self._outcome(action)
             earned, reason = self._reward(outcome)
             step = Step(
@@ -188,12 +189,10 @@ class Episode:
                 reward=earned,
                 reward_reason=reason,
                 started=started,
-                spent=replace(
-                    spent := self.spent,
-                    steps=spent.steps + 1,
-                    output_bytes=spent.output_bytes + output_bytes(outcome),
-                ),
+                spent=replace(spent := self.spent, steps=spent.steps + 1),
             )
+            stored = self._submissions.stored_bytes - stored_before
+            step = with_stored_bytes(step, len(json_codec.step_json(step)) + stored)
             self.steps.append(step)
             self._submissions.record_step()
             self.progress, self.latest = self.progress.after(step), step
@@ -397,13 +396,10 @@ class Episode:
             (self.folder / RECORD).write_text(json.dumps(result.json(), indent=1) + "\n")
 
 
-def output_bytes(outcome: Outcome) -> int:
-    """Estimate how many bytes of output a step adds to the journal."""
-    from kernel_env.kernel.connection.outputs import size_of
-
-    if isinstance(outcome, CellExecuted | CodeValidated):
-        return sum(size_of(o) for o in (*outcome.cell.outputs, *outcome.cell.late))
-    return 0
+def with_stored_bytes(step: Step, count: int) -> Step:
+    """Return a step that has used so many more bytes of the budget."""
+    spent = step.spent
+    return replace(step, spent=replace(spent, output_bytes=spent.output_bytes + count))
 
 
 def seed_of(episode: str, step: int, number: int) -> int:

@@ -3,7 +3,9 @@
 The file is read as bytes, up to a limit. Messages of the kernel about it are ignored.
 """
 
+import asyncio
 import hashlib
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,14 @@ def submission_file(episode: Path, step: int) -> Path:
     return episode / FOLDER / f"step-{step:04d}.csv"
 
 
+def link_or_copy(path: Path, other: Path) -> None:
+    """Give a file, which nobody changes, a second name; copy it where that is not possible."""
+    try:
+        os.link(path, other)
+    except OSError:
+        shutil.copyfile(path, other)
+
+
 class Submissions:
     """The submissions of one episode."""
 
@@ -36,6 +46,8 @@ class Submissions:
         self._stat: FileStat | None = None
         self._sha256 = ""
         """SHA-256 of the latest content; empty if there was none."""
+        self.stored_bytes = 0
+        """Bytes of the files that this episode has stored, those of its parents left out."""
         self.sha256_after: list[str] = []
         """The same after each step."""
 
@@ -66,7 +78,7 @@ class Submissions:
             return None  # the sandbox ended with the cell, which reports it
         except OSError as error:
             return Rejected(reason=f"{path.name} cannot be read: {error.strerror or error}")
-        sha256 = hashlib.sha256(data).hexdigest()
+        sha256 = (await asyncio.to_thread(hashlib.sha256, data)).hexdigest()
         if sha256 == self._sha256:
             return None
         self._sha256 = sha256
@@ -75,7 +87,8 @@ class Submissions:
             scores = await self._scores(data, splits)
         except SubmissionError as error:
             return Rejected(reason=str(error))
-        self._store(step, data)
+        await asyncio.to_thread(self._store, step, data)
+        self.stored_bytes += len(data)
         return Graded(grade=self._grade(scores), sha256=sha256)
 
     def record_step(self) -> None:
@@ -100,7 +113,7 @@ class Submissions:
             for path in sorted(parents.folder.glob("step-*.csv")):
                 if int(path.stem.removeprefix("step-")) <= steps:
                     self.folder.mkdir(exist_ok=True)
-                    shutil.copyfile(path, self.folder / path.name)
+                    link_or_copy(path, self.folder / path.name)
         except OSError as error:
             raise SandboxError(f"{self.folder} cannot be written: {error.strerror}") from error
 
