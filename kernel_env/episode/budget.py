@@ -28,7 +28,8 @@ class Spent:
     seconds: float = 0.0
     """Wall-clock seconds since the kernel was ready."""
     output_bytes: int = 0
-    """Bytes of cell outputs in the journal."""
+    """Bytes that were stored: the journal's steps, with code, thoughts and outputs, and
+    submissions. The notebook repeats the steps and is not counted."""
     tokens: int = 0
     money: float = 0.0
     """US dollars; tokens without a known price count as 0."""
@@ -47,8 +48,9 @@ class Budget:
     """Wall-clock seconds."""
     cell_seconds: float = 600.0
     """Time limit of a cell: it is then interrupted, and its variables stay."""
-    output_bytes: int = 256 * MIB
-    """Bytes of cell outputs that are kept."""
+    output_bytes: int = 1024 * MIB
+    """Bytes that are stored: the journal's steps, with code, thoughts and outputs, and submissions.
+    The step that reaches the limit is stored as a whole. The notebook repeats the steps."""
     tokens: int | None = None
     """Tokens of the agent's model."""
     money: float | None = None

@@ -189,6 +189,7 @@ class Episode:
             if over := self.over:
                 raise EpisodeOver(f"the episode is over: {over}")
             started = datetime.now(UTC).isoformat(timespec="milliseconds")
+            stored_before = self._submissions.stored_bytes
             outcome = await self._outcome(action)
             earned, reason = await earn(outcome, self.progress, self.setup, self._submissions)
             step = Step(
@@ -199,12 +200,10 @@ class Episode:
                 reward=earned,
                 reward_reason=reason,
                 started=started,
-                spent=replace(
-                    spent := self.spent,
-                    steps=spent.steps + 1,
-                    output_bytes=spent.output_bytes + output_bytes(outcome),
-                ),
+                spent=replace(spent := self.spent, steps=spent.steps + 1),
             )
+            stored = self._submissions.stored_bytes - stored_before
+            step = with_stored_bytes(step, len(json_codec.step_json(step)) + stored)
             progress = self.progress.after(step)
             if self.setup.budget.exhausted(step.spent):
                 step = replace(step, reward=step.reward + self._final_reward(progress))
@@ -428,13 +427,10 @@ class Episode:
         )
 
 
-def output_bytes(outcome: Outcome) -> int:
-    """Estimate how many bytes of output a step adds to the journal."""
-    from kernel_env.kernel.connection.outputs import size_of
-
-    if isinstance(outcome, CellExecuted | CodeValidated):
-        return sum(size_of(o) for o in (*outcome.cell.outputs, *outcome.cell.late))
-    return 0
+def with_stored_bytes(step: Step, count: int) -> Step:
+    """Return a step that has used so many more bytes of the budget."""
+    spent = step.spent
+    return replace(step, spent=replace(spent, output_bytes=spent.output_bytes + count))
 
 
 def seed_of(episode: str, step: int, number: int) -> int:
