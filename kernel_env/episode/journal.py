@@ -58,10 +58,11 @@ class Journal(Sequence[Step]):
         self._notes.append(self._write(b'{"note": %s}\n' % NOTE.dump_json(note)))
 
     @property
-    def notes(self) -> list[Note]:
+    def notes(self) -> tuple[Note, ...]:
         """Return the notes, read from the file."""
         with self.path.open("rb") as file:
-            return [NOTE.validate_python(self._entry(file, at)["note"]) for at in self._notes]
+            entries = [self._entry(file, at)["note"] for at in self._notes]
+        return tuple(map(NOTE.validate_python, entries))
 
     def end(self, ending: Ending) -> None:
         """Write how the episode ended. Raises `SandboxError`; it has ended all the same."""
@@ -151,7 +152,7 @@ def read_journal(path: Path) -> Trajectory:
             header=HEADER.validate_python(first["header"]),
             steps=steps,
             ending=endings[-1] if endings else None,
-            notes=[NOTE.validate_python(entry["note"]) for entry in rest if "note" in entry],
+            notes=tuple(NOTE.validate_python(entry["note"]) for entry in rest if "note" in entry),
         )
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error

@@ -101,8 +101,9 @@ def title(header: Header) -> Markdown:
         Markdown("started {}").format(header.started),
     ]
     paragraphs = [
-        Markdown("An episode of kernel_env: {}.").format(Markdown(" · ").join(facts)),
-        WHOSE_CODE.format(author=author),
+        Markdown("An episode of kernel_env: {}. {}").format(
+            Markdown(" · ").join(facts), WHOSE_CODE.format(author=author)
+        ),
         *([describe_fork(header.fork)] if header.fork else []),
         without_html(header.description),
     ]
@@ -283,7 +284,7 @@ def describe_ending(trajectory: Trajectory) -> Markdown:
         Markdown("|---|---|---|"),
     ]
     for split, score, place in rows:
-        told = Markdown(describe_place(place) if place else "–")  # numbers only
+        told = describe_place(place) if place else "–"
         table.append(Markdown("| {} | {:.6g} | {} |").format(split, score, told))
     lines.append(Markdown("The submission of step {} counts.").format(ending.chosen_step))
     lines.append(Markdown("\n").join(table))

@@ -54,13 +54,6 @@ def parse_cell(cell: NotebookNode, data: dict[str, Any], number: int) -> Step:
     return json_codec.parse_foreign_step(data, number)
 
 
-NOT_A_NOTEBOOK = (
-    *(ValueError, LookupError, AttributeError, TypeError, RecursionError),
-    nbformat.ValidationError,
-)
-"""What `nbformat` raises for other files, and for those of its oldest formats that are damaged."""
-
-
 def read_notebook(path: Path) -> NotebookNode:
     """Read any notebook. Raises `UsageError`."""
     try:
@@ -74,6 +67,6 @@ def read_notebook(path: Path) -> NotebookNode:
             raise TypeError("it has no metadata")
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    except NOT_A_NOTEBOOK as error:
+    except Exception as error:  # nbformat's conversions of damaged files raise anything
         raise UsageError(f"{path} is not a notebook: {error}") from error
     return notebook

@@ -34,7 +34,7 @@ MAX_KINDS = 10
 """How many MIME types of a display are listed."""
 OWN_LINE = re.compile(
     r"^[^\w\n[]*(?:\[(?![\w.+-]+/[\w.+-]+, [\d,]+ characters\])[ \t[]*(?:[^\W\d]|\d+\.\d\d s[;\]])"
-    r"|submission (?:graded|rejected)|trial:|the kernel is fresh|step \d)",
+    r"|submission (?:graded|rejected|accepted)|trial:|the kernel is fresh|step \d)",
     re.IGNORECASE | re.MULTILINE,
 )
 """What begins like a line of the environment. Output with such a line is fenced, so that a program

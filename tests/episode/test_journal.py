@@ -34,7 +34,7 @@ def test_a_trajectory_survives_the_journal(tmp_path: Path, trajectory: Trajector
         assert [journal[i] for i in range(len(journal))] == steps
     found = read_journal(path)
     assert (found.header, found.ending) == (trajectory.header, trajectory.ending)
-    assert list(found.notes) == list(trajectory.notes)
+    assert found.notes == trajectory.notes
     assert list(found.steps) == steps
 
 

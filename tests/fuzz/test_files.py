@@ -1,9 +1,7 @@
 """A journal, a notebook or a script by anybody is read, or is one clear error."""
 
 import json
-import tempfile
 import warnings
-from contextlib import closing
 from pathlib import Path
 
 import nbformat
@@ -12,14 +10,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kernel_env.agents import script
+from kernel_env.episode import json_codec
 from kernel_env.episode.budget import Budget
-from kernel_env.episode.journal import Journal, read_header, read_journal
+from kernel_env.episode.journal import read_header, read_journal
 from kernel_env.episode.notebook import render, write_notebook
 from kernel_env.episode.notebook_parser import parse_notebook, read_notebook
 from kernel_env.episode.observation import history, observe
 from kernel_env.episode.result import result_of
 from kernel_env.episode.step import Progress
-from kernel_env.episode.trajectory import Trajectory
+from kernel_env.episode.trajectory import ENDING, HEADER, NOTE, Trajectory
 from kernel_env.errors import UsageError
 from support.hostile_text import active_cells, is_clean
 from support.mutations import damaged_bytes, damaged_json
@@ -51,17 +50,14 @@ def journals(draw: st.DrawFn) -> bytes:
 
 
 def journal_lines(trajectory: Trajectory) -> list[str]:
-    """Return the lines that a journal of a trajectory has."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "journal.jsonl"
-        with closing(Journal(path, trajectory.header)) as journal:
-            for step in trajectory.steps:
-                journal.append(step)
-            for note in trajectory.notes:
-                journal.add_note(note)
-            if trajectory.ending:
-                journal.end(trajectory.ending)
-        return path.read_text().split("\n")[:-1]
+    """Return the lines of a trajectory's journal, as `Journal` writes them."""
+    lines = [
+        b'{"header": %s}' % HEADER.dump_json(trajectory.header),
+        *(b'{"step": %s}' % json_codec.step_json(step) for step in trajectory.steps),
+        *(b'{"note": %s}' % NOTE.dump_json(note) for note in trajectory.notes),
+        *([b'{"ending": %s}' % ENDING.dump_json(trajectory.ending)] if trajectory.ending else []),
+    ]
+    return [line.decode() for line in lines]
 
 
 def check_message(error: UsageError) -> None:
