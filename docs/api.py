@@ -25,7 +25,7 @@ PAGES: dict[str, dict[str, list[str]]] = {
     },
     "observation": {
         "kernel_env": ["Observation"],
-        "kernel_env.episode.observation": ["Feedback"],
+        "kernel_env.grading.protocol": ["Feedback", "Counts"],
     },
     "budget": {
         "kernel_env": ["Budget"],
@@ -68,7 +68,10 @@ PAGES: dict[str, dict[str, list[str]]] = {
     },
     "grading": {
         "kernel_env.grading.grade": ["Grade", "Place"],
-        "kernel_env.grading.reward": ["Reward", "position", "raw", "improvement", "human_rank"],
+        "kernel_env.grading.reward": [
+            *("Reward", "progress", "final", "position", "raw", "improvement", "human_rank"),
+        ],
+        "kernel_env.grading.protocol": ["Protocol", "Shown"],
         "kernel_env.grading.metric": ["Metric", "Score", "CellType"],
         "kernel_env.grading.leaderboard": ["Leaderboard"],
         "kernel_env.grading.host": ["Grader()", "GradingSpec", "Scores"],
@@ -82,6 +85,7 @@ PAGES: dict[str, dict[str, list[str]]] = {
             "MetricSection",
             "SubmissionSection",
             "LimitsSection",
+            "ProtocolSection",
             "ResourcesSection",
             "KaggleSection",
             "OriginSection",

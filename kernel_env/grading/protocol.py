@@ -5,7 +5,7 @@ answers from many scores lifts its score and no model. `Feedback` is how much is
 
 `public`    the public score of each submission
 `both`      the private score as well; only for looking at how a task behaves
-`ladder`    the public score, if it beats the best one shown by more than its standard error: what a
+`ladder`    the public score, if it beats the best one shown by more than chance explains: what a
             leaderboard can say without being overfitted (Blum & Hardt, The Ladder: A Reliable
             Leaderboard for Machine Learning Competitions, ICML 2015); see `resolution`
 `validity`  whether the submission is well-formed, and nothing else, as in MLE-bench
@@ -22,10 +22,9 @@ Shown = Literal["score", "no gain", "valid", "not counted"]
 """What the agent is shown of a submission that can be graded.
 
 `score`        its score
-`no gain`      that it does not beat the best score shown by more than its standard error
+`no gain`      that it does not beat the best score shown by more than chance explains
 `valid`        that it is well-formed
-`not counted`  the same, because the budget of submissions is used up; only the file that is left at
-               the end can still count
+`not counted`  the same, because the budget of submissions is used up; the last file can still count
 """
 
 
@@ -37,8 +36,9 @@ class OfTask(str):
 
 FEEDBACK_OF_TASK: Feedback = cast("Feedback", OfTask("public"))
 COUNTS_OF_TASK: Counts = cast("Counts", OfTask("best"))
-TOLERANCE = 1e-9
-"""The relative error of a computed resolution. A gain that equals it is no gain."""
+QUANTILE = 1.645
+"""A gain of this many standard errors has a probability of 5 % by chance alone (one-sided). Blum &
+Hardt take one; then two lucky guesses of single answers at a time are announced."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,5 +85,10 @@ def select(usual: Protocol, feedback: Feedback, counts: Counts) -> Protocol:
 
 
 def beats(gain: float, resolution: float) -> bool:
-    """Return whether a gain is larger than its standard error."""
-    return gain > resolution * (1 + TOLERANCE)
+    """Return whether a gain is larger than chance explains.
+
+    Args:
+        gain: the difference of two scores, in the metric's units.
+        resolution: its standard error.
+    """
+    return gain > QUANTILE * resolution

@@ -263,7 +263,7 @@ def make(
         reward: `position` (share of the leaderboard beaten, 0 … 1), `progress` (the gain in it),
             `final` (the share of the private one, with the last step of the budget), `raw`,
             `improvement`, `human_rank` (MLE-Dojo's, on leaderboards of human teams), or a function
-             `(grade, best_before, higher_is_better) -> float`.
+            `(grade, best_before, higher_is_better) -> float`.
         feedback: which scores the observations show: `public`, `both` (the private score is in
             `info`), `ladder`, `validity`; the task's by default.
         counts: which submission counts, the `best` or the `last`; the task's by default.

@@ -73,6 +73,9 @@ async def shared_episode(
         ("open(path, 'w').write('a,b\\n1,2\\n')", "this task expects id, y"),
         ("test.assign(y='high')[['id', 'y']].to_csv(path, index=False)", "not finite numbers"),
         ("test.assign(y=None)[['id', 'y']].to_csv(path, index=False)", "missing values"),
+        ("open(path, 'w').write('\\n' + ',' * 900_000)", "about 900,001 columns"),
+        ("open(path, 'w').write('id,y\\n1,1,\\n')", "rows of 3 cells under a header of 2 columns"),
+        ("test.assign(y=1e300)[['id', 'y']].to_csv(path, index=False)", "predictions is inf"),
         ("test.assign(y=1)[['id', 'y']][:-1].to_csv(path, index=False)", "1 ids are missing"),
         (
             "pd.concat([test, test[:2]]).assign(y=1)[['id', 'y']].to_csv(path, index=False)",
