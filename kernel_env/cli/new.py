@@ -41,8 +41,10 @@ def new(
     import asyncio
 
     from kernel_env.authoring import from_table
-    from kernel_env.authoring.from_table.design import read
+    from kernel_env.authoring.from_table.folder import check_is_new
+    from kernel_env.authoring.from_table.table import read
 
+    check_is_new(into, name)
     cells = read(table)
     design = from_table.design(
         name, table, cells, target=target, id_column=id_column, metric=metric, split=split
@@ -55,6 +57,8 @@ def new(
     print_message(f"split: {design.split.method}{by} ({design.split.why})")
     if design.left_out:
         print_message(f"{design.left_out:,} rows without {target!r} are left out")
+    for remark in design.remarks:
+        print_message(f"note: {remark}")
     if population:
         print_message("running the reference pipelines (some minutes)")
     try:

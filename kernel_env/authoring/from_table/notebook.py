@@ -34,7 +34,7 @@ def solution(design: Design) -> nbformat.NotebookNode:
         v4.new_markdown_cell(
             f"# {title(design)}\n\nA first solution: read, explore, fit a model, submit."
         ),
-        v4.new_code_cell(READ.format(id=quoted(design.id), target=quoted(design.target))),
+        v4.new_code_cell(read_cell(design)),
         v4.new_markdown_cell("The distribution of the target, and the share of missing values."),
         v4.new_code_cell(f"train[TARGET].{summary}()"),
         v4.new_code_cell("train.isna().mean().sort_values(ascending=False).head()"),
@@ -61,16 +61,22 @@ def solution(design: Design) -> nbformat.NotebookNode:
     return notebook
 
 
-READ = """\
+def read_cell(design: Design) -> str:
+    """Return the cell that reads the tables; what pandas would change is read as text."""
+    names = {design.id: "ID", design.target: "TARGET"}
+    texts = ", ".join(f"{names[name]}: str" for name in design.as_text)
+    options = f", converters={{{texts}}}" if texts else ""
+    return f"""\
 import os
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-ID, TARGET = {id}, {target}
+ID, TARGET = {quoted(design.id)}, {quoted(design.target)}
 data = Path(os.environ["DATA_PATH"])
-train, test = pd.read_csv(data / "train.csv"), pd.read_csv(data / "test.csv")
+train = pd.read_csv(data / "train.csv"{options})
+test = pd.read_csv(data / "test.csv"{options})
 train.head()"""
 
 

@@ -112,11 +112,11 @@ TODO: where the rows come from, and what the prediction is used for. **Predict `
 
 | column | content | meaning |
 |---|---|---|
-| `{design.id}` | {id_text(design)} | identifies the row |
+| `{cell(design.id)}` | {id_text(design)} | identifies the row |
 {columns}
-| `{design.target}` | {target_text(design)} | **the target**, in `train.csv` only; TODO |
+| `{cell(design.target)}` | {target_text(design)} | **the target**, in `train.csv` only; TODO |
 {classes}
-Missing values are empty cells. {SPLIT_TEXT[design.split.method].format(column=design.split.column)}
+Missing values are empty cells.{as_text(design)} {SPLIT_TEXT[design.split.method].format(column=design.split.column)}
 
 ## Metric
 
@@ -138,6 +138,24 @@ A CSV file with a header and one row for each `{design.id}` of `test.csv`, in an
 """
 
 
+def as_text(design: Design) -> str:
+    """Say which columns must be read as text; empty if pandas changes none."""
+    if not design.as_text:
+        return ""
+    names = " and ".join(f"`{cell(name)}`" for name in design.as_text)
+    options = ", ".join(f"{quoted(name)}: str" for name in design.as_text)
+    return (
+        f" pandas changes {names} unless they are read as text:"
+        f" `pd.read_csv(path, converters={{{options}}})`."
+    )
+
+
+def cell(text: str) -> str:
+    """Return a text as it can stand in a cell of a Markdown table, between backticks."""
+    line = text if len(text) <= 80 else text[:79] + "…"
+    return line.replace("|", "\\|").replace("`", "'")
+
+
 SPLIT_TEXT = {
     "random": "The split is random; rows that are equal in every column except the target are in the same set.",
     "group": "The split is by `{column}`: no value of it is in both the training set and the test set.",
@@ -148,7 +166,7 @@ SPLIT_TEXT = {
 def column_row(column: Column) -> str:
     """Return a column's row in the description's table."""
     missing = f"; {column.missing:,} missing" if column.missing else ""
-    return f"| `{column.name}` | {column.summary}{missing} | TODO |"
+    return f"| `{cell(column.name)}` | {column.summary}{missing} | TODO |"
 
 
 def id_text(design: Design) -> str:

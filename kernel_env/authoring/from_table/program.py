@@ -1,6 +1,7 @@
 """Write the prepare.py of a new task: a short program that the author can edit."""
 
 import hashlib
+import json
 
 from kernel_env.authoring.from_table.design import Design
 from kernel_env.authoring.from_table.pages import quoted
@@ -21,12 +22,14 @@ def prepare_py(design: Design, data: str) -> str:
     if split.column:
         constants.append(f"{split.method.upper()} = {quoted(split.column)}")
     by_time = split.method == "time"
-    table = f"labelled(pd.read_csv(raw / {quoted(data)}, dtype=str))"
+    if design.dropped:
+        constants.append(f"EMPTY = {json.dumps(design.dropped, ensure_ascii=False)}")
+    table = f"labelled(read(raw / {quoted(data)}))"
     arrange = f"in_time_order({table})" if by_time else f"shuffled({table}, random)"
     return f'''\
-"""{SPLIT_DOCSTRING[split.method].format(column=split.column)}
+"""{SPLIT_DOCSTRING[split.method]}
 
-Cells are read and written as text, so that no digit changes.
+Cells are read and written as text, so that no digit changes; only an empty cell is missing.
 """
 
 from pathlib import Path
@@ -54,6 +57,9 @@ def prepare(raw: Path, public: Path, private: Path) -> None:
     save(answers, private / "answers.csv")
 
 
+{read_function(design)}
+
+
 {labelled_function(design)}
 
 
@@ -71,8 +77,8 @@ def save(table: pd.DataFrame, path: Path) -> None:
 
 SPLIT_DOCSTRING = {
     "random": "Split the table at random into the agent's files and the grader's answers.",
-    "group": "Split the table so that no {column} is in both the training and the test set.",
-    "time": "Split the table by {column}: the earliest rows train, the latest rows test.",
+    "group": "Split the table so that no group is in both the training and the test set.",
+    "time": "Split the table by time: the earliest rows train, the latest rows test.",
 }
 
 
@@ -91,18 +97,31 @@ def constant(design: Design) -> str:
     return "train[TARGET].min()"
 
 
+def read_function(design: Design) -> str:
+    """Return the function that reads the table."""
+    dropped = ".drop(columns=EMPTY)" if design.dropped else ""
+    return f'''\
+def read(path: Path) -> pd.DataFrame:
+    """Read a table as text{", without the columns that are always empty" if dropped else ""}."""
+    table = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False)
+    return table.fillna("").replace(r"\\r\\n?", "\\n", regex=True){dropped}'''
+
+
 def labelled_function(design: Design) -> str:
     """Return the function that removes rows without a target and encodes the target."""
+    has_target = 'table[TARGET] != ""'
+    if design.target_is_number:
+        has_target = 'pd.to_numeric(table[TARGET], errors="coerce").notna()'
     if design.positive is None:
-        return '''\
+        return f'''\
 def labelled(table: pd.DataFrame) -> pd.DataFrame:
     """Remove the rows without a target."""
-    return table[table[TARGET].notna()]'''
-    return '''\
+    return table[{has_target}]'''
+    return f'''\
 def labelled(table: pd.DataFrame) -> pd.DataFrame:
     """Remove the rows without a target; encode `POSITIVE` as 1 and the other value as 0."""
-    rows = table[table[TARGET].notna()]
-    return rows.assign(**{TARGET: (rows[TARGET] == POSITIVE).astype(int)})'''
+    rows = table[{has_target}]
+    return rows.assign(**{{TARGET: (rows[TARGET] == POSITIVE).astype(int)}})'''
 
 
 ADD_IDS = """\

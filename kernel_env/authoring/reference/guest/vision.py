@@ -48,7 +48,7 @@ from sklearn.preprocessing import Binarizer, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
-from .pool import SAME_TREES, run
+from .pool import SAME_TREES, read_tables, run
 from .recipe import Model, Problem, Recipe, TrainTest, blend, stack
 
 VERSION = 1
@@ -107,7 +107,7 @@ class Images:
 
 def read(data: Path, id_column: str, target: str) -> tuple[pd.DataFrame, pd.DataFrame, Any]:
     """Read train.csv and test.csv; return them with a function from rows to images."""
-    train, test = pd.read_csv(data / "train.csv"), pd.read_csv(data / "test.csv")
+    train, test = read_tables(data, id_column, target, has_classes=True)
     names = [str(name) for name in test if name not in (id_column, target)]
     columns = [name for name in names if PIXEL.fullmatch(name)]
     side = math.isqrt(len(columns))
