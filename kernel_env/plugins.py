@@ -4,7 +4,8 @@ Built-in and third-party ones are found in the same way: as entry points of the 
 `kernel_env.sandboxes`, `kernel_env.agents` and `kernel_env.metrics`.
 """
 
-from importlib.metadata import entry_points
+from functools import cache
+from importlib.metadata import EntryPoints, entry_points
 from typing import Any, Literal
 
 from kernel_env.errors import UnknownName, UsageError
@@ -17,9 +18,15 @@ _GROUPS: dict[Kind, str] = {
 }
 
 
+@cache
+def entries(kind: Kind) -> EntryPoints:
+    """Return the entry points of this kind; the installed packages are read once per process."""
+    return entry_points(group=_GROUPS[kind])
+
+
 def names(kind: Kind) -> list[str]:
     """Return the names that `find` accepts, sorted."""
-    return sorted(entry_points(group=_GROUPS[kind]).names)
+    return sorted(entries(kind).names)
 
 
 def find(kind: Kind, name: str) -> Any:
@@ -29,7 +36,7 @@ def find(kind: Kind, name: str) -> Any:
         UnknownName: no plug-in has this name.
         UsageError: the plug-in cannot be imported.
     """
-    for entry in entry_points(group=_GROUPS[kind], name=name):
+    for entry in entries(kind).select(name=name):
         try:
             return entry.load()
         except ImportError as error:

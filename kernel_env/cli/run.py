@@ -13,13 +13,14 @@ from kernel_env.cli.console import (
     print_table,
     progress,
 )
+from kernel_env.grading.protocol import COUNTS_OF_TASK, FEEDBACK_OF_TASK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from kernel_env.episode import Episode
-    from kernel_env.episode.observation import Feedback
     from kernel_env.episode.result import EpisodeResult
+    from kernel_env.grading.protocol import Counts, Feedback
     from kernel_env.runner import Plan
 
 
@@ -47,11 +48,24 @@ def run(
     ] = "auto",
     image: Annotated[str, typer.Option(help="Image of the sandbox (default: the task's).")] = "",
     reward: Annotated[
-        str, typer.Option(help="position, raw, improvement or human_rank.")
+        str,
+        typer.Option(help="position, progress, final, raw, improvement or human_rank."),
     ] = "position",
     feedback: Annotated[
-        str, typer.Option(help="Scores that the agent sees: public or both.")
-    ] = "public",
+        str,
+        typer.Option(
+            help="Scores that the agent sees: public, both, ladder or validity"
+            " (default: the task's)."
+        ),
+    ] = FEEDBACK_OF_TASK,
+    counts: Annotated[
+        str,
+        typer.Option(help="Which submission counts: best or last (default: the task's)."),
+    ] = COUNTS_OF_TASK,
+    submissions: Annotated[
+        int | None,
+        typer.Option(help="Maximum number of graded submissions (default: the task's)."),
+    ] = None,
     gpus: Gpus = None,
     gpu_device: GpuDevice = "",
     device: Devices = None,
@@ -105,6 +119,7 @@ def run(
         "cell_seconds": cell_seconds,
         "tokens": tokens,
         "money": money,
+        "submissions": submissions,
     }
     options = Options(
         script=script,
@@ -127,7 +142,8 @@ def run(
             out=out,
             budget={name: limit for name, limit in limits.items() if limit is not None},
             reward=reward,
-            feedback=cast("Feedback", feedback),  # EpisodeConfig checks it
+            feedback=cast("Feedback", feedback),  # EpisodeConfig checks both
+            counts=cast("Counts", counts),
             gpus=gpus,
             gpu_device=gpu_device,
             devices=named_devices(device),

@@ -13,9 +13,9 @@ from kernel_env.field_docs import show_fields
 from kernel_env.tasks import Task
 
 MIB = 1024 * 1024
-OPTIONAL = ("tokens", "money")
+OPTIONAL = ("tokens", "money", "submissions")
 """Limits that can be None."""
-COUNTS = ("steps", "output_bytes", "tokens", "checkpoints")
+COUNTS = ("steps", "output_bytes", "tokens", "checkpoints", "submissions")
 """Limits that are whole numbers."""
 
 
@@ -50,6 +50,9 @@ class Budget:
     """Tokens of the agent's model."""
     money: float | None = None
     """US dollars."""
+    submissions: int | None = None
+    """Number of submissions that are graded. Later ones end nothing, but they neither have a score
+    nor earn a reward; with `counts="last"` the file that is left still counts."""
     checkpoints: int = 4
     """Number of checkpoints that are kept, the latest one included."""
     checkpoint_gb: float = 2.0
@@ -59,7 +62,12 @@ class Budget:
     def of(cls, task: Task) -> "Budget":
         """Return the limits that task.toml sets."""
         limits = task.file.limits
-        return cls(steps=limits.steps, seconds=limits.seconds, cell_seconds=limits.cell_seconds)
+        return cls(
+            steps=limits.steps,
+            seconds=limits.seconds,
+            cell_seconds=limits.cell_seconds,
+            submissions=limits.submissions,
+        )
 
     def changed(self, overrides: Mapping[str, float | None]) -> "Budget":
         """Return this budget with some limits replaced.

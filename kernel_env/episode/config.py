@@ -6,15 +6,17 @@ The command line, `make`, `open_episode` and the runner all build an `EpisodeCon
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import get_args
 
 from kernel_env import plugins
 from kernel_env.episode.budget import Budget
-from kernel_env.episode.observation import Feedback
 from kernel_env.errors import UnknownName, UsageError
 from kernel_env.field_docs import show_fields
+from kernel_env.grading import protocol as protocols
 from kernel_env.grading import reward as rewards
+from kernel_env.grading.protocol import Counts, Feedback, Protocol
 from kernel_env.grading.reward import Reward
 from kernel_env.sandbox import gpus as host_gpus
 from kernel_env.tasks import Task, catalog
@@ -43,10 +45,13 @@ class EpisodeConfig:
     budget: Mapping[str, float | None] = field(default_factory=dict)
     """Limits that replace the task's own; see `Budget`."""
     reward: str | Reward = "position"
-    """`position`, `raw`, `improvement`, `human_rank`, or a function
-    `(grade, best_before, higher_is_better) -> float`."""
-    feedback: Feedback = "public"
-    """Which scores the agent sees: `public`, or `both` for the private one too."""
+    """`position`, `progress`, `final`, `raw`, `improvement`, `human_rank`, or a function
+    `(grade, best_before, higher_is_better) -> float`. See `grading.reward`."""
+    feedback: Feedback = protocols.FEEDBACK_OF_TASK
+    """Which scores the agent sees: `public`, `both`, `ladder` or `validity`; the task's by default.
+    See `grading.protocol`."""
+    counts: Counts = protocols.COUNTS_OF_TASK
+    """Which submission counts: the `best` one or the `last`; the task's by default."""
     agent: str = ""
     """The agent's name, for the result."""
     model: str = ""
@@ -73,6 +78,7 @@ class EpisodeConfig:
             ("image", str),
             ("reward", str | Callable),
             ("feedback", str),
+            ("counts", str),
             ("budget", Mapping),
             ("gpus", int | None),
             ("gpu_device", str | int),
@@ -87,10 +93,19 @@ class EpisodeConfig:
             from kernel_env.sandbox.docker import images
 
             images.find(self.image)
-        if self.feedback not in get_args(Feedback):
-            raise UnknownName("feedback", self.feedback, get_args(Feedback))
+        for what, value, known in (
+            ("feedback", self.feedback, get_args(Feedback)),
+            ("rule on what counts", self.counts, get_args(Counts)),
+        ):
+            if value not in known:
+                raise UnknownName(what, value, known)
         reward = rewards.find(self.reward)
         task = self.load_task()
+        if self.protocol.feedback == "ladder" and task.scoring.schema.is_free_form:
+            raise UsageError(
+                f"the feedback ladder compares rows, and only grade.py of {task.id} can read its"
+                " submissions; choose public or validity"
+            )
         Budget.of(task).changed(self.budget)
         if reward is rewards.human_rank and task.leaderboard.kind != "human":
             raise UsageError(
@@ -101,8 +116,17 @@ class EpisodeConfig:
         self.gpu_candidates()
 
     def load_task(self) -> Task:
-        """Load the task. Raises `UnknownName`, `TaskError`."""
+        """Return the task, which is loaded once. Raises `UnknownName`, `TaskError`."""
+        return self._task
+
+    @cached_property
+    def _task(self) -> Task:
         return catalog.find(self.task) if isinstance(self.task, str) else self.task
+
+    @property
+    def protocol(self) -> Protocol:
+        """Return the rules on what the agent learns and what counts."""
+        return protocols.select(self.load_task().protocol, self.feedback, self.counts)
 
     # ── GPUs and other devices ────────────────────────────────────────────────────────────
 

@@ -10,7 +10,6 @@ next cell runs, and the clock.
 
 import asyncio
 import hashlib
-import json
 import time
 import warnings
 from collections.abc import Mapping
@@ -30,34 +29,31 @@ from kernel_env.episode.actions import (
     ValidateCode,
 )
 from kernel_env.episode.budget import Spent
+from kernel_env.episode.earning import earn
+from kernel_env.episode.ending import end_journal, status_of, write_files
 from kernel_env.episode.journal import JOURNAL, Journal
 from kernel_env.episode.machine import Machine, describe_machine
-from kernel_env.episode.notebook import NOTEBOOK, write_notebook
+from kernel_env.episode.notebook import NOTEBOOK
 from kernel_env.episode.observation import Observation, first_observation, history, observe
-from kernel_env.episode.result import RECORD, EpisodeResult, result_of
+from kernel_env.episode.result import EpisodeResult, result_of
 from kernel_env.episode.setup import EpisodeSetup, setup_of_fork
 from kernel_env.episode.shared_grader import SharedGrader
 from kernel_env.episode.step import (
     CellExecuted,
     CodeValidated,
-    Graded,
     InfoShown,
     KernelReset,
     Outcome,
     Progress,
-    Rejected,
     Step,
 )
 from kernel_env.episode.submissions import Submissions
 from kernel_env.episode.trajectory import Ending, Fork, Status
 from kernel_env.errors import (
-    AgentError,
     EpisodeOver,
-    KernelError,
-    SandboxError,
-    TaskError,
     UsageError,
 )
+from kernel_env.grading.reward import at_end
 from kernel_env.kernel.forking.checkpoints import CheckpointLimits
 from kernel_env.kernel.forking.fork_server import LimitedKernelWarning
 from kernel_env.kernel.forking.trial import NOTE
@@ -128,9 +124,19 @@ class Episode:
         if self.latest is None:
             data, output = self.info("data_path"), self.info("output_path")
             return first_observation(
-                self.info("overview"), self.machine_text, data, output, self.setup.budget
+                self.info("overview"),
+                self.machine_text,
+                data,
+                output,
+                self.setup.budget,
+                self.rules_text,
             )
         return observe(self.latest, self.progress, self.setup.budget)
+
+    @property
+    def rules_text(self) -> str:
+        """Describe what the agent learns about its scores, and which submission counts."""
+        return self.setup.config.protocol.describe(self.setup.budget.submissions)
 
     @property
     def machine_text(self) -> str:
@@ -179,7 +185,7 @@ class Episode:
                 raise EpisodeOver(f"the episode is over: {over}")
             started = datetime.now(UTC).isoformat(timespec="milliseconds")
             outcome = await self._outcome(action)
-            earned, reason = self._reward(outcome)
+            earned, reason = await earn(outcome, self.progress, self.setup, self._submissions)
             step = Step(
                 number=len(self.steps) + 1,
                 action=action,
@@ -194,9 +200,13 @@ class Episode:
                     output_bytes=spent.output_bytes + output_bytes(outcome),
                 ),
             )
+            progress = self.progress.after(step)
+            if self.setup.budget.exhausted(step.spent):
+                step = replace(step, reward=step.reward + self._final_reward(progress))
+                progress = self.progress.after(step)
             self.steps.append(step)
             self._submissions.record_step()
-            self.progress, self.latest = self.progress.after(step), step
+            self.progress, self.latest = progress, step
             self._charges = Spent()
             return step
 
@@ -214,7 +224,9 @@ class Episode:
                 cell = await self._kernel.run(code, timeout_s=self._cell_seconds, step=step)
                 return CellExecuted(
                     cell=cell,
-                    submission=await self._submissions.grade_if_changed(self._kernel, step),
+                    submission=await self._submissions.grade_if_changed(
+                        self._kernel, step, self.progress
+                    ),
                 )
             case ValidateCode(code=code):
                 cell = await self._kernel.run_trial(code, timeout_s=self._cell_seconds)
@@ -243,18 +255,16 @@ class Episode:
 
     # ── grading ───────────────────────────────────────────────────────────────────────────
 
-    def _reward(self, outcome: Outcome) -> tuple[float, str]:
-        if not isinstance(outcome, CellExecuted):
-            return 0.0, "only execute_code is graded"
-        match outcome.submission:
-            case None:
-                return 0.0, "no new submission"
-            case Rejected():
-                return 0.0, "the submission was rejected"
-            case Graded(grade=grade):
-                best = self.progress.best.grade if self.progress.best else None
-                earned = self.setup.reward(grade, best, self.setup.task.scoring.higher_is_better)
-                return earned, self.setup.reward_title
+    def _chosen_step(self, progress: Progress) -> int | None:
+        """Return the step whose submission counts; None if there is none."""
+        if self.setup.header.counts == "last":
+            return self._submissions.left.step
+        return progress.best.step if progress.best else None
+
+    def _final_reward(self, progress: Progress) -> float:
+        """Return what the reward pays at the end of the episode."""
+        chosen = self._chosen_step(progress)
+        return at_end(self.setup.reward, self._submissions.grades[chosen] if chosen else None)
 
     # ── forks ─────────────────────────────────────────────────────────────────────────────
 
@@ -361,40 +371,37 @@ class Episode:
                 await self.end(status_of(error), str(error) or type(error).__name__)
 
     async def end(self, status: Status = "finished", reason: str = "the agent was done") -> Ending:
-        """End the kernel, grade the chosen submission on both splits, write ending and notebook.
+        """End the kernel, and write the ending, the notebook and the result.
 
-        Idempotent.
+        Idempotent. Nothing that fails here is raised: the episode has an ending and a result, with
+        the private score of the submission that counts. What could not be written is an
+        `IncompleteRecordWarning`.
         """
         if self.steps.ending is None:
             try:
                 await self._kernel.close()
-            except (SandboxError, KernelError) as error:
+            except Exception as error:  # noqa: BLE001 - becomes part of the ending
                 reason = f"{reason}; {error}"
             try:
-                self.steps.end(await self._ending(status, reason))
+                end_journal(self.steps, self._ending(status, reason))
+                await asyncio.to_thread(write_files, self.steps.trajectory, self.folder)
             finally:
-                self.steps.close()
-                await asyncio.to_thread(self._write)
                 await self._shared.leave()
         assert self.steps.ending is not None
         return self.steps.ending
 
-    async def _ending(self, status: Status, reason: str) -> Ending:
-        best = self.progress.best
+    def _ending(self, status: Status, reason: str) -> Ending:
+        chosen, latest = self._chosen_step(self.progress), self.latest
+        paid = latest is not None and self.setup.budget.exhausted(latest.spent)
         return Ending(
             status=status,
             reason=reason,
             spent=self.spent,
-            chosen_step=best.step if best else None,
-            grade=await self._submissions.grade_both_splits(best.step) if best else None,
+            chosen_step=chosen,
+            grade=self._submissions.grades[chosen] if chosen else None,
             missing=self._missing,
+            reward=0.0 if paid else self._final_reward(self.progress),
         )
-
-    def _write(self) -> None:
-        """Write the notebook and the result."""
-        write_notebook(self.steps.trajectory, self.notebook)
-        if result := self.result:
-            (self.folder / RECORD).write_text(json.dumps(result.json(), indent=1) + "\n")
 
 
 def output_bytes(outcome: Outcome) -> int:
@@ -410,17 +417,3 @@ def seed_of(episode: str, step: int, number: int) -> int:
     """Derive a seed for the random states of a fork, reproducible and different for each."""
     digest = hashlib.sha256(f"{episode} {step} {number}".encode()).digest()
     return int.from_bytes(digest[:4], "big")
-
-
-def status_of(error: BaseException) -> Status:
-    """Return the status that says who failed."""
-    match error:
-        case SandboxError() | KernelError():
-            return "machine_failed"
-        case TaskError():
-            return "task_failed"
-        case AgentError():
-            return "agent_failed"
-        case EpisodeOver():
-            return "budget"
-    return "crashed"

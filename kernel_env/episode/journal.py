@@ -49,9 +49,9 @@ class Journal(Sequence[Step]):
         self._offsets.append(self._write(b'{"step": %s}\n' % json_codec.step_json(step)))
 
     def end(self, ending: Ending) -> None:
-        """Write how the episode ended."""
-        self._write(b'{"ending": %s}\n' % ENDING.dump_json(ending))
+        """Write how the episode ended. Raises `SandboxError`; it has ended all the same."""
         self.ending = ending
+        self._write(b'{"ending": %s}\n' % ENDING.dump_json(ending))
 
     def lines(self, steps: int) -> list[bytes]:
         """Return the lines of the first steps."""

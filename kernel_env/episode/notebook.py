@@ -174,8 +174,12 @@ def describe_result(step: Step, cell: Cell) -> str:
     if isinstance(step.outcome, CodeValidated):
         lines.append(f"*Trial: all changes were discarded. {step.outcome.note}*")
     match step.submission:
-        case Graded():
-            lines.append(f"✅ **{submission_lines(step.submission)[0]}**")
+        case Graded(grade=grade, shown=shown):
+            place = f", {describe_place(grade.public)}" if grade.public else ""
+            lines.append(f"✅ **Submission graded: public score {grade.public_score:.6g}{place}.**")
+            lines += [
+                html.escape(line) for line in submission_lines(step.submission)[shown == "score" :]
+            ]
         case Rejected():
             lines.append(f"⛔ **{submission_lines(step.submission)[0]}**")
     if step.submission is not None:

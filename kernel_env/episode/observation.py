@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from kernel_env.episode.budget import Budget
 from kernel_env.episode.step import (
@@ -19,10 +18,9 @@ from kernel_env.episode.step import (
 )
 from kernel_env.field_docs import show_fields
 from kernel_env.grading.grade import Place
+from kernel_env.grading.protocol import Shown
 from kernel_env.kernel.cell import Cell, FileChange, Output, Recovery, Variable
 
-Feedback = Literal["public", "both"]
-"""Which scores the agent sees while it works."""
 LIMIT_CHARACTERS = 16_000
 """Limit of a cell's text; beyond it head and tail are shown and the rest is counted."""
 LIMIT_JSON_CHARACTERS = 4_000
@@ -45,12 +43,14 @@ class Observation:
     state_lost: str = ""
     """Why variables or files are not as the agent left them; empty if they are."""
     public_score: float | None = None
-    """Public score of the submission of this step; None if none was graded."""
+    """Public score of the submission of this step, rounded to what its place on the leaderboard
+    needs; None if none was graded, and if the feedback does not tell it."""
     private_score: float | None = None
     """The same on the private split; None unless feedback is `both`."""
     best_public_score: float | None = None
+    """The best public score that was shown."""
     position: float = 0.0
-    """Share of the public leaderboard that the best submission so far beats, 0 to 1."""
+    """Share of the public leaderboard that the best score shown beats, 0 to 1."""
     steps_left: int = 0
     seconds_left: float = 0.0
     images: tuple[str, ...] = ()
@@ -63,17 +63,18 @@ def observe(step: Step, progress: Progress, budget: Budget) -> Observation:
     """Return the observation after `step`; `progress` includes it."""
     cell = step.cell
     error = cell.error if cell else None
-    grade = step.submission.grade if isinstance(step.submission, Graded) else None
-    best = progress.best.grade if progress.best else None
+    submission, best = step.submission, progress.shown
+    graded = submission if isinstance(submission, Graded) else None
+    shown = graded if graded and graded.shown == "score" else None
     return Observation(
         text="\n".join([*describe(step), standing(progress, budget)]),
         error=f"{error.name}: {plain(error.value)}" if error else "",
         restored=cell.recovery.cause if cell and cell.recovery else "",
         state_lost=step.state_lost or "",
-        public_score=grade.public_score if grade else None,
-        private_score=grade.private_score if grade else None,
-        best_public_score=best.public_score if best else None,
-        position=best.public.position if best and best.public else 0.0,
+        public_score=shown_public(shown) if shown else None,
+        private_score=shown_private(shown) if shown else None,
+        best_public_score=best.score if best else None,
+        position=best.place.position if best and best.place else 0.0,
         steps_left=budget.steps_left(progress.spent),
         seconds_left=budget.seconds_left(progress.spent),
         images=tuple(representations(cell, "image/png")),
@@ -82,14 +83,15 @@ def observe(step: Step, progress: Progress, budget: Budget) -> Observation:
 
 
 def first_observation(
-    overview: str, machine: str, data: str, output: str, budget: Budget
+    overview: str, machine: str, data: str, output: str, budget: Budget, rules: str = ""
 ) -> Observation:
-    """Return the observation before the first step: task, machine, paths, budget."""
+    """Return the observation before the first step: task, machine, paths, rules, budget."""
     lines = [
         overview,
         machine,
         f"Data: {data} ($DATA_PATH). Submission: {output} ($OUTPUT_PATH).",
         f"A cell can run for {budget.cell_seconds:g} s.",
+        *([rules] if rules else []),
         standing(Progress(higher_is_better=True), budget),
     ]
     return Observation(text="\n".join(lines), steps_left=budget.steps, seconds_left=budget.seconds)
@@ -214,18 +216,51 @@ def describe_variable(variable: Variable) -> str:
 
 
 def submission_lines(submission: Graded | Rejected | None) -> list[str]:
-    """Describe the grade or the rejection of a submission."""
+    """Describe what the agent is shown of a submission."""
     match submission:
-        case Graded(grade=grade):
-            line = f"Submission graded: public score {grade.public_score:.6g}"
+        case Graded(shown="score", grade=grade):
+            line = f"Submission graded: public score {score_text(shown_public(submission))}"
             if grade.public:
                 line += f", {describe_place(grade.public)}"
             if grade.private_score is not None:
-                line += f"; private score {grade.private_score:.6g}"
-            return [line + "."]
+                line += f"; private score {score_text(shown_private(submission))}"
+            return [line + ".", *notes(submission)]
+        case Graded(shown=shown):
+            return [f"Submission accepted: {ACCEPTED[shown]}.", *notes(submission)]
         case Rejected(reason=reason):
             return [f"Submission rejected: {reason}."]
     return []
+
+
+ACCEPTED: dict[Shown, str] = {
+    "no gain": "it does not beat the best public score by more than chance explains",
+    "valid": "it is well-formed",
+    "not counted": "it is well-formed; the budget of submissions is used up, so it has no score",
+}
+"""What the agent reads of a submission whose score is not shown."""
+
+
+def shown_public(graded: Graded) -> float:
+    """Return the public score as the agent is shown it."""
+    return graded.grade.public_score if graded.public_shown is None else graded.public_shown
+
+
+def shown_private(graded: Graded) -> float | None:
+    """Return the private score as the agent is shown it; None if it is not."""
+    return graded.grade.private_score if graded.private_shown is None else graded.private_shown
+
+
+def score_text(score: float | None) -> str:
+    """Return a score as text, with three significant digits at least."""
+    if score is None:
+        return "none"
+    padded = f"{score:#.3g}".rstrip(".")
+    return padded if float(padded) == score and "e" not in padded else f"{score:.12g}"
+
+
+def notes(graded: Graded) -> list[str]:
+    """Return what the agent should know about its predictions."""
+    return [f"[{graded.note}]"] if graded.note else []
 
 
 def describe_place(place: Place) -> str:
@@ -236,17 +271,22 @@ def describe_place(place: Place) -> str:
 
 def standing(progress: Progress, budget: Budget) -> str:
     """Describe the best score so far and what is left of the budget."""
-    best = (
-        f"best public score so far {progress.best.grade.public_score:.6g}"
-        f" (step {progress.best.step})"
-        if progress.best
-        else "no graded submission yet"
-    )
+    if progress.shown:
+        score, step = score_text(progress.shown.score), progress.shown.step
+        best = f"best public score so far {score} (step {step})"
+    elif progress.submissions:
+        number = progress.submissions
+        best = f"{number} submission{'' if number == 1 else 's'} accepted so far"
+    else:
+        best = "no graded submission yet"
     steps = budget.steps_left(progress.spent)
     left = (
         f"{steps} step{'' if steps == 1 else 's'}"
         f" and {budget.seconds_left(progress.spent):.0f} s left"
     )
+    if budget.submissions is not None:
+        more = max(0, budget.submissions - progress.submissions)
+        left += f"; {more} submission{'' if more == 1 else 's'} can still be graded"
     return f"[{best}; {left}]"
 
 

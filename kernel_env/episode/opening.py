@@ -8,10 +8,10 @@ from pathlib import Path
 from kernel_env.episode.config import AUTO, EpisodeConfig
 from kernel_env.episode.episode import Episode
 from kernel_env.episode.journal import JOURNAL, Journal
-from kernel_env.episode.observation import Feedback
 from kernel_env.episode.setup import resolve_config
 from kernel_env.episode.shared_grader import SharedGrader
 from kernel_env.grading.host import Grader
+from kernel_env.grading.protocol import COUNTS_OF_TASK, FEEDBACK_OF_TASK, Counts, Feedback
 from kernel_env.grading.reward import Reward
 from kernel_env.kernel.warm_pool import Pool
 from kernel_env.sandbox.gpus import hold
@@ -27,7 +27,8 @@ async def open_episode(
     out: Path | str = "runs",
     budget: Mapping[str, float | None] | None = None,
     reward: str | Reward = "position",
-    feedback: Feedback = "public",
+    feedback: Feedback = FEEDBACK_OF_TASK,
+    counts: Counts = COUNTS_OF_TASK,
     agent: str = "",
     model: str = "",
     seed: int = 0,
@@ -46,8 +47,9 @@ async def open_episode(
         image: the sandbox's image; empty for the task's.
         out: the episode gets a folder of its own below this one.
         budget: limits that replace the task's own; see `Budget`.
-        reward: `position`, `raw`, `improvement`, `human_rank`, or a function.
-        feedback: `public`, or `both` to show the agent the private score as well.
+        reward: `position`, `progress`, `final`, `raw`, `improvement`, `human_rank`, or a function.
+        feedback: `public`, `both`, `ladder`, `validity`; the task's by default.
+        counts: which submission counts, the `best` or the `last`; the task's by default.
         agent: the agent's name, for the result.
         model: the model's name, for the result.
         seed: the agent's seed, for the result.
@@ -70,6 +72,7 @@ async def open_episode(
         budget=budget or {},
         reward=reward,
         feedback=feedback,
+        counts=counts,
         agent=agent,
         model=model,
         seed=seed,

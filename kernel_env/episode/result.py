@@ -59,6 +59,12 @@ class EpisodeResult:
     refusals: int
     gpus: int = 0
     """Number of GPUs that the sandbox could use."""
+    feedback: str = "public"
+    """What the agent learnt about its scores."""
+    counts: str = "best"
+    """Which submission counts: the `best` one, or the `last`."""
+    submissions: int = 0
+    """How often a submission was graded."""
 
     def json(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -88,7 +94,7 @@ def result_of(trajectory: Trajectory, notebook: Path) -> EpisodeResult:
         human_rank=leaderboard.human_rank(grade.public, grade.private)
         if grade and header.leaderboard_kind == "human"
         else None,
-        total_reward=progress.total_reward,
+        total_reward=progress.total_reward + ending.reward,
         seconds=ending.spent.seconds,
         usage=Usage(tokens=ending.spent.tokens, money=ending.spent.money),
         notebook=str(notebook),
@@ -100,4 +106,7 @@ def result_of(trajectory: Trajectory, notebook: Path) -> EpisodeResult:
         states_lost=progress.states_lost,
         refusals=progress.refusals,
         gpus=header.gpus,
+        feedback=header.feedback,
+        counts=header.counts,
+        submissions=progress.submissions,
     )

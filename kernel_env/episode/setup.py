@@ -97,7 +97,8 @@ def resolve_config(
         leaderboard_kind=task.leaderboard.kind,
         budget=budget,
         reward=config.reward if isinstance(config.reward, str) else custom,
-        feedback=config.feedback,
+        feedback=config.protocol.feedback,
+        counts=config.protocol.counts,
         sandbox=name,
         isolated=make.isolated,  # type: ignore[attr-defined]
         image=spec.image,

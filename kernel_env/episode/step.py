@@ -12,7 +12,8 @@ from pydantic import Field
 from kernel_env.episode.actions import Action
 from kernel_env.episode.budget import Spent
 from kernel_env.field_docs import show_fields
-from kernel_env.grading.grade import Grade
+from kernel_env.grading.grade import Grade, Place
+from kernel_env.grading.protocol import Shown
 from kernel_env.kernel.cell import Cell
 
 
@@ -23,7 +24,23 @@ class Graded:
     grade: Grade
     sha256: str
     """SHA-256 of the submission; an unchanged submission is not graded again."""
+    content: str = ""
+    """SHA-256 of its predictions; see `Scores.content`."""
+    shown: Shown = "score"
+    """What the agent is shown."""
+    public_shown: float | None = None
+    """The public score that the agent sees, rounded; see `Leaderboard.shown`. None if it sees none,
+    and in episodes of version 0.1, which showed exact scores."""
+    private_shown: float | None = None
+    """The same for the private score."""
+    note: str = ""
+    """What the agent should know about its predictions; empty if nothing is odd."""
     kind: Literal["graded"] = "graded"
+
+    @property
+    def is_candidate(self) -> bool:
+        """Return whether this submission can be the best one."""
+        return self.shown in ("score", "valid")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +134,15 @@ class Best:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BestShown:
+    """The best score that the agent was shown; the earliest of equal ones."""
+
+    step: int
+    score: float
+    place: Place | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Progress:
     """The state of an episode after its steps, computed by `progress.after(step)`."""
 
@@ -124,6 +150,11 @@ class Progress:
     steps: int = 0
     total_reward: float = 0.0
     best: Best | None = None
+    """The submission that counts, unless the one that is left at the end does."""
+    shown: BestShown | None = None
+    """What the agent knows of it: by rounded scores, so that it learns nothing from their order."""
+    contents: frozenset[str] = frozenset()
+    """The predictions that were graded."""
     submissions: int = 0
     refusals: int = 0
     restored: int = 0
@@ -133,14 +164,18 @@ class Progress:
     def after(self, step: Step) -> "Progress":
         """Return the state one step later. The earlier of two equal scores stays the best."""
         graded = step.submission if isinstance(step.submission, Graded) else None
-        best = self.best
-        if graded and (best is None or self.better(graded.grade, best.grade)):
-            best = Best(step=step.number, grade=graded.grade)
+        best, shown = self.best, self.shown
+        if graded and graded.is_candidate:
+            if best is None or self.better(graded.grade, best.grade):
+                best = Best(step=step.number, grade=graded.grade)
+            shown = self._shown_after(step.number, graded)
         return replace(
             self,
             steps=self.steps + 1,
             total_reward=self.total_reward + step.reward,
             best=best,
+            shown=shown,
+            contents=self.contents | ({graded.content} if graded else set()),
             submissions=self.submissions + (graded is not None),
             refusals=self.refusals + isinstance(step.submission, Rejected),
             restored=self.restored + bool(step.cell and step.cell.recovery),
@@ -150,6 +185,18 @@ class Progress:
 
     def better(self, one: Grade, other: Grade) -> bool:
         """Return whether one public score is strictly better than another."""
-        if self.higher_is_better:
-            return one.public_score > other.public_score
-        return one.public_score < other.public_score
+        return self.gain(one.public_score, other.public_score) > 0
+
+    def gain(self, one: float, other: float) -> float:
+        """Return by how much one score is better than another, in the metric's units."""
+        return one - other if self.higher_is_better else other - one
+
+    def _shown_after(self, step: int, graded: Graded) -> BestShown | None:
+        """Return the best score that the agent knows after a submission."""
+        if graded.shown != "score":
+            return self.shown
+        grade = graded.grade
+        score = grade.public_score if graded.public_shown is None else graded.public_shown
+        if self.shown is not None and self.gain(score, self.shown.score) <= 0:
+            return self.shown
+        return BestShown(step=step, score=score, place=grade.public)

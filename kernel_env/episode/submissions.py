@@ -1,18 +1,21 @@
 """Grade and store the submission of an episode whenever its content changes.
 
-The file is read as bytes, up to a limit. Messages of the kernel about it are ignored.
+The file is read as bytes, up to a limit. Messages of the kernel about it are ignored. Both splits
+are graded at once: a submission that only one of them can score is rejected while the agent can
+mend it. The private score stays in memory until the episode ends.
 """
 
 import hashlib
 import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from kernel_env.episode.setup import EpisodeSetup
-from kernel_env.episode.step import Graded, Rejected
+from kernel_env.episode.step import Graded, Progress, Rejected
 from kernel_env.errors import SandboxError, SubmissionError
 from kernel_env.grading.grade import Grade
 from kernel_env.grading.host import Grader, Scores
+from kernel_env.grading.protocol import Shown, beats
 from kernel_env.kernel.recoverable import RecoverableKernel
 from kernel_env.sandbox.protocol import FileStat
 from kernel_env.tasks.prepare import grading_spec
@@ -27,22 +30,39 @@ def submission_file(episode: Path, step: int) -> Path:
     return episode / FOLDER / f"step-{step:04d}.csv"
 
 
+@dataclass(frozen=True, kw_only=True)
+class FileLeft:
+    """The submission file as the grading saw it last."""
+
+    sha256: str = ""
+    """SHA-256 of the content; empty if there was no file."""
+    step: int | None = None
+    """The step whose grade the content has; None if it was rejected or there is no file."""
+
+
 class Submissions:
     """The submissions of one episode."""
 
     def __init__(self, setup: EpisodeSetup, grader: Grader) -> None:
         self._setup, self._grader = setup, grader
+        self._spec = grading_spec(setup.task, setup.prepared)
         self.folder = setup.folder / FOLDER
         self._stat: FileStat | None = None
-        self._sha256 = ""
-        """SHA-256 of the latest content; empty if there was none."""
-        self.sha256_after: list[str] = []
-        """The same after each step."""
+        self.left = FileLeft()
+        self.left_after: list[FileLeft] = []
+        """What was left after each step."""
+        self.grades: dict[int, Grade] = {}
+        """The grades on both splits, by step."""
 
     async def grade_if_changed(
-        self, kernel: RecoverableKernel, step: int
+        self, kernel: RecoverableKernel, step: int, progress: Progress
     ) -> Graded | Rejected | None:
         """Grade the submission that a step left, if its content changed.
+
+        Args:
+            kernel: whose workspace has the file.
+            step: the step's number.
+            progress: the state before the step.
 
         Raises `TaskError` when the metric fails, `SandboxError` when it cannot be stored.
         """
@@ -54,7 +74,7 @@ class Submissions:
                 return None
             self._stat = found
             if found is None or found.file_type != "file":
-                self._sha256 = ""
+                self.left = FileLeft()
             if found is None:
                 return None
             if found.file_type != "file":
@@ -65,26 +85,35 @@ class Submissions:
         except SandboxError:
             return None  # the sandbox ended with the cell, which reports it
         except OSError as error:
+            self.left = FileLeft()
             return Rejected(reason=f"{path.name} cannot be read: {error.strerror or error}")
         sha256 = hashlib.sha256(data).hexdigest()
-        if sha256 == self._sha256:
+        if sha256 == self.left.sha256:
             return None
-        self._sha256 = sha256
-        splits: Any = ("Public", "Private") if self._shows_both else ("Public",)
+        self.left = FileLeft(sha256=sha256)
         try:
-            scores = await self._scores(data, splits)
+            scores = await self._grader.grade(data, self._spec, ("Public", "Private"))
         except SubmissionError as error:
             return Rejected(reason=str(error))
+        grade = self._grade(scores)
+        shown = await self._shown(data, grade, progress)
         self._store(step, data)
-        return Graded(grade=self._grade(scores), sha256=sha256)
+        self.grades[step] = grade
+        self.left = FileLeft(sha256=sha256, step=step)
+        return self._graded(scores, grade, sha256, shown)
+
+    async def floor(self) -> Grade | None:
+        """Return the grade of the sample submission; None if there is none. Raises `TaskError`."""
+        scores = await self._grader.sample_scores(self._spec)
+        return self._grade(scores) if scores else None
 
     def record_step(self) -> None:
         """Store the state after a step, from which a fork may begin."""
-        self.sha256_after.append(self._sha256)
+        self.left_after.append(self.left)
 
     def clear(self) -> None:
         """Start over, because the workspace was emptied."""
-        self._stat, self._sha256 = None, ""
+        self._stat, self.left = None, FileLeft()
 
     async def take_over(
         self, parents: "Submissions", steps: int, kernel: RecoverableKernel
@@ -93,43 +122,77 @@ class Submissions:
 
         Raises `SandboxError` when it cannot be copied.
         """
-        self.sha256_after = parents.sha256_after[:steps]
-        self._sha256 = self.sha256_after[-1] if self.sha256_after else ""
+        self.left_after = parents.left_after[:steps]
+        self.left = self.left_after[-1] if self.left_after else FileLeft()
+        self.grades = {step: grade for step, grade in parents.grades.items() if step <= steps}
         self._stat = await kernel.stat(self._setup.task.submission_path)
         try:
-            for path in sorted(parents.folder.glob("step-*.csv")):
-                if int(path.stem.removeprefix("step-")) <= steps:
-                    self.folder.mkdir(exist_ok=True)
-                    shutil.copyfile(path, self.folder / path.name)
+            for step in self.grades:
+                self.folder.mkdir(exist_ok=True)
+                shutil.copyfile(submission_file(parents.folder.parent, step), self._file(step))
         except OSError as error:
             raise SandboxError(f"{self.folder} cannot be written: {error.strerror}") from error
 
-    async def grade_both_splits(self, step: int) -> Grade:
-        """Grade a stored submission on both splits. Raises `TaskError`, `SandboxError`."""
-        return self._grade(await self._scores(self._stored(step), ("Public", "Private")))
+    # ── what the agent is shown ────────────────────────────────────────────────────────────
 
-    async def _scores(self, data: bytes, splits: Any) -> Scores:
-        return await self._grader.grade(
-            data, grading_spec(self._setup.task, self._setup.prepared), splits
-        )
+    async def _shown(self, data: bytes, grade: Grade, progress: Progress) -> Shown:
+        limit = self._setup.budget.submissions
+        if limit is not None and progress.submissions >= limit:
+            return "not counted"
+        feedback = self._setup.header.feedback
+        if feedback == "validity":
+            return "valid"
+        if feedback != "ladder" or progress.best is None:
+            return "score"
+        gain = progress.gain(grade.public_score, progress.best.grade.public_score)
+        if gain <= 0:
+            return "no gain"
+        rival = self._stored(progress.best.step)
+        scores = await self._grader.grade(data, self._spec, ("Public",), rival=rival)
+        assert scores.resolution is not None
+        return "score" if beats(gain, scores.resolution) else "no gain"
 
-    def _grade(self, scores: Scores) -> Grade:
-        leaderboard = self._setup.task.leaderboard
-        higher_is_better = self._setup.task.scoring.higher_is_better
+    def _graded(self, scores: Scores, grade: Grade, sha256: str, shown: Shown) -> Graded:
+        """Return what the step records; of the private grade, only what the agent is shown."""
+        task, shows = self._setup.task, shown == "score"
+        shows_private = shows and self._shows_private
+        board, up = task.leaderboard, task.scoring.higher_is_better
         assert scores.public is not None
-        return Grade(
-            public_score=scores.public,
-            public=leaderboard.place(scores.public, "Public", higher_is_better=higher_is_better),
-            private_score=scores.private,
-            private=None
-            if scores.private is None
-            else leaderboard.place(scores.private, "Private", higher_is_better=higher_is_better),
+        assert scores.private is not None
+        return Graded(
+            grade=grade if shows_private else replace(grade, private_score=None, private=None),
+            sha256=sha256,
+            content=scores.content,
+            shown=shown,
+            public_shown=board.shown(scores.public, "Public", higher_is_better=up)
+            if shows
+            else None,
+            private_shown=board.shown(scores.private, "Private", higher_is_better=up)
+            if shows_private
+            else None,
+            note=scores.note,
         )
 
     @property
-    def _shows_both(self) -> bool:
+    def _shows_private(self) -> bool:
         """Return whether the agent sees both scores: answers without a split have only one."""
-        return self._setup.config.feedback == "both" or self._setup.task.scoring.schema.is_free_form
+        feedback = self._setup.header.feedback
+        free_form = self._setup.task.scoring.schema.is_free_form
+        return feedback == "both" or (feedback == "public" and free_form)
+
+    def _grade(self, scores: Scores) -> Grade:
+        """Return the grade on both splits."""
+        board, up = self._setup.task.leaderboard, self._setup.task.scoring.higher_is_better
+        assert scores.public is not None
+        assert scores.private is not None
+        return Grade(
+            public_score=scores.public,
+            public=board.place(scores.public, "Public", higher_is_better=up),
+            private_score=scores.private,
+            private=board.place(scores.private, "Private", higher_is_better=up),
+        )
+
+    # ── files ─────────────────────────────────────────────────────────────────────────────
 
     def _file(self, step: int) -> Path:
         return submission_file(self._setup.folder, step)

@@ -55,6 +55,7 @@ class Header:
     budget: Budget
     reward: str
     feedback: str
+    """What the agent learns about its scores; see `grading.protocol`."""
     sandbox: str
     isolated: bool
     image: str
@@ -69,6 +70,8 @@ class Header:
     """None for an episode that was not forked."""
     gpus: int = 0
     """Number of GPUs that the sandbox could use."""
+    counts: str = "best"
+    """Which submission counts: the `best` one, or the `last`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,11 +83,14 @@ class Ending:
     spent: Spent
     """What the whole episode used, after the last step included."""
     chosen_step: int | None = None
-    """The step whose submission counts: the one with the best public score."""
+    """The step whose submission counts: the one with the best public score, or the one that made
+    the file that is left. None if there is none."""
     grade: Grade | None = None
     """Grade of the chosen submission, with the private score."""
     missing: str = ""
     """What this machine did not support for kernels; empty if nothing was missing."""
+    reward: float = 0.0
+    """What the reward `final` pays, if no step was the last one of the budget."""
 
 
 @dataclass(frozen=True, kw_only=True)

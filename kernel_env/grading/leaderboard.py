@@ -16,6 +16,8 @@ from typing import Literal, cast, get_args
 from kernel_env.errors import TaskError
 from kernel_env.grading.grade import Place
 
+SHOWN_DIGITS, EXACT_DIGITS = 3, 17
+"""Significant digits of a score that is shown, at least; and with which no float is rounded."""
 DECIMALS = 6
 """The precision of the scores on a reference leaderboard. A new score is rounded to it before the
 comparison; otherwise the same pipeline would not tie with its own entry."""
@@ -42,6 +44,20 @@ class Leaderboard:
         if not entries:
             return None
         return place(score, entries, higher_is_better=higher_is_better, decimals=decimals)
+
+    def shown(self, score: float, split: Split, *, higher_is_better: bool) -> float:
+        """Round a score to what an agent is shown: the fewest digits that keep its place.
+
+        At least `SHOWN_DIGITS` significant ones. More digits would say nothing about the place, but
+        much about single answers: see `protocol`.
+        """
+        exact = self.place(score, split, higher_is_better=higher_is_better)
+        for digits in range(SHOWN_DIGITS, EXACT_DIGITS):
+            value = float(f"{score:.{digits - 1}e}")
+            rounded = self.place(value, split, higher_is_better=higher_is_better)
+            if exact is None or rounded is None or same_place(rounded, exact):
+                return value
+        return score
 
 
 def load(path: Path) -> Leaderboard:
@@ -129,6 +145,11 @@ def place(
         entries=len(others),
         normalised=(own - worst) / (best - worst) if best > worst else None,
     )
+
+
+def same_place(one: Place, other: Place) -> bool:
+    """Return whether two scores are at the same place."""
+    return (one.rank, one.position) == (other.rank, other.position)
 
 
 def human_rank(*places: Place | None) -> float | None:

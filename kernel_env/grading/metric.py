@@ -1,9 +1,10 @@
 """Define the built-in metrics and find a metric by name.
 
 A metric takes the target columns of the answers and of a submission, aligned by id, and returns
-one number. The formulas are scikit-learn's. The ones that it lacks (mean average precision at k,
-the Jaccard index of label sets per row) are written here with their source. Third-party metrics
-are entry points of the group `kernel_env.metrics`, each a `Metric`.
+one number. The formulas are scikit-learn's. Written here, with their source, are those that it
+lacks (mean average precision at k, the Jaccard index of label sets per row) and those that Kaggle
+defines differently (logarithmic loss, quadratic kappa). Third-party metrics are entry points of the
+group `kernel_env.metrics`, each a `Metric`.
 """
 
 import re
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from kernel_env import plugins
-from kernel_env.errors import UnknownName
+from kernel_env.errors import SubmissionError, UnknownName
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,6 +53,9 @@ class Metric:
     columns: Literal["one", "any"] = "one"
     """The number of target columns that `score` accepts. Default for several columns: the mean of
     their scores."""
+    check: Callable[["pd.DataFrame"], None] | None = None
+    """Called once with all predictions, in the order of the sample submission, before any are
+    scored. Raises `SubmissionError` for rows that have no score."""
 
 
 def sklearn_score(name: str, **options: Any) -> Score:
@@ -80,27 +84,78 @@ def sklearn_column_mean(name: str) -> Score:
     return score
 
 
-def log_loss(answers: "pd.DataFrame", submission: "pd.DataFrame") -> float:
-    """Compute the mean negative log-likelihood in nats, scikit-learn's `log_loss`.
+SMALLEST_PROBABILITY = 1e-15
+"""Kaggle's bound for the logarithm: probabilities are clipped to it, and to 1 minus it."""
 
-    A single column holds the probability of class 1. Several columns hold one class each: a row
-    of the answers is one-hot, and a row of the submission is divided by its sum first, as Kaggle
-    does.
+
+def log_loss(answers: "pd.DataFrame", submission: "pd.DataFrame") -> float:
+    """Compute the mean negative log-likelihood in nats, with Kaggle's bounds.
+
+    A single column holds the probability of class 1. Several columns hold one class each; a row of
+    the submission is divided by its sum first. Then probabilities are replaced by
+    max(min(p, 1 - 1e-15), 1e-15). Source: Kaggle, for example the evaluation pages of "Otto Group
+    Product Classification Challenge" (several columns) and "Quora Question Pairs" (one).
 
     Args:
         answers: 0 or 1, shape (rows, classes), or (rows, 1) for two classes.
-        submission: probabilities of the same shape.
+        submission: probabilities of the same shape. With several columns, each row has a positive
+            sum; see `check_row_sums`.
     """
-    import sklearn.metrics
+    import numpy as np
 
-    if answers.shape[1] == 1:
-        return float(
-            sklearn.metrics.log_loss(answers.iloc[:, 0], submission.iloc[:, 0], labels=[0, 1])
-        )
+    truth = answers.to_numpy(dtype=float)
     probabilities = submission.to_numpy(dtype=float)
-    probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)
-    classes = answers.to_numpy(dtype=float).argmax(axis=1)
-    return float(sklearn.metrics.log_loss(classes, probabilities, labels=range(answers.shape[1])))
+    if truth.shape[1] > 1:
+        # Dividing by the maximum first keeps the sum of tiny numbers from vanishing.
+        probabilities = probabilities / probabilities.max(axis=1, keepdims=True)
+        probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)
+    clipped = np.clip(probabilities, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
+    if truth.shape[1] == 1:
+        truth, clipped = (np.hstack([1 - side, side]) for side in (truth, clipped))
+    return float(-(truth * np.log(clipped)).sum(axis=1).mean())
+
+
+def check_row_sums(submission: "pd.DataFrame") -> None:
+    """Reject rows of class probabilities that are all 0. Raises `SubmissionError`."""
+    import numpy as np
+
+    if submission.shape[1] == 1:
+        return
+    empty = np.flatnonzero(~(submission.to_numpy(dtype=float) > 0).any(axis=1))
+    if len(empty):
+        raise SubmissionError(
+            f"{len(empty):,} rows have the probability 0 for every class, the first is row"
+            f" {empty[0] + 1} in the order of sample_submission.csv; rows are divided by their sum,"
+            " so each needs a positive one"
+        )
+
+
+def quadratic_kappa(answers: "pd.DataFrame", submission: "pd.DataFrame") -> float:
+    """Compute Cohen's kappa with weights that grow with the squared difference of the ratings.
+
+    1 - sum(w * observed) / sum(w * expected) with w = (i - j)^2, over the ratings themselves, as
+    Kaggle computes it: a rating that never occurs still has its distance. (scikit-learn takes the
+    ranks of the ratings that occur.) -1 to 1; 1 if all ratings are the same. Sources: Cohen,
+    Weighted kappa, Psychological Bulletin 70 (1968); the evaluation page of Kaggle's "The Hewlett
+    Foundation: Automated Essay Scoring".
+    """
+    import numpy as np
+
+    true, said = (side.iloc[:, 0].to_numpy(dtype=float) for side in (answers, submission))
+    observed = np.mean((true - said) ** 2)
+    # The mean of (i - j)^2 over all pairs, without building them.
+    expected = np.var(true) + np.var(said) + (true.mean() - said.mean()) ** 2
+    return 1.0 if observed == expected == 0 else float(1 - observed / expected)
+
+
+def brier(answers: "pd.DataFrame", submission: "pd.DataFrame") -> float:
+    """Compute the mean squared difference of probability and outcome, from 0 to 1.
+
+    Source: Brier, Verification of forecasts expressed in terms of probability, Monthly Weather
+    Review 78 (1950), for two classes and one column.
+    """
+    difference = answers.iloc[:, 0] - submission.iloc[:, 0]
+    return float((difference**2).mean())
 
 
 def jaccard(answers: "pd.DataFrame", submission: "pd.DataFrame") -> float:
@@ -192,7 +247,7 @@ BUILT_IN = {
             "quadratic_kappa",
             "Quadratic weighted kappa",
             "integer",
-            sklearn_score("cohen_kappa_score", weights="quadratic"),
+            quadratic_kappa,
         ),
         # Probabilities and rankings
         higher("roc_auc", "Area under the ROC curve", "number", **column_mean("roc_auc_score")),
@@ -202,8 +257,15 @@ BUILT_IN = {
             "number",
             **column_mean("average_precision_score"),
         ),
-        lower("log_loss", "Logarithmic loss", "probability", log_loss, columns="any"),
-        lower("brier", "Brier score", "probability", sklearn_score("brier_score_loss")),
+        lower(
+            "log_loss",
+            "Logarithmic loss",
+            "probability",
+            log_loss,
+            columns="any",
+            check=check_row_sums,
+        ),
+        lower("brier", "Brier score", "probability", brier),
         # Sets and ranked lists of labels
         higher("jaccard", "Mean Jaccard index", "list", jaccard),
         # Numbers

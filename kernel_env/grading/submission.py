@@ -5,8 +5,10 @@ was found, what was expected, and what the agent should do.
 """
 
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from kernel_env.errors import SubmissionError
@@ -16,9 +18,28 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAX_EXTRA_COLUMNS = 1000
-"""A file with more surplus columns than this is rejected before pandas parses it."""
+"""A file whose header or first row has more surplus cells than this is rejected before pandas
+parses it, which would take minutes."""
 EXAMPLES_SHOWN = 5
 """The number of examples in the reason for a rejection."""
+OTHER_FORMATS = {
+    b"\xff\xfe": "UTF-16 text",
+    b"\xfe\xff": "UTF-16 text",
+    b"\x1f\x8b": "a gzip file",
+    b"PK\x03\x04": "a zip file (or a spreadsheet)",
+    b"BZh": "a bzip2 file",
+    b"\xfd7zXZ": "an xz file",
+    b"\x28\xb5\x2f\xfd": "a zstd file",
+    b"PAR1": "a Parquet file",
+    b"\x89HDF": "an HDF5 file",
+    b"\x80\x04": "a pickle",
+    b"\x80\x05": "a pickle",
+}
+"""What programs write in place of CSV text, by the first bytes."""
+MAX_WHOLE = 2**53
+"""The largest whole number that is accepted; beyond it, floats skip some."""
+EXAMPLE_CHARACTERS = 40
+"""How much of an example is shown."""
 MISSING_VALUES = ["", "nan", "na", "none", "null", "<na>"]
 """The texts that programs write for a missing value, in lower case."""
 
@@ -43,43 +64,36 @@ class SubmissionSchema:
         return not self.columns
 
 
-def parse(data: bytes, schema: SubmissionSchema, ids: "pd.DataFrame") -> "pd.DataFrame":
-    """Parse a submission into its target columns, with the rows in the order of `ids`.
+def parse(data: bytes, schema: SubmissionSchema) -> "pd.DataFrame":
+    """Parse a submission: ids as text, targets converted to the schema's cell type.
+
+    This runs apart from the answers, so the ids are not compared here; `align` does that.
 
     Args:
         data: the file's bytes: CSV in UTF-8 with a header.
         schema: the expected columns.
-        ids: the id columns of the answers, shape (rows, id columns).
 
     Returns:
-        The target columns, shape (rows, target columns), index 0 to rows - 1.
+        The schema's columns, in the order of the file's rows. Cells of the type `list` are still
+        text; see `split_lists`.
 
     Raises:
         SubmissionError: the bytes are not such a file.
     """
     table = read(data, schema)
-    aligned = align(table, schema, ids)
-    return targets(aligned, schema)
+    converted = {
+        name: text if schema.wants == "list" else convert(text, schema.wants)
+        for name in schema.target_columns
+        for text in (table[name].str.strip(),)
+    }
+    return table[list(schema.id_columns)].assign(**converted)
 
 
 def read(data: bytes, schema: SubmissionSchema) -> "pd.DataFrame":
     """Parse CSV bytes into columns of text and check the columns' names."""
     import pandas as pd
 
-    if not data.strip(b"\r\n\t \0"):
-        kind = "whitespace and zero bytes" if b"\0" in data else "whitespace"
-        fault = f"contains only {kind} ({len(data):,} bytes)" if data else "is empty"
-        raise SubmissionError(
-            f"the submission {fault}; write a CSV file with the columns {', '.join(schema.columns)}"
-        )
-    if b"\0" in data:
-        raise SubmissionError("the submission contains zero bytes; write plain CSV text in UTF-8")
-    commas = data[: data.find(b"\n")].count(b",")
-    if commas > len(schema.columns) + MAX_EXTRA_COLUMNS:
-        raise SubmissionError(
-            f"the submission has about {commas + 1:,} columns; this task expects"
-            f" {listed(schema.columns)}"
-        )
+    check_bytes(data, schema)
     try:
         table = pd.read_csv(
             io.BytesIO(data), dtype=str, keep_default_na=False, encoding="utf-8", low_memory=False
@@ -91,6 +105,12 @@ def read(data: bytes, schema: SubmissionSchema) -> "pd.DataFrame":
     except (ValueError, pd.errors.ParserError) as error:
         raise SubmissionError(f"the submission is not a CSV table: {one_line(error)}") from error
     found = [str(column) for column in table.columns]
+    if not isinstance(table.index, pd.RangeIndex):  # pandas takes surplus cells for an index
+        cells = len(found) + table.index.nlevels
+        raise SubmissionError(
+            f"the submission has rows of {cells} cells under a header of {len(found)} columns"
+            f" ({listed(found)}); write as many cells as columns, without a comma after the last"
+        )
     missing = [column for column in schema.columns if column not in found]
     extra = [column for column in found if column not in schema.columns]
     if missing or extra:
@@ -101,33 +121,84 @@ def read(data: bytes, schema: SubmissionSchema) -> "pd.DataFrame":
             f"the submission has the columns {listed(found)};"
             f" this task expects {listed(schema.columns)} ({'; '.join(faults)}); {hint}"
         )
-    return table[schema.columns]
+    return table[schema.columns].fillna("")  # the cells that a short row lacks
+
+
+def check_bytes(data: bytes, schema: SubmissionSchema) -> None:
+    """Reject what is no CSV text, and lines that are too long to be parsed in time."""
+    for head, name in OTHER_FORMATS.items():
+        if data.startswith(head):
+            raise SubmissionError(
+                f"the submission is {name}, not UTF-8 text; write it with to_csv, uncompressed"
+            )
+    if not data.strip(b"\r\n\t \0"):
+        kind = "whitespace and zero bytes" if b"\0" in data else "whitespace"
+        fault = f"contains only {kind} ({len(data):,} bytes)" if data else "is empty"
+        raise SubmissionError(
+            f"the submission {fault}; write a CSV file with the columns {', '.join(schema.columns)}"
+        )
+    if b"\0" in data:
+        raise SubmissionError("the submission contains zero bytes; write plain CSV text in UTF-8")
+    lines = islice(re.finditer(rb"[^\r\n]*[^\s][^\r\n]*", data), 2)
+    commas = max(line[0].count(b",") for line in lines)
+    if commas > len(schema.columns) + MAX_EXTRA_COLUMNS:
+        raise SubmissionError(
+            f"the submission has about {commas + 1:,} columns; this task expects"
+            f" {listed(schema.columns)}"
+        )
 
 
 def align(table: "pd.DataFrame", schema: SubmissionSchema, ids: "pd.DataFrame") -> "pd.DataFrame":
-    """Sort the rows in the order of the answers; every id must occur once, and no other id."""
+    """Return the target columns with the rows in the order of the answers.
+
+    Args:
+        table: a parsed submission.
+        schema: its columns.
+        ids: the id columns of the answers, shape (rows, id columns).
+
+    Returns:
+        The target columns, shape (rows, target columns), index 0 to rows - 1.
+
+    Raises:
+        SubmissionError: not every id occurs once, or there are others.
+    """
+    import pandas as pd
+
     keys = list(schema.id_columns)
-    expected = ids[keys].astype(str).reset_index(drop=True)
-    given = table[keys].apply(lambda column: column.str.strip())
+    expected, given = ids[keys].astype(str).reset_index(drop=True), table[keys]
+    if not stripped(expected).duplicated().any():
+        expected, given = stripped(expected), stripped(given)
     repeated = given[given.duplicated()]
     if len(repeated):
         raise SubmissionError(
             f"{len(repeated):,} ids appear more than once (for example {examples(repeated)});"
             f" give each of the {len(expected):,} ids exactly once"
         )
-    numbered = given.assign(row=range(len(given)))
-    joined = expected.merge(numbered, on=keys, how="left")
-    absent = expected[joined["row"].isna()]
+    given_index, expected_index = (
+        pd.MultiIndex.from_frame(given),
+        pd.MultiIndex.from_frame(expected),
+    )
+    rows = given_index.get_indexer(expected_index)
+    absent = expected[rows < 0]
     if len(absent) or len(given) != len(expected):
-        unknown = given.merge(expected, on=keys, how="left", indicator=True)
-        unknown = unknown.loc[unknown["_merge"] == "left_only", keys]
+        unknown = given[expected_index.get_indexer(given_index) < 0]
         raise SubmissionError(
             f"the submission has {len(given):,} rows; this task expects {len(expected):,}:"
             f" {len(absent):,} ids are missing{example_of(absent)}"
             f" and {len(unknown):,} are unknown{example_of(unknown)}."
             " Give exactly the ids of sample_submission.csv"
         )
-    return table.iloc[joined["row"].astype(int)].reset_index(drop=True)
+    return table[list(schema.target_columns)].iloc[rows].reset_index(drop=True)
+
+
+def stripped(ids: "pd.DataFrame") -> "pd.DataFrame":
+    """Return ids without blanks at their ends."""
+    return ids.assign(**{str(name): ids[name].str.strip() for name in ids})
+
+
+def split_lists(table: "pd.DataFrame", schema: SubmissionSchema) -> "pd.DataFrame":
+    """Return the target columns with cells of the type `list` split into labels."""
+    return targets(table, schema) if schema.wants == "list" else table
 
 
 def targets(table: "pd.DataFrame", schema: SubmissionSchema) -> "pd.DataFrame":
@@ -151,7 +222,7 @@ def convert(text: "pd.Series[str]", cell_type: CellType) -> "pd.Series[Any]":
     if is_missing.any():
         raise SubmissionError(
             f"column {name!r} has {int(is_missing.sum()):,} missing values (NaN), the first in row"
-            f" {int(is_missing.to_numpy().argmax()) + 1} by the order of ids; predict every row"
+            f" {int(is_missing.to_numpy().argmax()) + 1}; predict every row"
         )
     return text if cell_type == "label" else numbers(text, cell_type)
 
@@ -167,7 +238,7 @@ def numbers(text: "pd.Series[str]", cell_type: CellType) -> "pd.Series[Any]":
     if wrong.any():
         raise SubmissionError(
             f"column {name!r} has {int(wrong.sum()):,} values that are not finite numbers"
-            f" (for example {text[wrong].iloc[0][:40]!r}); this task expects numbers"
+            f" (for example {cut(text[wrong].iloc[0])!r}); this task expects numbers"
         )
     low, high = column.min(), column.max()
     if cell_type == "probability" and not (low >= 0 and high <= 1):
@@ -184,6 +255,11 @@ def numbers(text: "pd.Series[str]", cell_type: CellType) -> "pd.Series[Any]":
         raise SubmissionError(
             f"column {name!r} has the value {example:g}; this task expects whole numbers"
         )
+    if cell_type == "integer" and column.abs().max() > MAX_WHOLE:
+        raise SubmissionError(
+            f"column {name!r} ranges from {low:g} to {high:g};"
+            f" this task expects whole numbers of at most {MAX_WHOLE:,}"
+        )
     if cell_type == "binary" and not column.isin([0, 1]).all():
         example = column[~column.isin([0, 1])].iloc[0]
         raise SubmissionError(
@@ -198,14 +274,15 @@ def infer_type(text: "pd.Series[str]") -> "pd.Series[Any]":
 
     present = text.mask(text.str.lower().isin(MISSING_VALUES))
     try:
-        return pd.to_numeric(present)
-    except (ValueError, TypeError):
+        column = pd.to_numeric(present)
+        return column if column.dtype.kind in "if" else column.astype(float)
+    except (ValueError, TypeError, OverflowError):  # no numbers, or too large for a float
         return present
 
 
 def listed(names: Sequence[str]) -> str:
     """Join the first names and count the rest."""
-    shown = ", ".join(name[:40] for name in names[: 2 * EXAMPLES_SHOWN])
+    shown = ", ".join(cut(name) for name in names[: 2 * EXAMPLES_SHOWN])
     more = len(names) - 2 * EXAMPLES_SHOWN
     return shown + (f" and {more} more" if more > 0 else "")
 
@@ -213,7 +290,12 @@ def listed(names: Sequence[str]) -> str:
 def examples(rows: "pd.DataFrame") -> str:
     """Join the first ids, as the agent wrote them."""
     first = rows.head(EXAMPLES_SHOWN).to_numpy()
-    return ", ".join("/".join(str(cell)[:40] for cell in row) for row in first)
+    return ", ".join("/".join(cut(str(cell)) for cell in row) for row in first)
+
+
+def cut(text: str) -> str:
+    """Return the first characters of a text of the agent's, on one line."""
+    return " ".join(text[: 2 * EXAMPLE_CHARACTERS].split())[:EXAMPLE_CHARACTERS]
 
 
 def example_of(rows: "pd.DataFrame") -> str:

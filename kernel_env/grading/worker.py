@@ -1,181 +1,186 @@
-"""Run the grading process, which forks a child for each submission.
+"""Run the grading process: fork a process for each request, and answer on its own connection.
 
-The messages are described in `kernel_env.grading.host`.
+The host sends the end of a socket pair for each request (`kernel_env.grading.host` describes the
+messages), so requests do not wait for each other. The process of a request forks twice more:
+
+1. a parser, which turns the submission's bytes into columns (`submission.parse`). It has been
+   forked before anything reads the answers, and it can open no file.
+2. a scorer, which reads the answers, and the columns as the parser wrote them (`table_codec`).
+
+What fails in the parser is the submission's fault. What fails in the scorer may be the task's;
+the host decides that by grading a submission that is known to be good.
 """
 
 import json
-import math
 import os
-import resource
-import runpy
-import select
 import signal
+import socket
 import sys
-import traceback
-from collections.abc import Mapping
-from pathlib import Path
-from typing import IO, Any
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any
 
 from kernel_env import temporary
-from kernel_env.errors import KernelEnvError, SubmissionError, TaskError
+from kernel_env.errors import SubmissionError
+from kernel_env.grading import child, scoring, submission, table_codec
+from kernel_env.grading.child import CallerGone, Limits
 from kernel_env.grading.messages import LENGTH, packed
 from kernel_env.grading.submission import SubmissionSchema
 
-MEMORY_BYTES = 8 * 1024**3
-"""The address space of a child that grades one submission."""
-SECONDS = 300
-"""The time limit for one submission."""
+GIB = 1024**3
+PARSING_SECONDS = 25
+"""The time limit for parsing one submission."""
+SCORING_BYTES = 8 * GIB
+"""The address space for scoring one submission."""
 WORK_DIR_BYTES = 64 * 1024**2
 """The largest file, beyond the submission's size, that a free-form `grade.py` can write."""
+RESULT_BYTES = 1024**2
+"""The largest response of a scorer."""
+TABLE, REASON = b"T", b"R"
+"""What a parser's result begins with: columns, or the reason for a rejection."""
 
 
-def serve(requests: IO[bytes], responses: IO[bytes]) -> None:
-    """Handle requests until the host closes its end."""
-    import pandas  # noqa: F401, ICN001 - imported once here, shared by every child
+def serve(control: socket.socket) -> None:
+    """Handle requests until the host closes its end of the control socket."""
+    warm_up()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the processes of requests leave no zombies
+    while True:
+        data, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+        if not data:
+            return
+        if os.fork() == 0:
+            code = 1
+            try:
+                control.close()
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                handle(socket.socket(fileno=descriptors[0]))
+                code = 0
+            finally:
+                os._exit(code)
+        os.close(descriptors[0])
+
+
+def warm_up() -> None:
+    """Import what parsing and scoring need, once for all children."""
     import sklearn.metrics  # noqa: F401
 
-    while len(head := requests.read(LENGTH.size)) == LENGTH.size:
-        request = json.loads(requests.read(*LENGTH.unpack(head)))
-        data = requests.read(request["bytes"])
-        responses.write(packed(grade(request, data)))
-        responses.flush()
+    for wants in ("number", "label", "anything"):
+        schema = SubmissionSchema(id_columns=("id",), target_columns=("y",), wants=wants)
+        table_codec.pack(submission.parse(b"id,y\n1,1\n2,2.5\n", schema))
+        for bad in (b"id,y\n1\n1,2,3", b"id,y\n\xff,1", b'id,y\n1,"'):  # reading these imports, too
+            with suppress(SubmissionError):
+                submission.parse(bad, schema)
 
 
-def grade(request: Mapping[str, Any], data: bytes) -> dict[str, Any]:
-    """Grade in a child; a `grade.py` that reads the file itself gets a work dir."""
-    if request["form"]["id_columns"]:
-        return grade_in_child(request, data, None)
+def handle(connection: socket.socket) -> None:
+    """Read a request, grade, and write the response."""
+    with connection, connection.makefile("rb") as stream, suppress(CallerGone, BrokenPipeError):
+        request = json.loads(stream.read(*LENGTH.unpack(stream.read(LENGTH.size))))
+        files = [stream.read(size) for size in request["bytes"]]
+        connection.sendall(packed(grade(request, files, connection)))
+
+
+def grade(
+    request: Mapping[str, Any], files: Sequence[bytes], connection: socket.socket
+) -> dict[str, Any]:
+    """Return the response to a request."""
+    form = request["form"]
+    schema = SubmissionSchema(**{**form, "id_columns": tuple(form["id_columns"])})
+    limits = Limits(
+        seconds=request["seconds"], memory_bytes=SCORING_BYTES, result_bytes=RESULT_BYTES
+    )
+    if schema.is_free_form:
+        return grade_file(request, files[0], limits, connection)
+    tables: list[bytes] = []
+    for data in files:
+        result = child.run(partial(parse, data, schema), parsing_limits(data), connection)
+        if result.failure:
+            return {"kind": "refused", "why": PARSING_FAILURES[result.failure]}
+        if not result.data.startswith(TABLE):
+            why = result.data[len(REASON) :].decode(errors="replace")
+            return {"kind": "refused", "why": scoring.clipped(why)}
+        tables.append(result.data[len(TABLE) :])
+    given, rival = [*tables, None, None][:2]
+    score = partial(scoring.score_table, request, schema, given, rival)
+    return scored(lambda: json_bytes(scoring.respond(score)), limits, connection)
+
+
+def parse(data: bytes, schema: SubmissionSchema) -> bytes:
+    """Parse a submission; return its columns or the reason for a rejection."""
+    try:
+        return TABLE + table_codec.pack(submission.parse(data, schema))
+    except SubmissionError as error:
+        return REASON + scoring.clipped(error).encode(errors="replace")
+
+
+def parsing_limits(data: bytes) -> Limits:
+    """Return the limits for parsing: a wide table of short cells takes about 40 bytes per byte."""
+    return Limits(
+        seconds=PARSING_SECONDS,
+        memory_bytes=GIB + 40 * len(data),
+        result_bytes=1024**2 + 16 * len(data),
+        opens_files=False,
+    )
+
+
+PARSING_FAILURES = {
+    "time": f"the submission cannot be parsed within {PARSING_SECONDS} s; write a plain CSV table"
+    " with the rows and columns of sample_submission.csv",
+    "memory": "the submission cannot be parsed within the memory limit; write a plain CSV table"
+    " with the rows and columns of sample_submission.csv",
+    "crash": "the submission cannot be parsed; write a plain CSV table with the rows and columns"
+    " of sample_submission.csv",
+}
+"""Why a parser gave nothing, for the agent."""
+
+
+def grade_file(
+    request: Mapping[str, Any], data: bytes, limits: Limits, connection: socket.socket
+) -> dict[str, Any]:
+    """Let the task's `grade.py` read the file, in a work dir of its own."""
     work_dir = temporary.folder()
     try:
-        return grade_in_child(request, data, work_dir)
+        limits = Limits(
+            seconds=limits.seconds,
+            memory_bytes=limits.memory_bytes,
+            result_bytes=limits.result_bytes,
+            file_bytes=len(data) + WORK_DIR_BYTES,
+        )
+        score = partial(scoring.score_file, request, data, work_dir)
+        return scored(lambda: json_bytes(scoring.respond(score)), limits, connection)
     finally:
         temporary.remove(work_dir)
 
 
-def grade_in_child(
-    request: Mapping[str, Any], data: bytes, work_dir: Path | None
-) -> dict[str, Any]:
-    """Fork a child, grade in it within the limits, and return its response."""
-    read_end, write_end = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            os.close(read_end)
-            null = os.open(os.devnull, os.O_RDWR)
-            os.dup2(null, 0)
-            os.dup2(
-                null, 1
-            )  # stdout carries the responses; a metric that prints would corrupt them
-            resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-            writable = len(data) + WORK_DIR_BYTES if work_dir else 0
-            resource.setrlimit(resource.RLIMIT_FSIZE, (writable, writable))
-            if work_dir:
-                os.dup2(null, 2)  # external code writes progress to stderr
-            os.write(write_end, json.dumps(respond(request, data, work_dir)).encode())
-            code = 0
-        finally:
-            os._exit(code)
-    os.close(write_end)
-    try:
-        ready, _, _ = select.select([read_end], [], [], SECONDS)
-        response = os.read(read_end, 1 << 16) if ready else b""
-        if not ready:
-            os.kill(pid, signal.SIGKILL)
-            return {"kind": "failed", "why": f"grading took longer than {SECONDS} s"}
-        if not response:
-            return {
-                "kind": "failed",
-                "why": "the grading process exited without a result (memory limit?)",
-            }
-        result: dict[str, Any] = json.loads(response)
-        return result
-    finally:
-        os.close(read_end)
-        os.waitpid(pid, 0)
-
-
-def respond(request: Mapping[str, Any], data: bytes, work_dir: Path | None) -> dict[str, Any]:
-    """Return the scores, the reason for a rejection, or the failure."""
-    schema = SubmissionSchema(
-        **{**request["form"], "id_columns": tuple(request["form"]["id_columns"])}
+def scored(score: Any, limits: Limits, connection: socket.socket) -> dict[str, Any]:
+    """Run a scorer; return its response, or how it failed."""
+    result = child.run(score, limits, connection)
+    response: dict[str, Any] = (
+        {**SCORING_FAILURES[result.failure]} if result.failure else json.loads(result.data)
     )
-    try:
-        if work_dir:
-            return {"kind": "scores", "scores": free_form_scores(request, data, work_dir)}
-        return {"kind": "scores", "scores": table_scores(request, schema, data)}
-    except SubmissionError as error:
-        return {"kind": "refused", "why": str(error)}
-    except MemoryError:
-        return {
-            "kind": "refused",
-            "why": "grading the submission exceeds the memory limit; write a smaller file",
-        }
-    except Exception as error:  # noqa: BLE001 - a metric can raise anything; it becomes a TaskError
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        why = (
-            str(error) if isinstance(error, KernelEnvError) else f"{type(error).__name__}: {error}"
-        )
-        return {
-            "kind": "failed",
-            "why": f"the metric failed: {why} ({Path(where.filename).name}:{where.lineno})",
-        }
+    return {**response, "seconds": result.seconds}
 
 
-def table_scores(
-    request: Mapping[str, Any], schema: SubmissionSchema, data: bytes
-) -> dict[str, float]:
-    """Score the rows of each split separately."""
-    import pandas as pd
-
-    from kernel_env.grading import metric, submission
-
-    table = pd.read_csv(request["answers"], dtype=str, keep_default_na=False)
-    ids = table[list(schema.id_columns)]
-    predicted = submission.parse(data, schema, ids)
-    try:
-        truth = submission.targets(table, schema)
-    except SubmissionError as error:
-        raise TaskError(f"the answers are wrong: {error}") from error
-    result = {}
-    for split in request["splits"]:
-        rows = table["Usage"] == split
-        if request["grade_file"]:
-            score = runpy.run_path(request["grade_file"])["grade"]
-            value = score(
-                pd.concat([ids, truth], axis=1)[rows].reset_index(drop=True),
-                pd.concat([ids, predicted], axis=1)[rows].reset_index(drop=True),
-            )
-        else:
-            known = metric.find(request["metric"])
-            value = known.score(truth[rows], predicted[rows])
-            if not is_finite(value) and is_finite(known.score(truth[rows], truth[rows])):
-                raise SubmissionError(f"{request['metric']} of these predictions is {value}")
-        result[split.lower()] = checked(value)
-    return result
+SCORING_FAILURES = {
+    failure: {"kind": "failed", "failure": failure, "public": public, "why": why}
+    for failure, public, why in (
+        ("time", "grading it takes too long", "grading took longer than its time limit"),
+        ("memory", "grading it exceeds the memory limit", "grading exceeded the memory limit"),
+        (
+            "crash",
+            "the metric failed on these predictions",
+            "the grading process exited without a result (memory limit?)",
+        ),
+    )
+}
+"""How a scorer failed: for the agent, and for the task's author."""
 
 
-def free_form_scores(request: Mapping[str, Any], data: bytes, work_dir: Path) -> dict[str, float]:
-    """Score a file with a `grade.py` that reads it; the score counts for every split."""
-    submission = work_dir / "submission.csv"
-    submission.write_bytes(data)
-    score = runpy.run_path(request["grade_file"])["grade"]
-    value = checked(score(Path(request["answers"]), submission))
-    return {split.lower(): value for split in request["splits"]}
-
-
-def checked(value: Any) -> float:
-    """Return a metric's value. Raises `TaskError` for one that is not a finite number."""
-    if not is_finite(value):
-        raise TaskError(f"the metric gave {value!r}; it must give a finite number")
-    return float(value)
-
-
-def is_finite(value: Any) -> bool:
-    """Return whether a value is a finite number, so that it can be ranked."""
-    return isinstance(value, int | float) and math.isfinite(value)
+def json_bytes(response: Mapping[str, Any]) -> bytes:
+    """Encode a response."""
+    return json.dumps(response).encode()
 
 
 if __name__ == "__main__":
-    serve(sys.stdin.buffer, sys.stdout.buffer)
+    serve(socket.socket(fileno=sys.stdin.fileno()))

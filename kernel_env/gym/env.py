@@ -24,9 +24,10 @@ from gymnasium.envs.registration import EnvSpec
 from kernel_env.episode import Episode, EpisodeConfig, open_configured
 from kernel_env.episode.actions import Action
 from kernel_env.episode.config import AUTO
-from kernel_env.episode.observation import Feedback, Observation
+from kernel_env.episode.observation import Observation
 from kernel_env.episode.result import EpisodeResult
 from kernel_env.errors import UsageError
+from kernel_env.grading.protocol import COUNTS_OF_TASK, FEEDBACK_OF_TASK, Counts, Feedback
 from kernel_env.grading.reward import Reward
 from kernel_env.gym.event_loop import EventLoopThread
 from kernel_env.gym.spaces import ACTIONS, count, score, text
@@ -231,7 +232,8 @@ def make(
     out: Path | str | None = None,
     budget: Mapping[str, float | None] | None = None,
     reward: str | Reward = "position",
-    feedback: Feedback = "public",
+    feedback: Feedback = FEEDBACK_OF_TASK,
+    counts: Counts = COUNTS_OF_TASK,
     agent: str = "",
     branching: bool = True,
     warm: int = 0,
@@ -247,10 +249,13 @@ def make(
         image: the sandbox's image; empty for the task's.
         out: folder of the runs; None for `runs` in the current folder.
         budget: `{"steps": …, "seconds": …, "cell_seconds": …}` and the other limits of `Budget`.
-        reward: `position` (share of the leaderboard beaten, 0 … 1), `raw`, `improvement`,
-            `human_rank` (MLE-Dojo's, on leaderboards of human teams), or a
-            function `(grade, best_before, higher_is_better) -> float`.
-        feedback: `public`; with `both` the private score is in `info`.
+        reward: `position` (share of the leaderboard beaten, 0 … 1), `progress` (the gain in it),
+            `final` (the share of the private one, with the last step of the budget), `raw`,
+            `improvement`, `human_rank` (MLE-Dojo's, on leaderboards of human teams), or a function
+             `(grade, best_before, higher_is_better) -> float`.
+        feedback: which scores the observations show: `public`, `both` (the private score is in
+            `info`), `ladder`, `validity`; the task's by default.
+        counts: which submission counts, the `best` or the `last`; the task's by default.
         agent: the agent's name, for the result.
         branching: whether forks and trials can have files of their own; see `EpisodeConfig`.
         warm: number of sandboxes that are started in advance, so that `reset` is fast.
@@ -268,6 +273,7 @@ def make(
         budget=budget or {},
         reward=reward,
         feedback=feedback,
+        counts=counts,
         agent=agent,
         branching=branching,
         warm=warm,

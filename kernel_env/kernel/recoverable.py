@@ -19,7 +19,8 @@ from pathlib import PurePosixPath
 
 from kernel_env.errors import KernelError, SandboxError
 from kernel_env.kernel.cell import Cell, Recovery
-from kernel_env.kernel.connection.client import KernelClient, names_in
+from kernel_env.kernel.connection.client import KernelClient
+from kernel_env.kernel.connection.reply import names_in
 from kernel_env.kernel.forking import trial
 from kernel_env.kernel.forking.checkpoints import Checkpoint, CheckpointLimits
 from kernel_env.kernel.forking.fork_server import PRISTINE, ForkServer
@@ -393,7 +394,8 @@ class RecoverableKernel:
         try:
             await state.instance.restore(latest.standby, latest.files)
         except (KernelError, SandboxError):  # the standby was killed as well
-            state.server.delete_standby(state.instance, latest.standby)
+            with suppress(SandboxError):
+                await state.server.delete_standby(state.instance, latest.standby)
             return None
         finally:
             with suppress(SandboxError, OSError):

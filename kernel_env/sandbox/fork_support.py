@@ -39,6 +39,13 @@ class ForkSupport(Protocol):
     def folders(self) -> Sequence[PurePosixPath]:
         """Return the agent's folders, which snapshots contain, as seen inside."""
 
+    async def sender(self, connection: int) -> int:
+        """Return the ID of the process that sent the next byte to a socket of the host.
+
+        `connection` is its descriptor. The socket has the option SO_PASSCRED and something to
+        read, which stays there. Raises `OSError` if the system does not know it.
+        """
+
     async def adopt(self, pid: int) -> Process:
         """Return a process that was forked inside and whose parent has ended.
 
@@ -62,9 +69,9 @@ class ForkSupport(Protocol):
     ) -> Mapping[int, str]:
         """Kill the processes of a mount namespace, except `keep`, and wait until they are gone.
 
-        Processes of unknown mount namespaces are killed too. `others` are processes whose
-        mount namespaces are left alone. Returns the names of those that were killed, by process
-        ID; the names are untrusted.
+        Those to keep are stopped; use `resume` before they are needed. Processes of unknown mount
+        namespaces are killed too. `others` are processes whose mount namespaces are left alone.
+        Returns the names of those that were killed, by process ID; the names are untrusted.
         """
 
     async def pause(self, *, keep: Sequence[int]) -> list[int]:

@@ -190,6 +190,12 @@ class GuestForkSupport:
         """Return the agent's folders as seen inside."""
         return self._sandbox.folders
 
+    async def sender(self, connection: int) -> int:
+        """Return the process that sent the next byte to a socket."""
+        response, _ = await self._guest.request("sender", descriptors=[connection])
+        pid: int = response["pid"]
+        return pid
+
     async def adopt(self, pid: int) -> GuestProcess:
         """Return a process that was forked inside."""
         return await self._guest.adopt(pid)

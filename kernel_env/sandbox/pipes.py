@@ -4,6 +4,7 @@ import asyncio
 import os
 from typing import Any
 
+from kernel_env.sandbox.pacing import PacedReader
 from kernel_env.sandbox.tail_buffer import TailBuffer
 
 
@@ -22,27 +23,28 @@ class reading:  # noqa: N801 - used as a context manager, like `contextlib.closi
         self.drained: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def __enter__(self) -> asyncio.Future[None]:
-        asyncio.get_running_loop().add_reader(self.descriptor, self.read)
+        self._reader = PacedReader(self.descriptor, self.read)
         return self.drained
 
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def read(self) -> None:
+    def read(self) -> bool:
         """Read what has arrived; stop at the end."""
         try:
             data = os.read(self.descriptor, 1 << 16)
         except BlockingIOError:
-            return
+            return False
         if data:
             self.take(data)
         else:
             self.stop()
+        return False
 
     def stop(self) -> None:
         """Close the read end. Idempotent."""
         if not self.drained.done():
-            asyncio.get_running_loop().remove_reader(self.descriptor)
+            self._reader.stop()
             os.close(self.descriptor)
             self.drained.set_result(None)
 

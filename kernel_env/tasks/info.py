@@ -76,7 +76,7 @@ def info(
 def metadata(task: Task, limits: Mapping[str, Any]) -> dict[str, object]:
     """Return the fields of task.toml that an agent can see, and the limits of its episode."""
     file = task.file
-    defaults = file.limits.model_dump()
+    defaults = file.limits.model_dump(exclude_none=True)
     return {
         "id": file.id,
         "name": file.name,

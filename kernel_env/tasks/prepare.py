@@ -127,7 +127,15 @@ def grading_spec(task: Task, prepared: Prepared) -> "GradingSpec":
         schema=task.scoring.schema,
         metric=None if task.grade_file else task.file.metric.name,
         grade_file=task.grade_file,
+        sample=sample_submission(prepared),
     )
+
+
+def sample_submission(prepared: Prepared) -> Path | None:
+    """Return the path of the sample submission; None if the task has none."""
+    name = "sample_submission.csv"  # some benchmarks keep it with the answers
+    folders = (prepared.public, prepared.answers)
+    return next((folder / name for folder in folders if (folder / name).is_file()), None)
 
 
 def obtain(task: Task, progress: kaggle.Progress = kaggle.no_progress) -> Task:

@@ -19,9 +19,10 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from kernel_env.errors import TaskError, UnknownName
-from kernel_env.grading import leaderboard, metric
+from kernel_env.grading import leaderboard, metric, protocol
 from kernel_env.grading.leaderboard import Leaderboard
 from kernel_env.grading.metric import CellType
+from kernel_env.grading.protocol import Counts, Feedback, Protocol
 from kernel_env.grading.submission import SubmissionSchema
 from kernel_env.tasks import kaggle
 
@@ -72,6 +73,8 @@ class LimitsSection(Section):
     """The duration of the episode in seconds."""
     cell_seconds: Positive = 600
     """The duration of one cell in seconds."""
+    submissions: Annotated[int, Field(gt=0)] | None = None
+    """The number of submissions that are graded; no limit by default."""
     memory_gb: Positive = 4
     workspace_gb: Positive = 2
     """The size of the workspace in GB."""
@@ -87,6 +90,16 @@ class ResourcesSection(Section):
     libraries: tuple[SingleLine, ...] | None = None
     """The Python modules that its kernels import in advance; those of the image if it is missing.
     A new sandbox starts sooner with few, and each kernel has them at once with many."""
+
+
+class ProtocolSection(Section):
+    """What an agent learns about its scores, and which submission counts; see `grading.protocol`.
+
+    Default: the protocol of the benchmark that the task was imported from.
+    """
+
+    feedback: Feedback | None = None
+    counts: Counts | None = None
 
 
 class KaggleSection(Section):
@@ -136,6 +149,7 @@ class TaskFile(Section):
     submission: SubmissionSection
     limits: LimitsSection = LimitsSection()
     resources: ResourcesSection = ResourcesSection()
+    protocol: ProtocolSection = ProtocolSection()
     kaggle: KaggleSection | None = None
     origin: OriginSection | None = None
     raw: dict[str, Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]] = {}
@@ -183,6 +197,13 @@ class Task:
     def grade_file(self) -> Path | None:
         """Return the path of the task's own metric; None for a built-in metric or a plug-in."""
         return self.folder / GRADE_FILE if self.file.metric.name == GRADE_FILE else None
+
+    @property
+    def protocol(self) -> Protocol:
+        """Return the default rules on what an agent learns and what counts."""
+        own, origin = self.file.protocol, self.file.origin
+        usual = protocol.BENCHMARKS.get(origin.benchmark if origin else "", Protocol())
+        return Protocol(feedback=own.feedback or usual.feedback, counts=own.counts or usual.counts)
 
     @property
     def solution(self) -> Path:

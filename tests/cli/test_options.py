@@ -28,7 +28,10 @@ RUN = ["run", "tiny", "--agent", "baseline"]
         ([*RUN, "--reward", "postion"], "no reward named 'postion'; did you mean 'position'?"),
         ([*RUN, "--reward", "human_rank"], "needs a leaderboard of human teams"),
         ([*RUN, "--sandbox", "dcoker"], "no sandbox named 'dcoker'; did you mean 'docker'?"),
-        ([*RUN, "--feedback", "private"], "no feedback named 'private'; known: both, public"),
+        (
+            [*RUN, "--feedback", "private"],
+            "no feedback named 'private'; known: both, ladder, public, validity",
+        ),
         ([*RUN, "--gpus", -1], "the number of GPUs is -1; it must be 0 or more"),
         ([*RUN, "--gpus", 2], "2 GPUs are asked for, and this machine has 1: 0 (NVIDIA H100"),
         ([*RUN, "--gpu-device", "1"], "no GPU named '1'; known: 0"),

@@ -25,10 +25,13 @@ from support.files import replace_text
         ),
         (
             {"reward": "positon"},
-            "no reward named 'positon'; did you mean 'position'? known: human_rank, improvement,"
-            " position, raw",
+            "no reward named 'positon'; did you mean 'position'? known: final, human_rank,"
+            " improvement, position, progress, raw",
         ),
-        ({"feedback": "private"}, "no feedback named 'private'; known: both, public"),
+        (
+            {"feedback": "private"},
+            "no feedback named 'private'; known: both, ladder, public, validity",
+        ),
         ({"budget": {"stepz": 1}}, "no limit of a budget named 'stepz'; did you mean 'steps'?"),
     ],
 )
@@ -57,6 +60,8 @@ def test_an_unknown_name_is_rejected_with_the_known_ones(
         ("tokens", 0),
         ("money", -1.0),
         ("checkpoints", 0),
+        ("submissions", 0),
+        ("submissions", 1.5),
         ("checkpoint_gb", 0),
     ],
 )
@@ -64,12 +69,12 @@ def test_a_limit_must_be_a_positive_number(tiny: str, limit: str, value: Any) ->
     with pytest.raises(UsageError) as caught:
         EpisodeConfig(task=tiny, budget={limit: value})
 
-    counts = ("steps", "output_bytes", "tokens", "checkpoints")
+    counts = ("steps", "output_bytes", "tokens", "checkpoints", "submissions")
     kind = "whole number" if limit in counts else "number"
     assert str(caught.value) == f"the budget's {limit} is {value!r}; it must be a positive {kind}"
 
 
-@pytest.mark.parametrize("limit", ["tokens", "money"])
+@pytest.mark.parametrize("limit", ["tokens", "money", "submissions"])
 def test_tokens_and_money_can_be_unlimited(tiny: str, limit: str) -> None:
     assert EpisodeConfig(task=tiny, budget={limit: None}).budget == {limit: None}
 

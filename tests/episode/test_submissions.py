@@ -146,7 +146,7 @@ async def test_the_feedback_both_includes_the_private_score(open_tiny: OpenTiny)
 
 
 @pytest.mark.parametrize(
-    ("reward", "expected"), [("raw", [1.0, 0.1, 0.5]), ("improvement", [0.0, 0.9, 0.0])]
+    ("reward", "expected"), [("raw", [1.0, 0.1, 0.5]), ("improvement", [2.0, 0.9, 0.0])]
 )
 async def test_each_reward_follows_its_definition(
     open_tiny: OpenTiny, reward: str, expected: list[float]

@@ -123,9 +123,8 @@ Call them as tools. If you cannot call tools, answer with one JSON object, for e
 {{"kind": "execute_code", "code": "print(1)"}}, or with one ```python block, which runs as a cell.
 
 Write your predictions to the output path as CSV, in the format of the sample submission. Each time
-the file changes, it is graded and the observation shows its public score. The submission with the
-best public score counts. When you cannot improve the score further, answer with the single word
-{DONE}.
+the file changes, it is graded. When you cannot improve your submission further, answer with the
+single word {DONE}.
 """
 
 
@@ -137,6 +136,7 @@ def task_message(episode: Episode) -> str:
         [
             task.description,
             episode.machine_text,
+            episode.rules_text,
             f"Data folder: {episode.info('data_path')}\n{episode.info('data_structure')}",
             f"Sample submission:\n{episode.info('sample_submission')}",
             (

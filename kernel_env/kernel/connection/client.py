@@ -7,53 +7,43 @@ last two the state is lost and the kernel must be replaced.
 """
 
 import asyncio
+import secrets
 import signal
 import time
 from asyncio import FIRST_COMPLETED
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
-
-import zmq
-import zmq.asyncio
-from jupyter_client.asynchronous.client import AsyncKernelClient
-from jupyter_client.connect import KernelConnectionInfo
-from pydantic import TypeAdapter, ValidationError
-from zmq.utils.monitor import recv_monitor_message
+from functools import partial
+from typing import Any
 
 from kernel_env.errors import KernelError, SandboxError
-from kernel_env.kernel.cell import Cell, FileChange, Variable
+from kernel_env.kernel.cell import Cell
+from kernel_env.kernel.connection import messages, zmtp
 from kernel_env.kernel.connection.control_channel import ControlChannel
 from kernel_env.kernel.connection.launch import Launched, launch
-from kernel_env.kernel.connection.outputs import OutputCollector, count_of, json_of, text_of
-from kernel_env.sandbox.protocol import Process, Sandbox
+from kernel_env.kernel.connection.messages import INVALID, Message
+from kernel_env.kernel.connection.output_intake import OutputIntake
+from kernel_env.kernel.connection.outputs import count_of, text_of
+from kernel_env.kernel.connection.reply import DROPPED, FILES, VARIABLES, bounded, names_in, parsed
+from kernel_env.sandbox.pacing import loop_share
+from kernel_env.sandbox.protocol import Sandbox
 
 READY_S, FORK_READY_S = 60.0, 15.0
 """Time limits for a kernel to be ready: one that boots, and one that was forked."""
 SUBSCRIBE_AGAIN_S = 0.5
 INTERRUPT_S = 5.0
 """Time limit for an interrupted cell to end, before its kernel is replaced."""
-MESSAGE_BYTES = 16 * 1024 * 1024
-"""A kernel that announces a longer part of a message is disconnected before it is received; a
-message that is longer in total is dropped unread: as Python objects it could be many times as
-large."""
-QUEUED_MESSAGES = 32
-"""Messages per channel that ZMQ holds until they are read; further ones wait in the sandbox.
-
-Both limits are for a kernel that has disabled its caps (`guest.output_caps`). Not protected: ZMQ
-collects all parts of a message first, so one of very many parts costs the host that much memory.
-"""
-MAX_CHANGES = 100
-"""Maximum number of changed variables, and of files, taken from one reply."""
-NAME_CHARACTERS = 200
-"""Maximum length of the name of a variable or file."""
+IDLE_S = 5.0
+"""Time limit for the last outputs of a cell after its reply. ZeroMQ drops messages when more than a
+thousand wait, so that the one that ends the outputs can be missing."""
+REPLY_BYTES, STATUS_BYTES = 2 * 1024 * 1024, 64 * 1024
+"""Most bytes parsed of a reply, and of a status. A kernel with its caps (`guest.output_caps`) sends
+less."""
 EXIT_S = 2.0
 """Time limit for a kernel to exit when a cell asked it to; its event loop stops after 0.1 s."""
 DRAIN_S = 0.1
 """Time to wait for the last messages of a kernel that just died."""
-
-T = TypeVar("T")
 
 
 @dataclass
@@ -61,13 +51,26 @@ class RunningCell:
     """The cell that is running: its outputs until now, and whether it is done."""
 
     message_id: str
-    outputs: OutputCollector = field(default_factory=OutputCollector)
+    dropped_before: int
+    """Bytes of messages that had been dropped before it, because they were too large."""
+    outputs: OutputIntake = field(default_factory=OutputIntake)
     reply: dict[str, Any] | None = None
     idle: bool = False
     done: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def check_done(self) -> None:
-        """Set `done` once the reply and all outputs have arrived."""
+    def set_reply(self, content: dict[str, Any]) -> None:
+        """Take the reply; the cell is done once all outputs have arrived."""
+        if self.reply is None:
+            self.reply = content
+            asyncio.get_running_loop().call_later(IDLE_S, self.done.set)
+        self._check_done()
+
+    def set_idle(self) -> None:
+        """Note that all outputs have arrived; the cell is done once its reply has, too."""
+        self.idle = True
+        self._check_done()
+
+    def _check_done(self) -> None:
         if self.reply is not None and self.idle:
             self.done.set()
 
@@ -75,24 +78,25 @@ class RunningCell:
 class KernelClient:
     """A connection to a kernel that is ready. One cell runs at a time."""
 
-    def __init__(
-        self, client: AsyncKernelClient, process: Process, channel: ControlChannel | None
-    ) -> None:
-        self.process = process
-        self.channel = channel
+    def __init__(self, launched: Launched) -> None:
+        self.process = launched.process
+        self.channel: ControlChannel | None = launched.channel
         """The control channel by which it is forked; None for a plain kernel."""
         self.death_reason: str | None = None
         """Why the kernel cannot be used any more; None while it can."""
         self.invalid_messages = 0
         """Number of messages that were dropped because they were not valid Jupyter messages."""
-        self._client = client
+        self._info = launched.connection_info
+        self._key, self._session = self._info["key"].encode(), secrets.token_hex(16)
+        self._share = loop_share()
+        self._connections: dict[str, zmtp.Connection] = {}
         self._running: RunningCell | None = None
-        self._late = OutputCollector()
+        self._late = OutputIntake()
         self._death = asyncio.Event()
         self._closed = asyncio.Event()
         """Set when the kernel's end of the iopub channel is closed."""
-        self._replies: dict[str, asyncio.Future[None]] = {}
-        self._tasks: list[asyncio.Task[None]] = []
+        self._ready = {kind: asyncio.Event() for kind in ("iopub_welcome", "kernel_info_reply")}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self, code: str, *, timeout_s: float, silent: bool = False) -> Cell:
         """Run one cell until it ends or its time is up.
@@ -105,7 +109,7 @@ class KernelClient:
         """
         if self.death_reason is not None:
             raise KernelError(f"the kernel cannot run a cell: {self.death_reason}")
-        late, self._late = self._late, OutputCollector()
+        late = self._take_late_outputs()
         started = time.perf_counter()
         content = {
             "code": text_of(code),
@@ -115,10 +119,10 @@ class KernelClient:
             "allow_stdin": False,
             "stop_on_error": False,
         }
-        message = self._client.session.msg("execute_request", content)
-        cell = self._running = RunningCell(message["header"]["msg_id"])
+        number, parts = messages.request("execute_request", content, self._key, self._session)
+        cell = self._running = RunningCell(number, self._connections["iopub"].dropped_bytes)
         try:
-            self._send(self._client.shell_channel, message)
+            self._send("shell", parts)
             timed_out = not await self._done(cell, timeout_s)
             if timed_out and self.death_reason is None:
                 await self.interrupt()
@@ -137,7 +141,8 @@ class KernelClient:
             self._running = None
         return cell_of(
             cell,
-            late.outputs() + self._take_late_outputs(),
+            late + self._take_late_outputs(),
+            dropped_bytes=self._connections["iopub"].dropped_bytes - cell.dropped_before,
             seconds=time.perf_counter() - started,
             timed_out=timed_out,
             broke=self.death_reason,
@@ -152,17 +157,21 @@ class KernelClient:
 
     async def interrupt(self) -> None:
         """Send the running cell a KeyboardInterrupt."""
-        self._send(self._client.control_channel, self._client.session.msg("interrupt_request", {}))
+        self._request("control", "interrupt_request")
 
-    def _send(self, channel: Any, message: Any) -> None:
+    def _request(self, channel: str, kind: str) -> None:
+        _, parts = messages.request(kind, {}, self._key, self._session)
+        self._send(channel, parts)
+
+    def _send(self, channel: str, parts: list[bytes]) -> None:
         """Send without blocking: a kernel that broke its connection would block for ever."""
         try:
-            channel.send(message)
-        except zmq.Again:
+            self._connections[channel].send(parts)
+        except OSError:
             self._died("the kernel broke its connections")
 
     def _take_late_outputs(self) -> tuple[dict[str, Any], ...]:
-        late, self._late = self._late, OutputCollector()
+        late, self._late = self._late, OutputIntake()
         return late.outputs()
 
     async def _done(self, cell: RunningCell, timeout_s: float) -> bool:
@@ -185,69 +194,60 @@ class KernelClient:
         closed = asyncio.ensure_future(self._closed.wait())
         await asyncio.wait({end, closed}, timeout=DRAIN_S, return_when=FIRST_COMPLETED)
         closed.cancel()
-        deadline = time.perf_counter() + DRAIN_S
-        while await self._client.iopub_channel.socket.poll(0):  # `_receive` reads it
-            if time.perf_counter() > deadline:
-                return
 
     # ── messages of the kernel ────────────────────────────────────────────────────────────
 
-    async def _receive(self, channel: Any, take: Any) -> None:
-        while True:
-            parts = await channel.socket.recv_multipart()
-            if sum(map(len, parts)) > MESSAGE_BYTES:
-                self.invalid_messages += 1
-                continue
-            try:
-                _, rest = self._client.session.feed_identities(parts)
-                message = self._client.session.deserialize(rest)
-                if not isinstance(message["content"], dict):
-                    raise TypeError("the content of a message is an object")
-                take(
-                    message["msg_type"], message["parent_header"].get("msg_id"), message["content"]
-                )
-            except Exception:  # noqa: BLE001 - untrusted input, invalid in any way; counted
-                self.invalid_messages += 1
+    def _receive(self, take: Callable[[Message], None], parts: list[bytes]) -> None:
+        try:
+            take(messages.read(parts))
+        except INVALID:  # untrusted input, invalid in any way
+            self.invalid_messages += 1
 
-    def _iopub(self, kind: str, parent: str | None, content: dict[str, Any]) -> None:
+    def _iopub(self, message: Message) -> None:
         cell = self._running
-        if cell is None or parent != cell.message_id or cell.done.is_set():
-            if kind == "iopub_welcome":
-                self._replied(kind)
-            self._late.add(kind, content)
-        elif kind == "status":
-            cell.idle = cell.idle or content["execution_state"] == "idle"
-            cell.check_done()
+        if cell is None or message.parent != cell.message_id or cell.done.is_set():
+            self._replied(message.kind)
+            self._late.take(message)
+        elif message.kind == "status":
+            if messages.parsed_content(message.content, STATUS_BYTES)["execution_state"] == "idle":
+                cell.set_idle()
         else:
-            cell.outputs.add(kind, content)
+            cell.outputs.take(message)
 
-    def _shell(self, kind: str, parent: str | None, content: dict[str, Any]) -> None:
-        if kind == "kernel_info_reply":
-            self._replied(kind)
-        elif kind == "execute_reply" and self._running and parent == self._running.message_id:
-            self._running.reply = content
-            self._running.check_done()
+    def _shell(self, message: Message) -> None:
+        self._replied(message.kind)
+        cell = self._running
+        if cell is None or message.parent != cell.message_id:
+            return
+        if message.kind == "execute_reply":
+            try:
+                cell.set_reply(messages.parsed_content(message.content, REPLY_BYTES))
+            except INVALID:  # it ends the cell in any case
+                cell.set_reply({})
+                raise
 
-    def _control(self, kind: str, parent: str | None, content: dict[str, Any]) -> None:
+    def _control(self, message: Message) -> None:
         """Ignore replies to interrupts: the end of the cell says the same."""
 
+    async def _is_ready(self) -> None:
+        for event in self._ready.values():
+            await event.wait()
+
     def _replied(self, kind: str) -> None:
-        answer = self._replies.get(kind)
-        if answer is not None and not answer.done():
-            answer.set_result(None)
+        if kind in self._ready:
+            self._ready[kind].set()
 
     # ── start and end ─────────────────────────────────────────────────────────────────────
 
-    async def _watch_connection(self, channel: Any) -> None:
+    def _connection_closed(self, channel: str) -> None:
         """Notice the kernel's death by the end of a connection, which closes however it dies."""
-        with channel.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED) as monitor:
-            try:
-                await recv_monitor_message(monitor)
-            finally:
-                channel.socket.disable_monitor()
-        if channel is self._client.iopub_channel:
+        if channel == "iopub":
             self._closed.set()
-        try:  # the exit code says more, and arrives at once or not at all
+        self._watch(self._find_cause())
+
+    async def _find_cause(self) -> None:
+        """Record why a kernel died: its exit code says more, and arrives at once or not at all."""
+        try:
             code = await asyncio.wait_for(self.process.wait(), DRAIN_S)
             self._died(cause_of_death(code))
         except TimeoutError:
@@ -266,31 +266,25 @@ class KernelClient:
         self.death_reason = self.death_reason or cause
         self._death.set()
 
+    def _watch(self, watch: Coroutine[Any, Any, None]) -> None:
+        self._tasks.add(asyncio.create_task(watch))
+
     async def start(self) -> None:
         """Connect, and wait until the kernel answers. Raises `KernelError`."""
-        client = self._client
-        client.start_channels(stdin=False, hb=False)
-        for channel in (client.shell_channel, client.control_channel):
-            channel.socket.setsockopt(zmq.SNDTIMEO, 0)
-        loop = asyncio.get_running_loop()
-        self._replies = {
-            kind: loop.create_future() for kind in ("iopub_welcome", "kernel_info_reply")
-        }
-        channels = (client.shell_channel, client.control_channel, client.iopub_channel)
-        watches = (
-            self._receive(client.iopub_channel, self._iopub),
-            self._receive(client.shell_channel, self._shell),
-            self._receive(client.control_channel, self._control),
-            *map(self._watch_connection, channels),
-            self._watch_process(),
-        )
-        self._tasks = [asyncio.create_task(watch) for watch in watches]
-        client.shell_channel.send(client.session.msg("kernel_info_request", {}))
+        try:
+            self._connect("shell", "DEALER", self._shell)
+            self._connect("control", "DEALER", self._control)
+            self._connect("iopub", "SUB", self._iopub)
+            self._connections["iopub"].subscribe()
+        except OSError as error:
+            raise KernelError(f"the kernel did not start: {error.strerror}") from error
+        self._watch(self._watch_process())
+        self._request("shell", "kernel_info_request")
         limit_s = READY_S if self.channel is None else FORK_READY_S
-        ready = asyncio.ensure_future(asyncio.wait(self._replies.values()))
+        ready = asyncio.ensure_future(self._is_ready())
         death = asyncio.ensure_future(self._death.wait())
         try:
-            await self._ready([ready, death], limit_s)
+            await self._wait_for([ready, death], limit_s)
             if not ready.done():
                 cause = self.death_reason or f"it was not ready in {limit_s:g} s"
                 said = self.process.tail().strip().rpartition("\n")[2]
@@ -300,9 +294,20 @@ class KernelClient:
         finally:
             ready.cancel()
             death.cancel()
-        self._late = OutputCollector()
+        self._late = OutputIntake()
 
-    async def _ready(self, signs: list[asyncio.Future[Any]], limit_s: float) -> None:
+    def _connect(
+        self, channel: str, kind: zmtp.SocketType, take: Callable[[Message], None]
+    ) -> None:
+        self._connections[channel] = zmtp.Connection(
+            f"{self._info['ip']}-{self._info[f'{channel}_port']}",
+            kind,
+            partial(self._receive, take),
+            partial(self._connection_closed, channel),
+            self._share,
+        )
+
+    async def _wait_for(self, signs: list[asyncio.Future[Any]], limit_s: float) -> None:
         """Wait for any of these signs, within the time limit for a kernel to start.
 
         About once in 3,000 starts ipykernel misses the subscription: its thread sends on the
@@ -315,16 +320,16 @@ class KernelClient:
             )
             if done:
                 return
-            self._client.iopub_channel.socket.subscribe(b"")
+            with suppress(OSError):
+                self._connections["iopub"].subscribe()
 
     async def stop(self) -> None:
         """Close the connections. Whoever launched the kernel ends it."""
+        for connection in self._connections.values():
+            connection.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._client.channels_running:
-            self._client.stop_channels()
-        self._client.context.destroy(linger=0)
 
 
 @asynccontextmanager
@@ -344,12 +349,7 @@ async def open_kernel(
 @asynccontextmanager
 async def connected(launched: Launched) -> AsyncIterator[KernelClient]:
     """Connect to a launched kernel and wait until it is ready. Leaving does not end the kernel."""
-    context = zmq.asyncio.Context()
-    context.setsockopt(zmq.RCVHWM, QUEUED_MESSAGES)
-    context.setsockopt(zmq.MAXMSGSIZE, MESSAGE_BYTES)
-    client = AsyncKernelClient(context=context)
-    client.load_connection_info(cast("KernelConnectionInfo", launched.connection_info))
-    kernel = KernelClient(client, launched.process, launched.channel)
+    kernel = KernelClient(launched)
     try:
         await kernel.start()
         yield kernel
@@ -379,6 +379,7 @@ def cell_of(
     cell: RunningCell,
     late: tuple[dict[str, Any], ...],
     *,
+    dropped_bytes: int,
     seconds: float,
     timed_out: bool,
     broke: str | None,
@@ -395,46 +396,11 @@ def cell_of(
         seconds=round(seconds, 6),
         timed_out=timed_out,
         broke=broke,
-        dropped_bytes=cell.outputs.left_out_bytes
+        dropped_bytes=dropped_bytes
+        + cell.outputs.left_out_bytes
         + sum(bounded(count_of(dropped.get(name)) or 0) for name in DROPPED),
         late=late,
         variables=parsed(VARIABLES, report.get("variables")),
         files=parsed(FILES, report.get("files")),
         full_folders=names_in(report.get("full")),
     )
-
-
-DROPPED = ("stdout", "stderr", "display")
-"""The counters of what the kernel left out itself."""
-VARIABLES = TypeAdapter(tuple[Variable, ...])
-FILES = TypeAdapter(tuple[FileChange, ...])
-
-
-def parsed(adapter: TypeAdapter[tuple[T, ...]], report: Any) -> tuple[T, ...]:
-    """Validate what the kernel reported; returns () if it is not as expected."""
-    try:
-        return adapter.validate_python(
-            [
-                {name: bounded(value) for name, value in json_of(entry).items()}
-                for entry in report[:MAX_CHANGES]
-            ]
-        )
-    except (ValidationError, TypeError, KeyError, AttributeError):
-        return ()
-
-
-def names_in(value: Any) -> tuple[str, ...]:
-    """Return the names in what the kernel reported, each on one line; () if it is not a list."""
-    names = value[:MAX_CHANGES] if isinstance(value, list) else []
-    lines = (" ".join(text_of(name)[:NAME_CHARACTERS].split()) for name in names)
-    return tuple(line for line in lines if line)
-
-
-def bounded(value: Any) -> Any:
-    """Limit the size of a text or number."""
-    match value:
-        case str():
-            return value[:NAME_CHARACTERS]
-        case int():
-            return max(0, min(value, 1 << 62))
-    return value

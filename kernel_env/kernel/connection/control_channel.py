@@ -14,8 +14,13 @@ from itertools import count
 from typing import Any
 
 from kernel_env.errors import KernelError
+from kernel_env.kernel.connection.messages import INVALID, parsed_object
+from kernel_env.sandbox.fork_support import ForkSupport
 
 RESPONSE_BYTES = 1 << 16
+"""Most bytes of a response."""
+MAX_UNEXPECTED = 100
+"""Most other lines before the response to a request: late responses to earlier ones."""
 
 
 class ControlChannel:
@@ -23,6 +28,8 @@ class ControlChannel:
 
     def __init__(self, connection: socket.socket) -> None:
         connection.setblocking(False)
+        if hasattr(socket, "SO_PASSCRED"):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self._socket = connection
         self._buffer = b""
         self._requesting = asyncio.Lock()
@@ -48,9 +55,12 @@ class ControlChannel:
         async with self._requesting:
             number = await self.send(do, descriptors=descriptors, **details)
             deadline = time.monotonic() + timeout_s
-            response: dict[str, Any] = {}
-            while response.get("id") != number:  # others are late responses to earlier requests
-                response = await self.receive(timeout_s=max(0.0, deadline - time.monotonic()))
+            for _ in range(MAX_UNEXPECTED):
+                response = await self.receive(timeout_s=deadline - time.monotonic())
+                if response.get("id") == number:
+                    break
+            else:
+                raise KernelError("invalid response from a forked kernel: not to this request")
             if "error" in response:
                 raise KernelError(f"{response['error']!s:.200}")
             return response
@@ -71,9 +81,10 @@ class ControlChannel:
         return number
 
     async def receive(self, *, timeout_s: float) -> dict[str, Any]:
-        """Return the next response. Raises `KernelError`."""
+        """Return the next response. Other work has a turn before each. Raises `KernelError`."""
         try:
             async with asyncio.timeout(timeout_s):
+                await asyncio.sleep(0)  # raises `TimeoutError` also if there is a response already
                 while b"\n" not in self._buffer:
                     data = await asyncio.get_running_loop().sock_recv(self._socket, RESPONSE_BYTES)
                     if not data:
@@ -82,16 +93,32 @@ class ControlChannel:
                     if len(self._buffer) > RESPONSE_BYTES:
                         raise KernelError("invalid response from a forked kernel: too long")
             line, self._buffer = self._buffer.split(b"\n", 1)
-            response = json.loads(line)
+            response = parsed_object(line)
         except TimeoutError as error:
-            raise KernelError(f"a forked kernel did not respond in {timeout_s:g} s") from error
+            raise KernelError("a forked kernel did not respond in time") from error
         except OSError as error:
             raise KernelError(f"a forked kernel has ended ({error.strerror})") from error
-        except ValueError as error:
-            raise KernelError("invalid response from a forked kernel: not JSON") from error
-        if not isinstance(response, dict):
-            raise KernelError("invalid response from a forked kernel: not a JSON object")
+        except INVALID as error:
+            raise KernelError("invalid response from a forked kernel: not a JSON object") from error
         return response
+
+    async def sender(self, support: ForkSupport, *, timeout_s: float) -> int:
+        """Return the ID of the process that sends the next response, as the system says.
+
+        What it writes about itself is not believed. Raises `KernelError`.
+        """
+        loop = asyncio.get_running_loop()
+        readable = asyncio.Event()
+        loop.add_reader(self._socket, readable.set)
+        try:
+            await asyncio.wait_for(readable.wait(), timeout_s)
+            return await support.sender(self._socket.fileno())
+        except TimeoutError as error:
+            raise KernelError("a forked kernel did not respond in time") from error
+        except OSError as error:
+            raise KernelError(f"a forked kernel has ended ({error.strerror})") from error
+        finally:
+            loop.remove_reader(self._socket)
 
     def close(self) -> None:
         """Close the channel: a standby at the other end exits. Idempotent."""

@@ -28,12 +28,20 @@ DISPLAY_BYTES = 4 * 1024 * 1024
 ERROR_BYTES = 64 * 1024
 """Kept of each string of an error."""
 MAX_OUTPUTS = 200
+NAMED_KINDS, KIND_CHARACTERS = 20, 100
+"""Most MIME types that a note names, and the most characters kept of the name of one."""
+ID_CHARACTERS = 1000
+"""Most characters of the ID by which a display can be updated."""
+MAX_CONTROLS = 20_000
+"""Most carriage returns and backspaces in one message; handling more takes too long."""
+MAX_COUNT = 1 << 53
+"""Largest execution count."""
 MAX_DEPTH = 50
 """Maximum nesting of JSON values."""
 JSON_KIND = re.compile(r"[a-zA-Z0-9]+/[a-zA-Z0-9\-+.]+\+json")
 """MIME types whose data nbformat allows to be JSON values other than text."""
 
-PIECES = re.compile(rb"[^\r\n\x08]+|.", re.DOTALL)
+BACKSPACES = re.compile(rb"\x08+")
 
 
 @dataclass
@@ -125,6 +133,9 @@ class OutputCollector:
         if self._clear_next:
             self._clear()
         data = text.encode(errors="backslashreplace")
+        if data.count(b"\b") + data.count(b"\r") > MAX_CONTROLS:
+            self.dropped_bytes += len(data)
+            return
         stream = self._streams.setdefault(name, Text())
         if stream.tail.seen_bytes:
             stream.tail.add(data)
@@ -158,16 +169,17 @@ class OutputCollector:
         self._add(output)
 
     def _display(self, kind: str, content: dict[str, Any]) -> None:
-        output: Output = {
-            "output_type": kind,
-            "metadata": self._metadata(content.get("metadata")),
-            "data": self._bundle(content.get("data")),
-        }
+        if self._clear_next:
+            self._clear()
+        shown = self._shown(content)
+        output: Output = {"output_type": kind, "data": shown.data, "metadata": shown.metadata}
         if kind == "execute_result":
             output["execution_count"] = count_of(content.get("execution_count"))
         if not self._add(output):
-            self.dropped_bytes += size_of(output["data"]) + size_of(output["metadata"])
-        elif name := display_id(content):
+            self.dropped_bytes += shown.size
+            return
+        self._display_space -= shown.size
+        if name := display_id(content):
             self._displays.setdefault(name, []).append(len(self._outputs) - 1)
 
     def _update(self, content: dict[str, Any]) -> None:
@@ -178,34 +190,51 @@ class OutputCollector:
         for place in places:
             self._display_space += size_of(self._outputs[place]["data"])
             self._display_space += size_of(self._outputs[place]["metadata"])
+        shown = self._shown(content)
         for place in places:
-            self._outputs[place]["data"] = self._bundle(content.get("data"))
-            self._outputs[place]["metadata"] = self._metadata(content.get("metadata"))
+            if shown.size > self._display_space:
+                shown = note("[an update of this display left out]")
+            self._display_space -= shown.size
+            self._outputs[place] |= {"data": shown.data, "metadata": shown.metadata}
 
-    def _metadata(self, metadata: Any) -> dict[str, Any]:
-        """Return the metadata of a display, or {} if there is no space for it."""
-        metadata = metadata if isinstance(metadata, dict) else {}
-        size = size_of(metadata)
-        if size > self._display_space:
-            self.dropped_bytes += size
-            return {}
-        self._display_space -= size
-        clean: dict[str, Any] = json_of(metadata)
-        return clean
-
-    def _bundle(self, data: Any) -> dict[str, Any]:
-        """Return the representations of a display, or a note if there is no space for them."""
-        data = data if isinstance(data, dict) else {}
-        bundle = {text_of(kind): representation(kind, value) for kind, value in data.items()}
-        size = size_of(bundle)
-        if size <= self._display_space:
-            self._display_space -= size
-            return bundle
-        self.dropped_bytes += size
-        short = str(bundle.get("text/plain", ""))[:2000]
-        return {
-            "text/plain": f"[a display of {size:,} bytes left out: {', '.join(bundle)}]\n{short}"
+    def _shown(self, content: dict[str, Any]) -> "Shown":
+        """Return data and metadata of a display, or a note if there is no space for them."""
+        data, metadata = content.get("data"), content.get("metadata")
+        bundle = {
+            text_of(kind)[:KIND_CHARACTERS]: representation(kind, value)
+            for kind, value in (data.items() if isinstance(data, dict) else ())
         }
+        clean = json_of(metadata) if isinstance(metadata, dict) else {}
+        size = size_of(bundle) + size_of(clean)
+        if size <= self._display_space:
+            return Shown(data=bundle, metadata=clean, size=size)
+        self.dropped_bytes += size
+        kinds = ", ".join(list(bundle)[:NAMED_KINDS])
+        short = str(bundle.get("text/plain", ""))[:2000]
+        return note(f"[a display of {size:,} bytes left out: {kinds}]\n{short}")
+
+    def leave_out(self, kind: str, size: int, reason: str) -> None:
+        """Leave out a message that is too large to be parsed; a note takes a display's place."""
+        self.dropped_bytes += size
+        if kind in ("display_data", "execute_result"):
+            self._display(
+                "display_data", {"data": {"text/plain": f"[a display left out: {reason}]"}}
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """What a display shows."""
+
+    data: dict[str, Any]
+    metadata: dict[str, Any]
+    size: int
+    """Bytes of both."""
+
+
+def note(text: str) -> Shown:
+    """Return a display that shows a note."""
+    return Shown(data={"text/plain": text}, metadata={}, size=len(text))
 
 
 def overwritten(text: bytes) -> bytes:
@@ -215,28 +244,31 @@ def overwritten(text: bytes) -> bytes:
     """
     if b"\r" not in text and b"\b" not in text:
         return text
-    seen, line, returned = bytearray(), 0, False
-    for match in PIECES.finditer(text):
-        piece = match[0]
-        if returned and piece != b"\r":
-            if piece == b"\n":
-                seen += b"\r"  # a line break of Windows
-            else:
-                del seen[line:]
-        returned = piece == b"\r"
-        if piece == b"\b":
-            backspace(seen, line)
-        elif not returned:
-            seen += piece
-        if piece == b"\n":
-            line = len(seen)
-    return bytes(seen + b"\r" if returned else seen)
+    return b"\n".join(map(overwritten_line, text.split(b"\n")))
 
 
-def backspace(seen: bytearray, line: int) -> None:
-    """Remove the last character of the line, with all its bytes."""
-    while len(seen) > line and seen.pop() & 0xC0 == 0x80:
-        pass
+def overwritten_line(line: bytes) -> bytes:
+    r"""Apply control characters to a line. A `\r` at its end is that of a Windows line break."""
+    body = line.rstrip(b"\r")
+    end = line[len(body) : len(body) + 1]
+    body = body[body.rfind(b"\r") + 1 :]
+    if b"\b" not in body:
+        return body + end
+    shown, at = bytearray(), 0
+    for run in BACKSPACES.finditer(body):
+        shown += body[at : run.start()]
+        at = run.end()
+        backspace(shown, at - run.start())
+    return bytes(shown + body[at:] + end)
+
+
+def backspace(shown: bytearray, count: int) -> None:
+    """Remove the last characters, each with all its bytes."""
+    if (last := shown[-count:]).isascii():
+        del shown[-len(last) :]
+        return
+    while shown and count:
+        count -= shown.pop() & 0xC0 != 0x80
 
 
 def error_output(content: dict[str, Any]) -> Output:
@@ -271,36 +303,41 @@ def display_id(content: dict[str, Any]) -> str | None:
     """Return the ID by which a display can be updated."""
     transient = content.get("transient")
     name = transient.get("display_id") if isinstance(transient, dict) else None
-    return name if isinstance(name, str) else None
+    return name if isinstance(name, str) and len(name) <= ID_CHARACTERS else None
 
 
 def count_of(value: Any) -> int | None:
     """Return the value if it is a valid execution count."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    return value if 0 <= value <= MAX_COUNT else None
 
 
 def text_of(value: Any) -> str:
     """Return the value as a string that UTF-8 can encode."""
     text = value if isinstance(value, str) else "" if value is None else str(value)
-    return text.encode(errors="backslashreplace").decode()
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode(errors="backslashreplace").decode()
+    return text
 
 
 def json_of(value: Any, depth: int = MAX_DEPTH) -> Any:
     """Return valid JSON: no NaN, no lone surrogates, limited nesting."""
-    if depth == 0 and isinstance(value, dict | list | tuple):
-        return "…"
-    match value:
-        case str():
-            return text_of(value)
-        case float() if not math.isfinite(value):
-            return None
-        case dict():
-            return {text_of(key): json_of(item, depth - 1) for key, item in value.items()}
-        case list() | tuple():
-            return [json_of(item, depth - 1) for item in value]
-        case None | bool() | int() | float():
-            return value
-    return text_of(value)
+    if isinstance(value, str):
+        return text_of(value)
+    if isinstance(value, dict):
+        if depth == 0:
+            return "…"
+        return {text_of(key): json_of(item, depth - 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_of(item, depth - 1) for item in value] if depth else "…"
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, int) else text_of(value)
 
 
 def representation(kind: Any, value: Any) -> Any:
@@ -314,11 +351,8 @@ def representation(kind: Any, value: Any) -> Any:
 
 def size_of(value: Any) -> int:
     """Estimate the size of a JSON value in bytes."""
-    match value:
-        case str():
-            return len(value) if value.isascii() else len(value.encode())
-        case dict():
-            return sum(size_of(key) + size_of(item) for key, item in value.items())
-        case list():
-            return sum(map(size_of, value))
-    return 8
+    if isinstance(value, str):
+        return len(value) if value.isascii() else len(value.encode())
+    if isinstance(value, dict):
+        return sum(map(size_of, value)) + sum(map(size_of, value.values()))
+    return sum(map(size_of, value)) if isinstance(value, list) else 8

@@ -154,10 +154,11 @@ class ForkServer:
         """Record a standby that was forked for a kernel instance."""
         self._processes[instance].standbys[standby.pid] = standby
 
-    def delete_standby(self, instance: object, standby: Standby) -> None:
-        """End a standby. Idempotent."""
+    async def delete_standby(self, instance: object, standby: Standby) -> None:
+        """End a standby. Idempotent. Raises `SandboxError`."""
         standby.close()
-        self._processes[instance].standbys.pop(standby.pid, None)
+        if self._processes[instance].standbys.pop(standby.pid, None) is not None:
+            await self.support.resume([standby.pid])  # a stopped process cannot exit
 
     def disown_standby(self, instance: object, standby: Standby) -> None:
         """Remove a standby from the record without ending it: it is killed with the programs."""

@@ -80,7 +80,7 @@ class KernelInstance:
             try:
                 layers = await support.create_overlay(files)
                 await support.resume([standby.pid])
-                first = await standby.fork()
+                first = await standby.fork(support)
                 await first.enter_mount_namespace(layers, seed=seed)
                 latest = self.server.new_snapshot_name()
                 await support.snapshot(latest, same_as=files, mount_namespace_of=first.pid)
@@ -111,7 +111,7 @@ class KernelInstance:
         """Fork the kernel, between two cells, into a standby. Raises `KernelError`."""
         assert self.kernel is not None
         assert self.kernel.channel is not None, "a plain kernel cannot be forked"
-        standby = await fork(self.kernel.channel)
+        standby = await fork(self.kernel.channel, self.server.support)
         self.server.add_standby(self, standby)
         return standby
 
@@ -145,9 +145,13 @@ class KernelInstance:
         await self._end_kernel()
         mount_namespace_of = standby.pid if self._layers else None
         killed = await self._kill_programs(mount_namespace_of)
+        support = self.server.support
         restoring = asyncio.create_task(self._restore_files(files, mount_namespace_of))
         try:
-            successor = await standby.fork() if standby is self.server.template else standby
+            async with self.server.moving:  # nobody else stops the template meanwhile
+                await support.resume([standby.pid])
+                is_template = standby is self.server.template
+                successor = await standby.fork(support) if is_template else standby
         except BaseException:
             await asyncio.gather(restoring, return_exceptions=True)
             raise
@@ -171,13 +175,11 @@ class KernelInstance:
     async def _kill_programs(self, mount_namespace_of: int | None) -> Mapping[int, str]:
         keep = self.server.waiting_pids(self)
         async with self.server.moving:
-            killed = await self.server.support.kill_processes(
+            return await self.server.support.kill_processes(
                 keep=keep,
                 mount_namespace_of=mount_namespace_of,
                 others=self.server.other_pids(self),
             )
-        await self.server.support.resume(keep)  # the agent's code may have stopped them
-        return killed
 
     # ── trials ────────────────────────────────────────────────────────────────────────────
 
@@ -203,12 +205,14 @@ class KernelInstance:
         paused = await support.pause(keep=waiting)
         trial = KernelInstance(self.server)
         try:
-            kernel = await trial.serve(await standby.fork())
+            await support.resume([standby.pid])
+            kernel = await trial.serve(await standby.fork(support))
             return await kernel.run(code, timeout_s=timeout_s)
         finally:
             await trial._end_kernel()
             self.server.unregister(trial)
             await support.kill_processes(keep=[*paused, *waiting])
+            await support.resume([standby.pid])
             await self._restore_files(files, None)
             await standby.rewind()
             await support.resume(paused)

@@ -1,7 +1,7 @@
 """Standbys as the host sees them: forked processes that wait, each on a control channel.
 
     template = await boot_template(sandbox, support, libraries=…)
-    standby = await fork(template.channel)     # or of a running kernel, between two cells
+    standby = await template.fork(support)     # or fork a running kernel, between two cells
     launched = await standby.serve(support)    # now it is a kernel; connect to it
 
 A standby can be forked any number of times; that does not use it up.
@@ -13,11 +13,9 @@ import secrets
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from kernel_env import temporary
 from kernel_env.errors import KernelError
-from kernel_env.kernel.connection.client import names_in
 from kernel_env.kernel.connection.control_channel import ControlChannel
 from kernel_env.kernel.connection.launch import (
     KERNEL_ENVIRONMENT,
@@ -26,6 +24,7 @@ from kernel_env.kernel.connection.launch import (
     connection_info,
     listening,
 )
+from kernel_env.kernel.connection.reply import names_in
 from kernel_env.sandbox.fork_support import ForkSupport, Layers
 from kernel_env.sandbox.protocol import SNAPSHOTS, Sandbox
 
@@ -51,9 +50,9 @@ class Standby:
     lacks_native_threads: bool = False
     """Whether the kernel had threads of libraries that it lacks; most start theirs again."""
 
-    async def fork(self) -> "Standby":
+    async def fork(self, support: ForkSupport) -> "Standby":
         """Fork it. Raises `KernelError`."""
-        return await fork(self.channel)
+        return await fork(self.channel, support)
 
     async def enter_mount_namespace(self, layers: Layers, *, seed: int | None = None) -> None:
         """Move it into a mount namespace with an overlay; see `guest/overlay.py`.
@@ -107,7 +106,7 @@ class Standby:
         self.channel.close()
 
 
-async def fork(original: ControlChannel) -> Standby:
+async def fork(original: ControlChannel, support: ForkSupport) -> Standby:
     """Fork the process at the other end of a channel. Raises `KernelError`."""
     ours, theirs = socket.socketpair()
     channel = ControlChannel(ours)
@@ -116,12 +115,13 @@ async def fork(original: ControlChannel) -> Standby:
             response = await original.request(
                 "copy", descriptors=[theirs.fileno()], timeout_s=FORK_S
             )
+        pid = await channel.sender(support, timeout_s=FORK_S)
         message = await channel.receive(timeout_s=FORK_S)
         if "error" in message:
             raise KernelError(f"{message['error']!s:.200}")
         return Standby(
             channel=channel,
-            pid=pid_of(message),
+            pid=pid,
             lost_threads=names_in(response.get("threads")),
             lacks_native_threads=bool(response.get("native_threads")),
         )
@@ -152,6 +152,7 @@ async def boot_template(
                 descriptors=[theirs.fileno()],
             )
         try:
+            pid = await channel.sender(support, timeout_s=BOOT_S)
             response = await channel.receive(timeout_s=BOOT_S)
         except KernelError as error:
             await asyncio.sleep(0)
@@ -160,15 +161,7 @@ async def boot_template(
             raise KernelError(f"the kernel did not start: {error}{detail}") from error
         if "cannot" in response:
             raise ForkingUnavailable(f"{response['cannot']!s:.200}")
-        return Standby(channel=channel, pid=pid_of(response))
+        return Standby(channel=channel, pid=pid)
     except BaseException:
         channel.close()
         raise
-
-
-def pid_of(response: Mapping[str, Any]) -> int:
-    """Return the process ID in a response. Raises `KernelError` for anything else."""
-    pid = response.get("pid")
-    if not isinstance(pid, int) or isinstance(pid, bool) or pid < 2:
-        raise KernelError("invalid response from a forked kernel: no process ID")
-    return pid

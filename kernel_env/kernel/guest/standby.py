@@ -27,6 +27,7 @@ from .fork import fork_detached
 from .random_state import reseed
 from .shared_memory import SharedMapping
 from .signal_scope import enter_signal_scope
+from .syscalls import set_accessible
 
 ALL_SIGNALS = signal.valid_signals()
 OOM_SCORE_RUNNING, OOM_SCORE_STANDBY = 1000, 0
@@ -120,6 +121,7 @@ class Standby:
 
     def _become_standby(self, channel: ControlChannel, late_descriptors: list[int]) -> None:
         """Block signals and close the parent's descriptors: the first step in a fork."""
+        set_accessible(True)  # the init process finds its files through /proc
         self.pid = os.getpid()
         os.setsid()
         signal.set_wakeup_fd(-1)
@@ -135,7 +137,7 @@ class Standby:
         if self.mappings is None or self.mappings or deleted:
             self._own_shared_memory(deleted)
         self.channel, self.kernel_descriptors = channel, {}
-        channel.send({"pid": os.getpid()})
+        channel.send({})
 
     def _own_shared_memory(self, deleted: Iterable[str]) -> None:
         """Move shared memory to files of this fork, and remember files that are mapped by path.

@@ -20,6 +20,15 @@ if LINUX:
 
 
 CHUNK_BYTES = 1 << 20
+PR_SET_DUMPABLE = 4
+
+
+def set_accessible(accessible: bool) -> None:
+    """Set whether programs of the same user can trace this process and write to its memory.
+
+    Forks inherit it. Without it, files in /proc/self belong to root: some cannot be written.
+    """
+    libc.prctl(PR_SET_DUMPABLE, int(accessible), 0, 0, 0)
 
 
 @contextmanager

@@ -15,7 +15,9 @@ from .control_channel import ControlChannel
 from .descriptors import identities, open_descriptors
 from .fork_safety import native_threads
 from .private_names import FORKING, RUNNING, missing_name
+from .shared_memory import shared_mappings
 from .standby import Standby
+from .syscalls import set_accessible
 
 
 def main(given: dict[str, Any]) -> None:
@@ -39,7 +41,9 @@ def main(given: dict[str, Any]) -> None:
     gc.collect()
     gc.freeze()
     app.standby.remember(app.kept_descriptors())
-    channel.send({"pid": os.getpid(), "missing": missing})
+    app.standby.mappings = shared_mappings()
+    set_accessible(False)  # programs of the agent cannot change what later kernels start from
+    channel.send({"missing": missing})
     app.serve(app.standby.wait())
 
 

@@ -1,7 +1,9 @@
 """Checks of the protocol `ForkSupport`, for back ends that offer it."""
 
 import asyncio
+import select
 import signal
+import socket
 
 from kernel_env.sandbox.conformance.support import SMALL, Check, Make, raises, sh
 from kernel_env.sandbox.fork_support import ForkSupport, fork_support_of
@@ -38,6 +40,32 @@ async def processes_are_killed_except_those_to_keep(make: Make) -> None:
         )
         assert left == "sleep 64"
         assert kept.exit_code is None
+        assert await state_of(sandbox, kept.pid) == "T"
+        await forks.resume([kept.pid])
+        assert await state_of(sandbox, kept.pid) == "S"
+
+
+async def the_sender_of_a_message_is_known(make: Make) -> None:
+    send = "import os; os.write(3, b'1'); print(os.getpid(), flush=True); os.read(3, 1)"
+    async with make(SMALL) as sandbox:
+        forks = support_of(sandbox)
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+            with raises(BlockingIOError):
+                await forks.sender(ours.fileno())
+            process = await sandbox.spawn(
+                [sandbox.python, "-c", send], descriptors=[theirs.fileno()]
+            )
+            await asyncio.to_thread(select.select, [ours], [], [], 10)
+            assert await forks.sender(ours.fileno()) == process.pid
+            assert ours.recv(1) == b"1"
+
+
+async def state_of(sandbox: Sandbox, pid: int) -> str:
+    """Return the state of a process: S for one that waits, T for one that is stopped."""
+    _, line = await sh(sandbox, f"grep State: /proc/{pid}/status")
+    return line.split()[1]
 
 
 async def processes_are_paused_and_resumed(make: Make) -> None:
@@ -98,6 +126,7 @@ async def overlay_layers_are_created_and_removed(make: Make) -> None:
 FORK_SUPPORT_CHECKS: tuple[Check, ...] = (
     an_adopted_orphan_reports_its_exit_code,
     processes_are_killed_except_those_to_keep,
+    the_sender_of_a_message_is_known,
     processes_are_paused_and_resumed,
     files_are_restored_from_a_snapshot,
     overlay_layers_are_created_and_removed,

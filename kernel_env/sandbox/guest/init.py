@@ -20,6 +20,7 @@ message says in `fds` how many are its own.
     {"id": 9, "do": "resume", "pids": [7]}                           → {}
     {"id": 10, "do": "memory_used", "pids": [9], "enough": n}        → {"bytes": 4096}
     {"id": 11, "do": "memory_limit"}                                 → {"killed": 0, "limit": n}
+    {"id": 13, "do": "sender"} + [socket]                            → {"pid": 9}
     {"id": 12, "do": "snapshot", …}, and restore, create_lower, delete_snapshot, remove_folder:
     see `snapshots`
     and for every program that ends, without a request: {"exit": 7, "code": 0, "peak": n}
@@ -43,6 +44,7 @@ import queue
 import select
 import signal
 import socket
+import struct
 import sys
 import threading
 import time
@@ -61,6 +63,8 @@ MAX_UNCLAIMED = 1000
 """Exit codes kept of processes that the host has not asked for."""
 MAX_NAMED = 20
 """Most killed processes that are named."""
+CREDENTIALS = struct.Struct("3i")
+"""The C structure `ucred`: process, user, group."""
 PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 4, 36
 
 
@@ -100,6 +104,21 @@ def open_file(path: str, *, write: bool) -> int:
         return os.open(path, os.O_RDONLY | flags)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | flags, 0o644)
+
+
+def sender(descriptor: int) -> int:
+    """Return the process that sent the next byte to a socket, as the system says.
+
+    The socket has the option SO_PASSCRED, and the byte stays there. Raises `OSError`.
+    """
+    with socket.socket(fileno=os.dup(descriptor)) as end:
+        size = socket.CMSG_SPACE(CREDENTIALS.size)
+        _, passed, _, _ = end.recvmsg(1, size, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    for level, kind, data in passed:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
+            pid: int = CREDENTIALS.unpack(data)[0]
+            return pid
+    raise OSError(errno.ENODATA, "the sender of a message is not known")
 
 
 def stat(path: str) -> list[int]:
@@ -220,8 +239,10 @@ class Init:
     ) -> list[tuple[int, str]]:
         """Kill the processes of a mount namespace except `keep`; wait until they are gone.
 
+        Those to keep are stopped until they are resumed: they may run code of the agent.
         Returns ID and name of the first of them.
         """
+        processes.stop(lambda: set(keep) & set(processes.descendants()))
         chosen = processes.in_mount_namespace(namespace_of, others, keep)
         killed = processes.kill(chosen)
         names = [(pid, processes.name(pid)) for pid in sorted(killed)[:MAX_NAMED]]
@@ -272,6 +293,8 @@ class Init:
                         processes.send_signal(pid, signal.SIGCONT)
                 case "memory_used":
                     reply["bytes"] = processes.memory_used(request["pids"], request["enough"])
+                case "sender":
+                    reply["pid"] = sender(received[0])
                 case "memory_limit":
                     reply |= processes.memory_limit()
         except OSError as error:

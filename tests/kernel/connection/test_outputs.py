@@ -117,6 +117,42 @@ def test_a_display_beyond_the_limit_is_replaced_by_a_note() -> None:
     assert collector.left_out_bytes > DISPLAY_BYTES // 2
 
 
+def test_names_of_displays_count_and_are_cut() -> None:
+    names = collect(
+        *(("display_data", {"data": {str(n) + "k" * 1_400_000: ""}}) for n in range(20)),
+        *(("display_data", {"data": {"text/plain": "x" * DISPLAY_BYTES}}) for n in range(3)),
+        *[display("d", str(n) + "i" * 1_400_000) for n in range(20)],
+        ("update_display_data", display("u", "7" + "i" * 1_400_000)[1]),
+    )
+
+    assert sum(map(size_of, names.outputs())) < 50_000
+    assert texts(names)[-1] == "u"
+
+
+def test_an_update_of_many_displays_counts_for_each() -> None:
+    update = display("x" * (DISPLAY_BYTES // 10), "d")[1]
+
+    collector = collect(*[display("a", "d")] * 150, ("update_display_data", update))
+
+    assert sum(map(size_of, collector.outputs())) < DISPLAY_BYTES + 150 * 200
+    assert texts(collector)[-1] == "[an update of this display left out]"
+
+
+def test_text_with_very_many_control_characters_is_left_out() -> None:
+    collector = collect(stream("a\b" * 30_000), stream("kept"))
+
+    assert texts(collector) == ["kept"]
+    assert collector.left_out_bytes == 60_000
+
+
+def test_an_execution_count_that_is_no_count_is_left_out() -> None:
+    counts: list[object] = [3, -1, 10**30, True, "3", None]
+
+    collector = collect(*(("execute_result", {"execution_count": n}) for n in counts))
+
+    assert [o["execution_count"] for o in collector.outputs()] == [3, None, None, None, None, None]
+
+
 def test_an_error_is_kept_when_the_number_of_outputs_is_at_its_limit() -> None:
     error = ("error", {"ename": "E", "evalue": "v", "traceback": ["t"]})
 

@@ -72,7 +72,7 @@ class FakeInstance:
         if name is not None:
             self.snapshots.remove(name)
 
-    def delete_standby(self, instance: object, standby: FakeStandby) -> None:
+    async def delete_standby(self, instance: object, standby: FakeStandby) -> None:
         """Record that a standby was ended."""
         assert instance is self
         self.ended.append(standby.pid)

@@ -111,8 +111,8 @@ async def test_a_fork_is_recorded_as_a_standby(instance: KernelInstance) -> None
 async def test_a_deleted_standby_is_ended(instance: KernelInstance) -> None:
     deleted, kept = await instance.fork(), await instance.fork()
 
-    instance.server.delete_standby(instance, deleted)
-    instance.server.delete_standby(instance, deleted)  # idempotent
+    await instance.server.delete_standby(instance, deleted)
+    await instance.server.delete_standby(instance, deleted)  # idempotent
 
     await assert_record_is_true(instance.server, kernel_pid(instance), kept.pid)
 

@@ -1,0 +1,60 @@
+"""Write what remains of an episode; what cannot be written is a warning, never an exception.
+
+Whatever happens at the end, the episode has ended and its result can be read in memory.
+"""
+
+import json
+import warnings
+from pathlib import Path
+
+from kernel_env.episode.journal import Journal
+from kernel_env.episode.notebook import NOTEBOOK, write_notebook
+from kernel_env.episode.result import RECORD, result_of
+from kernel_env.episode.trajectory import Ending, Status, Trajectory
+from kernel_env.errors import AgentError, EpisodeOver, KernelError, SandboxError, TaskError
+
+
+class IncompleteRecordWarning(UserWarning):
+    """An episode has ended, but some of its files could not be written."""
+
+
+def end_journal(journal: Journal, ending: Ending) -> None:
+    """Write how the episode ended, and close the journal."""
+    try:
+        journal.end(ending)
+    except Exception as error:  # noqa: BLE001 - the result is written all the same
+        warn_incomplete(f"{journal.path} has no ending: {error}")
+    journal.close()
+
+
+def write_files(trajectory: Trajectory, folder: Path) -> None:
+    """Write the result and the notebook of an ended episode."""
+    result = result_of(trajectory, folder / NOTEBOOK)
+    record = json.dumps(result.json(), indent=1) + "\n"
+    for name, write in (
+        (RECORD, lambda path: path.write_text(record)),
+        (NOTEBOOK, lambda path: write_notebook(trajectory, path)),
+    ):
+        try:
+            write(folder / name)
+        except Exception as error:  # noqa: BLE001 - the other file is written all the same
+            warn_incomplete(f"{folder / name} cannot be written: {error}")
+
+
+def warn_incomplete(message: str) -> None:
+    """Warn that a file of an ended episode is missing or incomplete."""
+    warnings.warn(message, IncompleteRecordWarning, stacklevel=2)
+
+
+def status_of(error: BaseException) -> Status:
+    """Return the status that says who failed."""
+    match error:
+        case SandboxError() | KernelError():
+            return "machine_failed"
+        case TaskError():
+            return "task_failed"
+        case AgentError():
+            return "agent_failed"
+        case EpisodeOver():
+            return "budget"
+    return "crashed"

@@ -1,0 +1,137 @@
+"""Write requests to a kernel and read its messages, looking at their size before they are parsed.
+
+A message of the Jupyter protocol has the parts
+
+    [topic …] <IDS|MSG> signature header parent_header metadata content [buffer …]
+
+Signatures are written and not checked: only the kernel and what it started can write to the
+sockets, and they have the key.
+"""
+
+import hashlib
+import hmac
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+DELIMITER = b"<IDS|MSG>"
+HEADER_BYTES = 4096
+"""Most bytes of a header that is parsed."""
+SIMPLE_BYTES = 16 * 1024
+"""A content up to this size is parsed whatever it contains."""
+MAX_VALUES = 20_000
+"""Most JSON values in a larger content; parsing and copying more takes too long."""
+MAX_ESCAPES = 250_000
+"""Most escape sequences in a larger content."""
+MAX_DIGITS = 100
+"""Most characters of a number; Python's parser takes milliseconds for one of a megabyte."""
+
+INVALID = (ValueError, TypeError, KeyError, AttributeError, RecursionError, MemoryError)
+"""What parsing something invalid raises."""
+
+
+class TooLarge(ValueError):
+    """A content is larger than is parsed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """A message whose content has not been parsed."""
+
+    kind: str
+    parent: str | None
+    """ID of the request that it belongs to."""
+    content: bytes
+    size: int
+    """Bytes of all its parts."""
+
+
+def request(kind: str, content: Mapping[str, Any], key: bytes, session: str) -> tuple[str, Any]:
+    """Return the ID and the parts of a request."""
+    number = os.urandom(16).hex()
+    header = {
+        "msg_id": number,
+        "msg_type": kind,
+        "username": "kernel-env",
+        "session": session,
+        "date": datetime.now(UTC).isoformat(),
+        "version": "5.4",
+    }
+    parts = [json.dumps(part).encode() for part in (header, {}, {}, content)]
+    signature = hmac.new(key, b"".join(parts), hashlib.sha256).hexdigest().encode()
+    return number, [DELIMITER, signature, *parts]
+
+
+def read(parts: Sequence[bytes]) -> Message:
+    """Return a message; raises one of `INVALID` if it is not one."""
+    start = parts.index(DELIMITER)
+    _, header, parent, _, content = parts[start + 1 : start + 6]
+    kind, number = parsed_header(header).get("msg_type"), parsed_header(parent).get("msg_id")
+    if not isinstance(kind, str):
+        raise TypeError("the type of a message is a text")
+    return Message(
+        kind=kind,
+        parent=number if isinstance(number, str) else None,
+        content=content,
+        size=sum(map(len, parts)),
+    )
+
+
+def parsed_header(data: bytes) -> dict[str, Any]:
+    """Parse a header."""
+    if len(data) > HEADER_BYTES:
+        raise TooLarge(f"a header of {len(data):,} bytes")
+    return parsed_object(data)
+
+
+def parsed_content(data: bytes, limit_bytes: int) -> dict[str, Any]:
+    """Parse a content that is not too large, and has not too many values.
+
+    Raises `TooLarge`, or another of `INVALID`.
+    """
+    if len(data) > limit_bytes:
+        raise TooLarge(f"{len(data):,} bytes")
+    if len(data) > SIMPLE_BYTES and has_many_values(data):
+        raise TooLarge(f"{len(data):,} bytes with more than {MAX_VALUES:,} values")
+    return parsed_object(data)
+
+
+def has_many_values(data: bytes) -> bool:
+    """Return whether a JSON text has more than `MAX_VALUES` values, without parsing it.
+
+    Counts commas and brackets outside of strings. May be wrong for what is not valid JSON.
+    """
+    if data.count(b"\\") > MAX_ESCAPES:
+        return True
+    if b"\\" in data:
+        data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
+    if data.count(b'"') > 4 * MAX_VALUES:
+        return True
+    outside = b"".join(data.split(b'"')[::2])
+    return sum(map(outside.count, (b",", b"[", b"{"))) > MAX_VALUES
+
+
+def parsed_object(data: bytes) -> dict[str, Any]:
+    """Parse a JSON object. Numbers that JSON does not know become None."""
+    value = PARSER.decode(data.decode("utf-8", "surrogatepass"))
+    if not isinstance(value, dict):
+        raise TypeError("not a JSON object")
+    return value
+
+
+def number(text: str) -> float | None:
+    """Parse a number with a fraction or an exponent."""
+    value = float(text) if len(text) <= MAX_DIGITS else math.inf
+    return value if math.isfinite(value) else None
+
+
+def whole_number(text: str) -> int | None:
+    """Parse a whole number."""
+    return int(text) if len(text) <= MAX_DIGITS else None
+
+
+PARSER = json.JSONDecoder(parse_float=number, parse_int=whole_number, parse_constant=lambda _: None)
