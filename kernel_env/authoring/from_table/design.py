@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from kernel_env.authoring.from_table.columns import (
-    TIMESTAMP,
     WITH_SEPARATORS,
     Column,
     describe_column,
     reads_back,
     remark,
     without_missing_words,
+)
+from kernel_env.authoring.from_table.split import (
+    MIN_FOR_SPLIT,
+    MIN_ROWS,
+    Split,
+    choose_split,
+    require_column,
 )
 from kernel_env.errors import UsageError
 from kernel_env.grading import metric as metrics
@@ -25,12 +31,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Kind = Literal["binary classification", "multiclass classification", "regression"]
-SplitMethod = Literal["random", "group", "time"]
+Domain = Literal["tabular", "language", "vision"]
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
-MIN_ROWS = 100
-MIN_FOR_SPLIT = 10
-"""The least number of rows of a class, of groups, or of timestamps that a split needs."""
 MAX_INTEGER_CLASSES = 20
 """A target of whole numbers with more distinct values is continuous."""
 MIN_ROWS_PER_VALUE = 20
@@ -53,18 +56,6 @@ METRICS_BY_KIND: dict[Kind, tuple[str, ...]] = {
     "regression": ("rmse", "rmsle", "mae", "median_ae", "mape", "r2"),
 }
 """The stock metrics that can score a single target column, by kind of task."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Split:
-    """The method that chooses the test rows."""
-
-    method: SplitMethod
-    """At random, by group (no group is in both sets), or by time (test rows are later)."""
-    column: str = ""
-    """The column that contains the groups or the timestamps; empty for a random split."""
-    why: str = ""
-    """The reason for the choice, shown to the author."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +86,8 @@ class Design:
     """The target value that the task encodes as 1; None: the values are not encoded."""
     classes: tuple[str, ...]
     """The target's values in the task, sorted; empty for a regression."""
+    domain: Domain
+    """The kind of data, which selects the reference pipelines."""
     target_is_number: bool
     """Whether every value of the target is a number."""
     columns: tuple[Column, ...]
@@ -171,21 +164,23 @@ def design(
     classes: tuple[str, ...] = ()
     if kind != "regression":
         classes = ("0", "1") if positive is not None else tuple(sorted(counts.index))
+    columns = tuple(describe_column(labelled[column]) for column in features)
     return Design(
         name=name,
         table=path,
         target=target,
-        id=id_column or ("id" if "id" not in table else "row_id"),
+        id=id_column or new_id_name(list(table.columns)),
         has_id_column=id_column is not None,
         kind=kind,
         why_kind=why_kind,
         metric=chosen,
         why_metric=why_metric,
-        split=choose_split(labelled, target, id_column, split, kind),
+        split=choose_split(labelled, target, id_column, split, stratified=kind != "regression"),
         positive=positive,
         classes=classes,
         target_is_number=numbers(labelled[target]) is not None,
-        columns=tuple(describe_column(labelled[column]) for column in features),
+        domain="language" if len(columns) == 1 and columns[0].is_text else "tabular",
+        columns=columns,
         rows=len(labelled),
         left_out=len(table) - len(labelled),
         dropped=dropped,
@@ -223,11 +218,12 @@ def missing_classes(target: "pd.Series[str]", kind: Kind) -> list[str]:
     ]
 
 
-def require_column(table: "pd.DataFrame", column: str, option: str) -> None:
-    """Raise `UsageError` when the table lacks the column that an option names."""
-    if column not in table:
-        found = ", ".join(map(str, list(table.columns)[:20]))
-        raise UsageError(f"{option}: the table has no column {column!r}; it has {found}")
+def new_id_name(columns: list[str]) -> str:
+    """Return a name for the column of row numbers that no column of the table has."""
+    name = "id"
+    while name in columns:
+        name = f"row_{name}"
+    return name
 
 
 def check_ids(table: "pd.DataFrame", column: str, target: str) -> None:
@@ -366,74 +362,3 @@ def choose_positive(values: list[str]) -> str | None:
         return max(values, key=float)
     except ValueError:
         return values[-1]
-
-
-def choose_split(
-    table: "pd.DataFrame", target: str, id_column: str | None, requested: str | None, kind: Kind
-) -> Split:
-    """Return the requested split, or one that fits the table.
-
-    Raises:
-        UsageError: the requested split does not fit the table.
-    """
-    features = [str(column) for column in table if column not in (target, id_column)]
-    if requested is None:
-        for column in features:
-            if table[column].str.fullmatch(TIMESTAMP).all() and table[column].nunique() >= 10:
-                why = f"{column!r} contains timestamps, so the latest rows are the test set"
-                return Split(method="time", column=column, why=why)
-        check_distinct(table, features)
-        stratified = "" if kind == "regression" else ", stratified"
-        return Split(method="random", why=f"no column contains timestamps{stratified}")
-    method, _, column = requested.partition(":")
-    if requested == "random":
-        check_distinct(table, features)
-        return Split(method="random", why="as requested")
-    if method not in ("group", "time") or not column:
-        raise UsageError(f"--split is {requested!r}; give random, group:COLUMN or time:COLUMN")
-    require_column(table, column, "--split")
-    if column in (target, id_column):
-        raise UsageError(f"--split: {column!r} is the id or the target; give another column")
-    if method == "group":
-        if (groups := table[column].nunique()) < MIN_FOR_SPLIT:
-            raise UsageError(
-                f"--split: {column!r} has {groups} distinct values; a split into three parts needs"
-                f" at least {MIN_FOR_SPLIT} groups"
-            )
-        return Split(method="group", column=column, why="as requested")
-    check_timestamps(table[column])
-    return Split(method="time", column=column, why="as requested")
-
-
-def check_distinct(table: "pd.DataFrame", features: list[str]) -> None:
-    """Raise `UsageError` when too few rows differ in their features for a random split."""
-    distinct = len(table[features].drop_duplicates())
-    if distinct < MIN_ROWS:
-        raise UsageError(
-            f"only {distinct} of {len(table):,} rows differ in the features, and equal rows must"
-            f" stay together; a random split needs at least {MIN_ROWS} different ones: add"
-            " columns, or choose another --split"
-        )
-
-
-def check_timestamps(column: "pd.Series[str]") -> None:
-    """Raise `UsageError` unless every cell is a number or a date, with enough distinct ones."""
-    import pandas as pd
-
-    values = numbers(column)
-    if values is None:
-        try:
-            times = pd.to_datetime(column.replace("", None), format="ISO8601", utc=True)
-        except ValueError as error:
-            raise UsageError(
-                f"--split: not all values of {column.name!r} are timestamps; write them as numbers,"
-                " or as dates such as 2024-01-31 or 2024-01-31 23:59:59"
-            ) from error
-        missing, distinct = int(times.isna().sum()), times.nunique()
-    else:
-        missing, distinct = int(pd.isna(values).sum()), column.nunique()
-    if missing or distinct < MIN_FOR_SPLIT:
-        raise UsageError(
-            f"--split: {column.name!r} has {missing} missing and {distinct} distinct timestamps; a"
-            f" split by time needs none missing and at least {MIN_FOR_SPLIT} distinct ones"
-        )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import nbformat
 
-from kernel_env.authoring.from_table import notebook, pages, program
+from kernel_env.authoring.from_table import class_folders, notebook, pages, program
 from kernel_env.authoring.from_table.design import Design
 from kernel_env.authoring.reference import leaderboard
 from kernel_env.errors import KernelEnvError, TaskError, UsageError
@@ -109,10 +109,12 @@ def check_is_new(into: Path, name: str) -> Path:
 
 
 def write(design: Design, table: "pd.DataFrame", folder: Path) -> Task:
-    """Write all files, with a preliminary description and leaderboard."""
+    """Write all files, with a preliminary description."""
     (folder / "data").mkdir(parents=True)
-    given = hashlib.sha256(design.table.read_bytes()).hexdigest()
-    if design.table.suffix == ".parquet":
+    if design.table.is_dir() and design.domain == "vision":
+        data = f"{design.name}.zip"
+        class_folders.pack(design.table, table, folder / "data" / data)
+    elif design.table.is_dir() or design.table.suffix == ".parquet":
         data = f"{design.table.stem}.csv.xz"
         table.to_csv(folder / "data" / data, index=False, lineterminator="\n")
     else:
@@ -122,9 +124,7 @@ def write(design: Design, table: "pd.DataFrame", folder: Path) -> Task:
     texts = {
         "task.toml": pages.task_toml(design, data, sha256),
         "prepare.py": program.prepare_py(design, data),
-        "NOTICE": pages.notice(design, data, given),
         "description.md": f"# {pages.title(design)}\n",
-        "leaderboard.csv": ",".join(leaderboard.FIELDS) + "\nnone,reference,0,0,0,0\n",
     }
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")

@@ -35,7 +35,7 @@ def read_tables(
     test = pd.read_csv(data / "test.csv", converters={id_column: str})
     if has_classes:
         numbers = pd.to_numeric(train[target], errors="coerce")
-        if (numbers.astype(str) == train[target]).all():
+        if numbers.notna().all() and (numbers.astype(str) == train[target]).all():
             train[target] = numbers
     return train, test
 
