@@ -77,7 +77,7 @@ GUEST_LIBRARIES = {
     "kernel_env/sandbox/guest": set(),
     "kernel_env/audit/task/guest": {"ipykernel"},
     "kernel_env/authoring/reference/guest": {
-        *("lightgbm", "matplotlib", "numpy", "pandas", "scipy", "sklearn", "threadpoolctl"),
+        *("PIL", "lightgbm", "matplotlib", "numpy", "pandas", "scipy", "sklearn", "threadpoolctl"),
         "xgboost",
     },
 }

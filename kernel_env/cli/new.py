@@ -13,8 +13,19 @@ def new(
         str,
         typer.Argument(metavar="NAME", help="The task's name: small letters, digits, hyphens."),
     ],
-    table: Annotated[Path, typer.Option("--from", help="A table: .csv, .csv.xz, .parquet …")],
-    target: Annotated[str, typer.Option(metavar="COLUMN", help="The column to predict.")],
+    source: Annotated[
+        Path,
+        typer.Option(
+            "--from",
+            metavar="PATH",
+            help="A table (.csv, .csv.xz, .parquet …), or a folder with one sub-folder of pictures"
+            " or texts for each class.",
+        ),
+    ],
+    target: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="The column to predict (default for a folder: label)."),
+    ] = None,
     id_column: Annotated[
         str | None,
         typer.Option("--id", metavar="COLUMN", help="The rows' ids (default: row numbers)."),
@@ -37,16 +48,30 @@ def new(
     ] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Create a task folder with a leaderboard from a table and a target column."""
+    """Create a task folder with a leaderboard from a table, or from folders of files by class."""
     import asyncio
 
     from kernel_env.authoring import from_table
-    from kernel_env.authoring.from_table.design import read
+    from kernel_env.authoring.from_table import class_folders
+    from kernel_env.authoring.from_table import table as tables
+    from kernel_env.errors import UsageError
 
-    cells = read(table)
-    design = from_table.design(
-        name, table, cells, target=target, id_column=id_column, metric=metric, split=split
-    )
+    from_table.check_is_new(into, name)
+    if source.is_dir():
+        if id_column or split:
+            raise UsageError("--id and --split are for tables; a folder has neither column")
+        target = target or class_folders.TARGET
+        found = class_folders.read(source, target)
+        cells = found.table
+        design = class_folders.design_task(name, source, found, target=target, metric=metric)
+    else:
+        cells = tables.read(source)
+        if target is None:
+            columns = ", ".join(map(str, cells.columns[:20]))
+            raise UsageError(f"--target is missing; name the column to predict: {columns}")
+        design = from_table.design(
+            name, source, cells, target=target, id_column=id_column, metric=metric, split=split
+        )
     by = f" by {design.split.column!r}" if design.split.column else ""
     print_message(f"kind: {design.kind} ({design.why_kind})")
     if design.positive is not None:
@@ -55,6 +80,8 @@ def new(
     print_message(f"split: {design.split.method}{by} ({design.split.why})")
     if design.left_out:
         print_message(f"{design.left_out:,} rows without {target!r} are left out")
+    for remark in design.remarks:
+        print_message(f"note: {remark}")
     if population:
         print_message("running the reference pipelines (some minutes)")
     try:
@@ -86,7 +113,7 @@ def new(
         )
         return
     print_result(f"{task.folder}: {leaderboard}")
-    print_result("next: replace each TODO in description.md, task.toml and NOTICE, then check it:")
+    print_result("next: replace each TODO in description.md, then check it:")
     print_result(f"  kernel-env tasks check {task.folder}")
     print_result(f"then use its path, or its name with KERNEL_ENV_TASKS={task.folder.parent}:")
     print_result(f"  kernel-env run {task.folder} --agent …")

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from kernel_env import cache
-from kernel_env.errors import UnknownName
+from kernel_env.errors import UnknownName, UsageError
 from kernel_env.tasks import spec
 from kernel_env.tasks.spec import Task
 
@@ -24,12 +24,25 @@ def search_path() -> list[Path]:
     package = Path(__file__).parents[1]
     installed = package / "_tasks"
     bundled = installed if installed.is_dir() else package.parent / "tasks"
-    configured = os.environ.get("KERNEL_ENV_TASKS", "").split(os.pathsep)
-    return [
-        *(Path(folder).expanduser() for folder in configured if folder),
-        bundled,
-        imported_folder(),
-    ]
+    return [*configured_folders(), bundled, imported_folder()]
+
+
+def configured_folders() -> list[Path]:
+    """Return the folders that KERNEL_ENV_TASKS names. Raises `UsageError` if one is no folder."""
+    names = os.environ.get("KERNEL_ENV_TASKS", "").split(os.pathsep)
+    folders = [Path(name).expanduser() for name in names if name]
+    for folder in folders:
+        if not folder.is_dir():
+            fault = "is no folder" if folder.exists() else "does not exist"
+            raise UsageError(
+                f"KERNEL_ENV_TASKS names {folder}, which {fault}; give folders that contain task"
+                f" folders, separated by {os.pathsep!r}"
+            )
+        if (folder / "task.toml").is_file():
+            raise UsageError(
+                f"KERNEL_ENV_TASKS names the task folder {folder}; name its parent, {folder.parent}"
+            )
+    return folders
 
 
 def task_folders() -> dict[str, Path]:

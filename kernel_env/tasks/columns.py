@@ -10,6 +10,15 @@ MIN_CHARACTERS = 25
 without the word count, for languages that are written without blanks."""
 
 
+MISSING_WORDS = ("na", "n/a", "nan", "none", "null", "<na>", "nat")
+"""What programs write for a missing value, in lower case."""
+
+
+def is_missing_word(column: "pd.Series[str]") -> "pd.Series[bool]":
+    """Return which cells hold a word for a missing value, shape (rows,)."""
+    return column.str.strip().str.lower().isin(MISSING_WORDS)
+
+
 def is_prose(column: "pd.Series[str]") -> bool:
     """Return whether the cells are sentences: long, and at least half of them unique."""
     sample = column[column != ""].head(1000)

@@ -1,13 +1,15 @@
 """Load a task folder and check it.
 
-task.toml         the task's metadata, metric, submission, limits and raw files
+task.toml         the task's metric, submission, limits and metadata
 description.md    the text that the agent reads
-data/             the raw files, if they are small enough to be kept with the task; a task with the
-                  section [kaggle] in task.toml uses the files of a Kaggle competition instead
 prepare.py        prepare(raw, public, private): splits the raw files
-leaderboard.csv   the entries that a score is compared with; optional for an imported task
-solution.ipynb    a notebook with a good solution
+data/             the raw files; not with [kaggle], or if prepare.py makes the data itself
 grade.py          the task's own metric, only if no built-in metric fits
+
+A task that others use (`missing_to_publish`) also has:
+
+leaderboard.csv   the entries that a score is compared with
+solution.ipynb    a notebook with a good solution
 NOTICE            the origin and the licence of the data
 """
 
@@ -17,11 +19,12 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic_core import ErrorDetails
 
 from kernel_env.errors import TaskError, UnknownName
 from kernel_env.field_docs import show_fields
 from kernel_env.grading import leaderboard, metric, protocol
-from kernel_env.grading.leaderboard import Leaderboard
+from kernel_env.grading.leaderboard import BoardKind, Leaderboard
 from kernel_env.grading.metric import CellType
 from kernel_env.grading.protocol import Counts, Feedback, Protocol
 from kernel_env.grading.submission import SubmissionSchema
@@ -126,25 +129,27 @@ class OriginSection(Section):
 
 
 class TaskFile(Section):
-    """The content of task.toml."""
+    """The content of task.toml. Only `metric` and `submission` are required."""
 
     id: Name
-    """The name of the task's folder."""
+    """The task's name; default: the name of the folder, which it must equal."""
     name: SingleLine
-    """The name for people."""
-    summary: SingleLine
+    """The name for people; default: the id."""
+    summary: SingleLine = ""
     """One sentence about the task."""
-    domain: SingleLine
-    """The kind of data, for example `tabular`."""
-    kind: SingleLine
-    """The kind of problem, for example `regression`."""
-    image: Name
+    domain: SingleLine = "other"
+    """The kind of data, for example `tabular`. Reference pipelines exist for `tabular`, `language`,
+    `vision` and `time series`."""
+    kind: SingleLine = "other"
+    """The kind of problem: `binary classification`, `multiclass classification`, `regression`, or
+    another text."""
+    image: Name = "tabular"
     """The sandbox's image."""
-    licence: SingleLine
+    licence: SingleLine | None = None
     """The licence of the data."""
-    source: SingleLine
+    source: SingleLine | None = None
     """The origin of the data."""
-    expected_minutes: Positive
+    expected_minutes: Positive | None = None
     """The expected running time of a good solution, in minutes."""
     metric: MetricSection
     submission: SubmissionSection
@@ -218,34 +223,85 @@ def load(folder: Path) -> Task:
     """Load a task folder and check it.
 
     Raises:
-        TaskError: the folder is wrong; the message names the file and the field.
+        TaskError: the folder is wrong; the message names every file and field that is.
     """
-    path = folder / "task.toml"
-    try:
-        file = TaskFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError as error:
-        raise TaskError(f"{path} is missing; a task folder needs it") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise TaskError(f"{path} is not TOML: {error}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        raise TaskError(f"{path}: the field {field} is wrong: {first['msg'].lower()}") from error
-    if file.id != folder.name:
-        raise TaskError(f"{path}: the field id is {file.id!r}; it must be the folder's name")
-    for name in ("description.md", "prepare.py", "NOTICE"):
+    file, faults = load_file(folder)
+    for name in ("description.md", "prepare.py"):
         if not (folder / name).is_file():
-            raise TaskError(f"{folder / name} is missing; a task folder needs it")
-    for name in file.raw if file.kaggle is None else ():
-        if not (folder / "data" / name).is_file():
-            raise TaskError(f"{folder / 'data' / name} is missing; task.toml names it under [raw]")
+            faults.append(f"{folder / name} is missing; a task folder needs it")
+    board, scoring = None, None
+    if file is not None:
+        faults += file_faults(folder, file)
+        try:
+            board = load_leaderboard(folder, file)
+        except TaskError as error:
+            faults.append(str(error))
+        scoring = check_scoring(folder, file, faults)
+    if faults or file is None or board is None or scoring is None:
+        raise TaskError("; ".join(faults))
     return Task(
         folder=folder,
         file=file,
         description=(folder / "description.md").read_text(encoding="utf-8"),
-        leaderboard=load_leaderboard(folder, file),
-        scoring=check_scoring(path, file),
+        leaderboard=board,
+        scoring=scoring,
     )
+
+
+def load_file(folder: Path) -> tuple[TaskFile | None, list[str]]:
+    """Read task.toml; return its content, or None and every fault that it has."""
+    path = folder / "task.toml"
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None, [f"{path} is missing; a task folder needs it"]
+    except OSError as error:
+        return None, [f"{path} cannot be read: {error.strerror}"]
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return None, [f"{path} is not TOML: {error}"]
+    content.setdefault("id", folder.name)
+    content.setdefault("name", content["id"])
+    try:
+        return TaskFile.model_validate(content), []
+    except ValidationError as error:
+        return None, [f"{path}: {'; '.join(map(field_fault, error.errors()))}"]
+
+
+def field_fault(error: ErrorDetails) -> str:
+    """Return what is wrong with a field, as text."""
+    field = ".".join(map(str, error["loc"]))
+    match error["type"]:
+        case "missing":
+            return f"the field {field} is missing"
+        case "extra_forbidden":
+            return f"the field {field} is unknown"
+    return f"the field {field} is wrong: {error['msg'].lower()}"
+
+
+def file_faults(folder: Path, file: TaskFile) -> list[str]:
+    """Return what is wrong with the id and the files that task.toml names."""
+    faults = []
+    if file.id != folder.name:
+        path = folder / "task.toml"
+        faults.append(f"{path}: the field id is {file.id!r}; it must be the folder's name")
+    faults += [
+        f"{folder / 'data' / name} is missing; task.toml names it under [raw]"
+        for name in (file.raw if file.kaggle is None else ())
+        if not (folder / "data" / name).is_file()
+    ]
+    return faults
+
+
+def missing_to_publish(task: Task) -> list[str]:
+    """Return the fields and files that a task lacks for others to use it; a private one may."""
+    fields = ("summary", "licence", "source", "expected_minutes")
+    files = ["NOTICE"]
+    if task.file.origin is None:
+        files += ["solution.ipynb"] if task.file.kaggle else ["solution.ipynb", "leaderboard.csv"]
+    return [
+        *(name for name in fields if not getattr(task.file, name)),
+        *(name for name in files if not (task.folder / name).is_file()),
+    ]
 
 
 def raw_folder(folder: Path, file: TaskFile) -> Path:
@@ -266,36 +322,44 @@ def raw_folder(folder: Path, file: TaskFile) -> Path:
 def load_leaderboard(folder: Path, file: TaskFile) -> Leaderboard:
     """Load the task's leaderboard, or its competition's, which is empty before the download."""
     own = folder / "leaderboard.csv"
-    if file.origin is not None and not own.exists():
-        return Leaderboard(kind="published", public=(), private=())
-    if file.kaggle is None or own.is_file():
+    if own.exists():
         return leaderboard.load(own)
+    if file.kaggle is None:
+        kind: BoardKind = "published" if file.origin else "reference"
+        return Leaderboard(kind=kind, public=(), private=())
     downloaded = kaggle.leaderboard_file(file.kaggle.competition)
     if downloaded.is_file():
         return leaderboard.load(downloaded)
     return Leaderboard(kind="human", public=(), private=())
 
 
-def check_scoring(path: Path, file: TaskFile) -> Scoring:
+def check_scoring(folder: Path, file: TaskFile, faults: list[str]) -> Scoring | None:
     """Check the sections on the metric and the submission, and look up the metric.
 
-    Raises `TaskError`.
+    Args:
+        folder: the task folder.
+        file: the content of its task.toml.
+        faults: gets a line for each fault.
+
+    Returns:
+        How submissions are scored; None if the metric is wrong.
     """
-    section, submission = file.metric, file.submission
+    path, section, submission = folder / "task.toml", file.metric, file.submission
     ids, targets = tuple(submission.id_columns or ()), tuple(submission.target_columns or ())
     for name, columns in (("id_columns", ids), ("target_columns", targets)):
         if not columns and (ids or targets or section.name != GRADE_FILE):
-            raise TaskError(
+            faults.append(
                 f"{path}: the field submission.{name} is missing;"
                 f" only a task with {GRADE_FILE} can omit both"
             )
     if section.name == GRADE_FILE:
+        if not (folder / GRADE_FILE).is_file():
+            faults.append(f"{folder / GRADE_FILE} is missing; task.toml names it as metric")
         if section.higher_is_better is None:
-            raise TaskError(
+            faults.append(
                 f"{path}: the field metric.higher_is_better is missing; {GRADE_FILE} requires it"
             )
-        if not (path.parent / GRADE_FILE).is_file():
-            raise TaskError(f"{path.parent / GRADE_FILE} is missing; task.toml names it as metric")
+            return None
         return Scoring(
             title=section.title or "the task's own metric",
             higher_is_better=section.higher_is_better,
@@ -306,14 +370,15 @@ def check_scoring(path: Path, file: TaskFile) -> Scoring:
     try:
         found = metric.find(section.name)
     except UnknownName as error:
-        raise TaskError(f"{path}: the field metric.name is wrong: {error}") from error
+        faults.append(f"{path}: the field metric.name is wrong: {error}")
+        return None
     if {section.higher_is_better, section.wants, section.title} != {None}:
-        raise TaskError(
+        faults.append(
             f"{path}: the fields metric.higher_is_better, metric.wants and metric.title are only"
             f" for {GRADE_FILE}; remove them, {section.name} defines its own"
         )
-    if found.columns == "one" and len(targets) != 1:
-        raise TaskError(
+    if found.columns == "one" and len(targets) > 1:
+        faults.append(
             f"{path}: the field submission.target_columns has {len(targets)} columns;"
             f" {section.name} requires one"
         )

@@ -12,6 +12,7 @@ from support.gpus import install_gpus
 
 VALID_TASK = [
     ("schema", "ok"),
+    ("publication", "not applicable"),
     ("prepare", "ok"),
     ("ids", "ok"),
     ("rows", "ok"),
@@ -61,7 +62,7 @@ def test_a_valid_task_passes_and_every_exploit_fails_in_its_container(tiny: str)
 
 def test_an_invalid_task_is_named_and_the_exit_code_is_1(task_folder: Path, tmp_path: Path) -> None:
     shutil.copytree(task_folder, tmp_path / "more" / "tiny")
-    (tmp_path / "more" / "tiny" / "NOTICE").unlink()
+    (tmp_path / "more" / "tiny" / "prepare.py").unlink()
     leaderboard = task_folder / "leaderboard.csv"
     leaderboard.write_text(leaderboard.read_text().replace("0.11,0.11", "-1,-1"))
 
@@ -71,8 +72,8 @@ def test_an_invalid_task_is_named_and_the_exit_code_is_1(task_folder: Path, tmp_
     assert done.returncode == 1
     assert lines[:4] == [
         "tiny",
-        f"  FAILED   schema                   {tmp_path}/more/tiny/NOTICE is missing; a task folder"
-        " needs it",
+        f"  FAILED   schema                   {tmp_path}/more/tiny/prepare.py is missing; a task"
+        " folder needs it",
         "  1 failed",
         "tiny",
     ]
@@ -83,7 +84,7 @@ def test_an_invalid_task_is_named_and_the_exit_code_is_1(task_folder: Path, tmp_
     assert lines[-3:] == [
         "  not run  cheats                   the sandbox 'local' does not isolate; use a container",
         "  not run  solution                 skipped because of --fast",
-        "  13 ok, 1 failed, 3 not applicable, 2 not run",
+        "  13 ok, 1 failed, 4 not applicable, 2 not run",
     ]
     assert done.stderr.splitlines()[-2:] == ["0 of 2 tasks passed", "failed: tiny, tiny"]
 

@@ -14,7 +14,7 @@ from kernel_env.episode import EpisodeConfig
 from kernel_env.errors import KernelEnvError, SubmissionError, TaskError, UsageError
 from kernel_env.grading.host import Grader
 from kernel_env.runner import Plan, run_episode
-from kernel_env.tasks import Task
+from kernel_env.tasks import Task, spec
 from kernel_env.tasks.columns import numbers
 from kernel_env.tasks.prepare import grading_spec
 
@@ -181,7 +181,10 @@ async def check_solution(
     gpus: int | None = None,
     gpu_device: str = "",
 ) -> list[Finding]:
-    """Check that the solution notebook, played by the baseline agent, beats half the entries."""
+    """Check that the solution notebook, played by the baseline agent, beats half the entries.
+
+    A private task's may beat fewer.
+    """
     check = "solution"
     if not task.solution.is_file():
         return [not_applicable(check, "there is no solution.ipynb")]
@@ -212,6 +215,14 @@ async def check_solution(
     if not positions:
         return [not_applicable(check, f"{result}; the task has no leaderboard")]
     result = f"{result} and beats {shares} of the leaderboard"
+    if min(positions) <= MIN_SOLUTION_POSITION and spec.missing_to_publish(task):
+        return [
+            not_applicable(
+                check,
+                f"{result}; a private task needs no good solution, one that others use needs more"
+                f" than {100 * MIN_SOLUTION_POSITION:.0f} %",
+            )
+        ]
     if min(positions) <= MIN_SOLUTION_POSITION:
         return [
             failed(

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from kernel_env.audit.task import board, duplicates, exploits, leaks, preparation
+from kernel_env.audit.task import board, duplicates, exploits, leaks, preparation, publication
 from kernel_env.audit.task.finding import Finding, failed, not_applicable, not_run, ok
 from kernel_env.audit.task.task_under_test import TaskUnderTest, load_tables
 from kernel_env.errors import KernelError, SandboxError, TaskError
@@ -83,6 +83,7 @@ def open_folder(folder: Path) -> OpenedFolder:
     except TaskError as error:
         return OpenedFolder(findings=[failed("schema", str(error))], subject=None)
     findings = [ok("schema", "every file is present and every field is valid")]
+    findings += publication.check(task)
     findings += preparation.check(task)
     if task.scoring.schema.is_free_form:
         why = "the task's grade.py reads submissions itself, so no columns are declared to check"

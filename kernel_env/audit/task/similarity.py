@@ -51,7 +51,7 @@ def round_column(column: "pd.Series[str]", digits: int) -> "pd.Series[str]":
     if values is None:
         distinct = pd.unique(column)
         return column.map(dict(zip(distinct, map(" ".join, map(words, distinct)), strict=True)))
-    known = values[~np.isnan(values)]
+    known = values[np.isfinite(values)]
     decimals = 0
     if (known % 1).any():
         decimals = digits - 1 - int(np.floor(np.log10(known.std() or 1.0)))

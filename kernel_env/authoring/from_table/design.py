@@ -1,29 +1,39 @@
 """Choose a task's kind, metric and split from a table, and give a reason for each choice."""
 
-import lzma
 import re
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from kernel_env.authoring.from_table.columns import TIMESTAMP, Column, describe_column
+import numpy as np
+
+from kernel_env.authoring.from_table.columns import (
+    WITH_SEPARATORS,
+    Column,
+    describe_column,
+    reads_back,
+    remark,
+    without_missing_words,
+)
+from kernel_env.authoring.from_table.split import (
+    MIN_FOR_SPLIT,
+    MIN_ROWS,
+    Split,
+    choose_split,
+    require_column,
+)
 from kernel_env.errors import UsageError
 from kernel_env.grading import metric as metrics
 from kernel_env.grading.metric import Metric
-from kernel_env.tasks.columns import numbers
+from kernel_env.tasks.columns import is_missing_word, numbers
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Kind = Literal["binary classification", "multiclass classification", "regression"]
-SplitMethod = Literal["random", "group", "time"]
+Domain = Literal["tabular", "language", "vision"]
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
-MIN_ROWS = 100
-MIN_FOR_SPLIT = 10
-"""The least number of rows of a class, of groups, or of timestamps that a split needs."""
 MAX_INTEGER_CLASSES = 20
 """A target of whole numbers with more distinct values is continuous."""
 MIN_ROWS_PER_VALUE = 20
@@ -31,9 +41,6 @@ MIN_ROWS_PER_VALUE = 20
 SKEW_RATIO = 20
 """A target whose maximum is more than this many times its median gets a logarithmic metric."""
 POSITIVE_VALUES = ("1", "true", "yes", "y", "t", "positive", "pos", "+")
-
-READ_ERRORS = (ValueError, EOFError, lzma.LZMAError, zipfile.BadZipFile, zlib.error)
-"""The exceptions for a file that is not CSV, not UTF-8, or a truncated archive."""
 
 LABEL_METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "matthews")
 METRICS_BY_KIND: dict[Kind, tuple[str, ...]] = {
@@ -49,18 +56,6 @@ METRICS_BY_KIND: dict[Kind, tuple[str, ...]] = {
     "regression": ("rmse", "rmsle", "mae", "median_ae", "mape", "r2"),
 }
 """The stock metrics that can score a single target column, by kind of task."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Split:
-    """The method that chooses the test rows."""
-
-    method: SplitMethod
-    """At random, by group (no group is in both sets), or by time (test rows are later)."""
-    column: str = ""
-    """The column that contains the groups or the timestamps; empty for a random split."""
-    why: str = ""
-    """The reason for the choice, shown to the author."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,46 +86,22 @@ class Design:
     """The target value that the task encodes as 1; None: the values are not encoded."""
     classes: tuple[str, ...]
     """The target's values in the task, sorted; empty for a regression."""
+    domain: Domain
+    """The kind of data, which selects the reference pipelines."""
+    target_is_number: bool
+    """Whether every value of the target is a number."""
     columns: tuple[Column, ...]
-    """The feature columns: all columns without the id and the target."""
+    """The feature columns: all columns without the id, the target and those that are dropped."""
+    dropped: tuple[str, ...] = ()
+    """The columns that prepare.py drops, because all their cells are empty."""
+    as_text: tuple[str, ...] = ()
+    """Those of the id and the target that pandas changes unless it reads them as text."""
+    remarks: tuple[str, ...] = ()
+    """What the author should look at in the table, one sentence each."""
     rows: int
     """The number of rows with a target."""
     left_out: int
     """The number of rows without a target, which the task leaves out."""
-
-
-def read(path: Path) -> "pd.DataFrame":
-    """Read a table as text, with missing cells as NaN.
-
-    Raises:
-        UsageError: the file has an unknown format, cannot be read, or has a single column.
-    """
-    import pandas as pd
-
-    suffixes = (".csv", ".csv.gz", ".csv.xz", ".csv.bz2", ".csv.zip", ".parquet")
-    if not path.name.endswith(suffixes):
-        raise UsageError(
-            f"{path} has an unknown format; give a table in one of {', '.join(suffixes)}"
-        )
-    try:
-        if path.suffix == ".parquet":
-            cells = pd.read_parquet(path)
-            table = cells.astype(object).where(cells.notna()).map(str, na_action="ignore")
-        else:
-            table = pd.read_csv(path, dtype=str)
-    except ImportError as error:
-        raise UsageError(
-            f"{path}: parquet needs pyarrow (pip install pyarrow), or give a CSV"
-        ) from error
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
-    except READ_ERRORS as error:
-        raise UsageError(f"{path} is no table: {' '.join(str(error).split())}") from error
-    if len(table.columns) < 2:
-        raise UsageError(
-            f"{path}: only one column found, {table.columns[0]!r}; is the separator a comma?"
-        )
-    return table
 
 
 def design(
@@ -148,7 +119,7 @@ def design(
     Args:
         name: the task's name.
         path: the file that the table was read from.
-        table: the table as `read` returns it.
+        table: the table as `table.read` returns it.
         target: the name of the target column.
         id_column: a column with a unique value in each row; None: prepare.py numbers the rows.
         metric: a metric's name; None: choose one.
@@ -164,14 +135,22 @@ def design(
         check_ids(table, id_column, target)
     if "Usage" in (target, id_column):
         raise UsageError("the column name 'Usage' is reserved; rename the id or target column")
-    text = table.fillna("").astype(str)
-    labelled = text[table[target].notna()]
+    table = table.assign(**{target: without_missing_words(table[target])})
+    labelled = table[table[target] != ""]
     if blank := int((labelled[target].str.strip() == "").sum()):
         raise UsageError(f"--target: {blank} cells of {target!r} contain only blanks; empty them")
     if len(labelled) < MIN_ROWS:
         raise UsageError(
             f"{path} has {len(labelled)} rows with a {target!r}; a task needs at least {MIN_ROWS}"
         )
+    check_finite(labelled[target])
+    dropped = tuple(
+        str(name) for name in labelled if name != id_column and (labelled[name] == "").all()
+    )
+    labelled = labelled.drop(columns=list(dropped))
+    features = [str(column) for column in labelled if column not in (target, id_column)]
+    if not features:
+        raise UsageError(f"{path} has no column beside the target and the id; a task needs one")
     kind, why_kind = infer_kind(labelled[target])
     chosen, why_metric = choose_metric(labelled[target], kind, metric)
     if chosen.name not in METRICS_BY_KIND[kind] and chosen.name in metrics.BUILT_IN:
@@ -185,34 +164,66 @@ def design(
     classes: tuple[str, ...] = ()
     if kind != "regression":
         classes = ("0", "1") if positive is not None else tuple(sorted(counts.index))
+    columns = tuple(describe_column(labelled[column]) for column in features)
     return Design(
         name=name,
         table=path,
         target=target,
-        id=id_column or ("id" if "id" not in table else "row_id"),
+        id=id_column or new_id_name(list(table.columns)),
         has_id_column=id_column is not None,
         kind=kind,
         why_kind=why_kind,
         metric=chosen,
         why_metric=why_metric,
-        split=choose_split(labelled, target, id_column, split, kind),
+        split=choose_split(labelled, target, id_column, split, stratified=kind != "regression"),
         positive=positive,
         classes=classes,
-        columns=tuple(
-            describe_column(labelled[column])
-            for column in labelled
-            if column not in (target, id_column)
-        ),
+        target_is_number=numbers(labelled[target]) is not None,
+        domain="language" if len(columns) == 1 and columns[0].is_text else "tabular",
+        columns=columns,
         rows=len(labelled),
-        left_out=len(text) - len(labelled),
+        left_out=len(table) - len(labelled),
+        dropped=dropped,
+        as_text=tuple(
+            name
+            for name in (id_column, target if classes and positive is None else None)
+            if name is not None and not reads_back(labelled[name])
+        ),
+        remarks=(
+            *(f"{name!r} is always empty, so it is dropped" for name in dropped),
+            *missing_classes(labelled[target], kind),
+            *filter(None, (remark(labelled[column]) for column in features)),
+        ),
     )
 
 
-def require_column(table: "pd.DataFrame", column: str, option: str) -> None:
-    """Raise `UsageError` when the table lacks the column that an option names."""
-    if column not in table:
-        found = ", ".join(map(str, list(table.columns)[:20]))
-        raise UsageError(f"{option}: the table has no column {column!r}; it has {found}")
+def check_finite(target: "pd.Series[str]") -> None:
+    """Raise `UsageError` for a target of numbers that are not all finite."""
+    values = numbers(target)
+    if values is not None and (infinite := int(np.isinf(values).sum())):
+        raise UsageError(
+            f"--target: {infinite} cells of {target.name!r} are infinite; empty them, or write the"
+            " largest number that can occur"
+        )
+
+
+def missing_classes(target: "pd.Series[str]", kind: Kind) -> list[str]:
+    """Return a remark for each class whose name often means a missing value."""
+    if kind == "regression":
+        return []
+    counts = target[is_missing_word(target)].value_counts()
+    return [
+        f"{name!r} is a class with {rows:,} rows; if it means a missing value, empty those cells"
+        for name, rows in counts.items()
+    ]
+
+
+def new_id_name(columns: list[str]) -> str:
+    """Return a name for the column of row numbers that no column of the table has."""
+    name = "id"
+    while name in columns:
+        name = f"row_{name}"
+    return name
 
 
 def check_ids(table: "pd.DataFrame", column: str, target: str) -> None:
@@ -221,8 +232,8 @@ def check_ids(table: "pd.DataFrame", column: str, target: str) -> None:
     if column == target:
         raise UsageError(f"--id and --target are both {column!r}; choose two columns")
     missing, repeated = (
-        int(table[column].isna().sum()),
-        int(table[column].dropna().duplicated().sum()),
+        int((table[column].str.strip() == "").sum()),
+        int(table[column][table[column] != ""].duplicated().sum()),
     )
     if missing or repeated:
         raise UsageError(
@@ -248,6 +259,7 @@ def infer_kind(target: "pd.Series[str]") -> tuple[Kind, str]:
             raise UsageError(
                 f"{target.name!r} has {distinct:,} distinct texts in {rows:,} rows; classes need"
                 f" at least {MIN_FOR_SPLIT} rows each, a regression needs numbers in all rows"
+                f"{example_of_text(target)}"
             )
         return "multiclass classification", f"{target.name!r} has {distinct} distinct texts"
     whole = bool((values % 1 == 0).all())
@@ -257,6 +269,12 @@ def infer_kind(target: "pd.Series[str]") -> tuple[Kind, str]:
             f"{target.name!r} has {distinct} distinct whole numbers, each many times",
         )
     return "regression", f"{target.name!r} has {distinct:,} distinct numbers"
+
+
+def example_of_text(target: "pd.Series[str]") -> str:
+    """Return the first cell that looks like a number and is none, as the end of a message."""
+    looks = target[target.str.fullmatch(WITH_SEPARATORS)]
+    return f"; {looks.iloc[0]!r} is none, write it like 1234.5" if len(looks) else ""
 
 
 def kind_for_metric(target: "pd.Series[str]", kind: Kind, metric: Metric) -> tuple[Kind, str]:
@@ -344,61 +362,3 @@ def choose_positive(values: list[str]) -> str | None:
         return max(values, key=float)
     except ValueError:
         return values[-1]
-
-
-def choose_split(
-    table: "pd.DataFrame", target: str, id_column: str | None, requested: str | None, kind: Kind
-) -> Split:
-    """Return the requested split, or one that fits the table.
-
-    Raises:
-        UsageError: the requested split does not fit the table.
-    """
-    features = [str(column) for column in table if column not in (target, id_column)]
-    if requested is None:
-        for column in features:
-            if table[column].str.fullmatch(TIMESTAMP).all() and table[column].nunique() >= 10:
-                why = f"{column!r} contains timestamps, so the latest rows are the test set"
-                return Split(method="time", column=column, why=why)
-        stratified = "" if kind == "regression" else ", stratified"
-        return Split(method="random", why=f"no column contains timestamps{stratified}")
-    method, _, column = requested.partition(":")
-    if requested == "random":
-        return Split(method="random", why="as requested")
-    if method not in ("group", "time") or not column:
-        raise UsageError(f"--split is {requested!r}; give random, group:COLUMN or time:COLUMN")
-    require_column(table, column, "--split")
-    if column in (target, id_column):
-        raise UsageError(f"--split: {column!r} is the id or the target; give another column")
-    if method == "group":
-        if (groups := table[column].nunique()) < MIN_FOR_SPLIT:
-            raise UsageError(
-                f"--split: {column!r} has {groups} distinct values; a split into three parts needs"
-                f" at least {MIN_FOR_SPLIT} groups"
-            )
-        return Split(method="group", column=column, why="as requested")
-    check_timestamps(table[column])
-    return Split(method="time", column=column, why="as requested")
-
-
-def check_timestamps(column: "pd.Series[str]") -> None:
-    """Raise `UsageError` unless every cell is a number or a date, with enough distinct ones."""
-    import pandas as pd
-
-    values = numbers(column)
-    if values is None:
-        try:
-            times = pd.to_datetime(column.replace("", None), format="ISO8601", utc=True)
-        except ValueError as error:
-            raise UsageError(
-                f"--split: not all values of {column.name!r} are timestamps; write them as numbers,"
-                " or as dates such as 2024-01-31 or 2024-01-31 23:59:59"
-            ) from error
-        missing, distinct = int(times.isna().sum()), times.nunique()
-    else:
-        missing, distinct = int(pd.isna(values).sum()), column.nunique()
-    if missing or distinct < MIN_FOR_SPLIT:
-        raise UsageError(
-            f"--split: {column.name!r} has {missing} missing and {distinct} distinct timestamps; a"
-            f" split by time needs none missing and at least {MIN_FOR_SPLIT} distinct ones"
-        )

@@ -1,7 +1,7 @@
 """Create a new task's folder completely, or leave nothing behind."""
 
-import csv
 import hashlib
+import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import nbformat
 
-from kernel_env.authoring.from_table import notebook, pages, program
+from kernel_env.authoring.from_table import class_folders, notebook, pages, program
 from kernel_env.authoring.from_table.design import Design
 from kernel_env.authoring.reference import leaderboard
 from kernel_env.errors import KernelEnvError, TaskError, UsageError
@@ -53,7 +53,7 @@ async def make(
 
     Args:
         design: the task's design.
-        table: the table as `design.read` returns it.
+        table: the table as `table.read` returns it.
         into: the folder that contains the task folders.
         sandbox: the name of the sandbox that runs the reference pipelines.
         with_pipelines: whether to run the reference pipelines.
@@ -63,9 +63,7 @@ async def make(
         TaskError: the design does not make a valid task.
         SandboxError: the sandbox failed.
     """
-    folder = (into / design.name).absolute()
-    if folder.exists():
-        raise UsageError(f"{folder} exists already; remove it, or choose another name")
+    folder = check_is_new(into, design.name)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         draft_parent = Path(tempfile.mkdtemp(prefix=f".{design.name}-", dir=folder.parent))
@@ -102,11 +100,21 @@ async def make(
     return NewTask(folder=folder, entries=len(entries), why_no_pipelines=why_no_pipelines)
 
 
+def check_is_new(into: Path, name: str) -> Path:
+    """Return the path of a new task folder. Raises `UsageError` if something is there."""
+    folder = (into / name).absolute()
+    if os.path.lexists(folder):
+        raise UsageError(f"{folder} exists already; remove it, or choose another name")
+    return folder
+
+
 def write(design: Design, table: "pd.DataFrame", folder: Path) -> Task:
-    """Write all files, with a preliminary description and leaderboard."""
+    """Write all files, with a preliminary description."""
     (folder / "data").mkdir(parents=True)
-    given = hashlib.sha256(design.table.read_bytes()).hexdigest()
-    if design.table.suffix == ".parquet":
+    if design.table.is_dir() and design.domain == "vision":
+        data = f"{design.name}.zip"
+        class_folders.pack(design.table, table, folder / "data" / data)
+    elif design.table.is_dir() or design.table.suffix == ".parquet":
         data = f"{design.table.stem}.csv.xz"
         table.to_csv(folder / "data" / data, index=False, lineterminator="\n")
     else:
@@ -116,9 +124,7 @@ def write(design: Design, table: "pd.DataFrame", folder: Path) -> Task:
     texts = {
         "task.toml": pages.task_toml(design, data, sha256),
         "prepare.py": program.prepare_py(design, data),
-        "NOTICE": pages.notice(design, data, given),
         "description.md": f"# {pages.title(design)}\n",
-        "leaderboard.csv": ",".join(leaderboard.FIELDS) + "\nnone,reference,0,0,0,0\n",
     }
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
@@ -132,13 +138,15 @@ def describe(design: Design, task: Task, prepared: Prepared) -> Task:
     Raises:
         TaskError: a part of the split has too few rows, or lacks a class.
     """
-    with prepared.answers.open(newline="", encoding="utf-8") as file:
-        answers = list(csv.DictReader(file))
-    with (prepared.public / "train.csv").open(newline="", encoding="utf-8") as file:
-        train = [row[design.target] for row in csv.DictReader(file)]
+    import pandas as pd
+
+    answers = pd.read_csv(prepared.answers, dtype=str, keep_default_na=False)
+    train = pd.read_csv(
+        prepared.public / "train.csv", dtype=str, keep_default_na=False, usecols=[design.target]
+    )
     parts = {
-        "train": train,
-        **{u: [row[design.target] for row in answers if row["Usage"] == u] for u in PARTS[1:]},
+        "train": list(train[design.target]),
+        **{u: list(answers[design.target][answers["Usage"] == u]) for u in PARTS[1:]},
     }
     for name, targets in parts.items():
         if len(targets) < MIN_PART_ROWS:

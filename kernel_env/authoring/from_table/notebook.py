@@ -34,14 +34,11 @@ def solution(design: Design) -> nbformat.NotebookNode:
         v4.new_markdown_cell(
             f"# {title(design)}\n\nA first solution: read, explore, fit a model, submit."
         ),
-        v4.new_code_cell(READ.format(id=quoted(design.id), target=quoted(design.target))),
+        v4.new_code_cell(read_cell(design)),
         v4.new_markdown_cell("The distribution of the target, and the share of missing values."),
         v4.new_code_cell(f"train[TARGET].{summary}()"),
         v4.new_code_cell("train.isna().mean().sort_values(ascending=False).head()"),
-        v4.new_markdown_cell(
-            "Text columns become categories, the same ones in the training and test sets; rare"
-            " values become missing. Gradient boosting handles categories and missing values."
-        ),
+        v4.new_markdown_cell(ABOUT_FEATURES[design.domain]),
         v4.new_code_cell(features(design)),
         v4.new_markdown_cell(
             "Cross-validation with five folds estimates the score before you submit."
@@ -61,21 +58,53 @@ def solution(design: Design) -> nbformat.NotebookNode:
     return notebook
 
 
-READ = """\
+def read_cell(design: Design) -> str:
+    """Return the cell that reads the tables; what pandas would change is read as text."""
+    names = {design.id: "ID", design.target: "TARGET"}
+    texts = ", ".join(f"{names[name]}: str" for name in design.as_text)
+    options = f", converters={{{texts}}}" if texts else ""
+    return f"""\
 import os
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-ID, TARGET = {id}, {target}
+ID, TARGET = {quoted(design.id)}, {quoted(design.target)}
 data = Path(os.environ["DATA_PATH"])
-train, test = pd.read_csv(data / "train.csv"), pd.read_csv(data / "test.csv")
+train = pd.read_csv(data / "train.csv"{options})
+test = pd.read_csv(data / "test.csv"{options})
 train.head()"""
+
+
+ABOUT_FEATURES = {
+    "tabular": "Text columns become categories, the same ones in the training and test sets; rare"
+    " values become missing. Gradient boosting handles categories and missing values.",
+    "language": "The model counts words and pairs of words, so the texts themselves are its input.",
+    "vision": "Each picture becomes a thumbnail, and its pixels are the features.",
+}
+"""What the notebook says about the features, by domain."""
+THUMBNAILS = """\
+from PIL import Image
+
+
+def thumbnails(table):
+    pictures = [Image.open(data / name).convert("RGB").resize((16, 16)) for name in table["file"]]
+    return np.stack([np.asarray(picture).ravel() / 255 for picture in pictures])
+
+
+X, X_test, y = thumbnails(train), thumbnails(test), train[TARGET]"""
 
 
 def features(design: Design) -> str:
     """Return the cell that converts the tables to features."""
+    if design.domain == "vision":
+        return THUMBNAILS
+    if design.domain == "language":
+        column = quoted(design.columns[0].name)
+        return (
+            f'X, X_test, y = train[{column}].fillna(""), test[{column}].fillna(""), train[TARGET]'
+        )
     time_features = ""
     time_columns = [c.name for c in design.columns if c.summary.startswith("timestamp")]
     for name in time_columns:
@@ -95,6 +124,8 @@ y = train[TARGET]"""
 
 def model(design: Design) -> str:
     """Return the cell that defines the model and cross-validates it."""
+    if design.domain != "tabular":
+        return model_of_one_input(design)
     settings = 'categorical_features="from_dtype", random_state=0'
     if design.kind == "regression":
         estimator = f"HistGradientBoostingRegressor({settings})"
@@ -108,6 +139,27 @@ def model(design: Design) -> str:
     else:
         imports = "from sklearn.ensemble import HistGradientBoostingClassifier"
         estimator = f"HistGradientBoostingClassifier({settings})"
+    return fit_cell(design, imports, estimator)
+
+
+def model_of_one_input(design: Design) -> str:
+    """Return the cell that defines a model of texts or pictures and cross-validates it."""
+    linear = "Ridge" if design.kind == "regression" else "LogisticRegression"
+    options = "alpha=1.0" if design.kind == "regression" else "C=10, max_iter=1000"
+    if design.domain == "vision":
+        imports = "from sklearn.ensemble import ExtraTreesClassifier"
+        return fit_cell(design, imports, "ExtraTreesClassifier(300, random_state=0)")
+    imports = (
+        "from sklearn.feature_extraction.text import TfidfVectorizer\n"
+        f"from sklearn.linear_model import {linear}\n"
+        "from sklearn.pipeline import make_pipeline"
+    )
+    words = "TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)"
+    return fit_cell(design, imports, f"make_pipeline({words}, {linear}({options}))")
+
+
+def fit_cell(design: Design, imports: str, estimator: str) -> str:
+    """Return the cell that defines a model and cross-validates it."""
     scoring = SCORING.get(design.metric.name)
     argument = f', scoring="{scoring}"' if scoring else ""
     return f"""\

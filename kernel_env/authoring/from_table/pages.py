@@ -1,4 +1,4 @@
-"""Write the text files of a new task: task.toml, description.md and NOTICE.
+"""Write the text files of a new task: task.toml and description.md.
 
 `TODO` marks only facts that the author must add because the table does not contain them.
 """
@@ -36,6 +36,10 @@ TARGET_FORMAT = {
 """What a cell of the target column must contain, by what the metric requires."""
 
 
+INPUT = {"tabular": "one column", "language": "a text", "vision": "a picture"}
+"""What a row is, by domain, where it is one thing."""
+
+
 def title(design: Design) -> str:
     """Return the task's display name."""
     return design.name.replace("-", " ").capitalize()
@@ -49,16 +53,16 @@ def quoted(text: str) -> str:
 def task_toml(design: Design, data: str, sha256: str) -> str:
     """Return the text of task.toml."""
     count = len(design.columns)
+    summary = f"Predict {design.target} from {count} columns."
+    if design.domain != "tabular" or count == 1:
+        summary = f"Predict {design.target} from {INPUT[design.domain]}."
     return f"""\
 id = "{design.name}"
 name = {quoted(title(design))}
-summary = {quoted(f"Predict {design.target} from {count} columns.")}
-domain = "tabular"
+summary = {quoted(summary)}
+domain = "{design.domain}"
 kind = "{design.kind}"
 image = "tabular"
-licence = "TODO"
-source = "TODO"
-expected_minutes = 5
 
 [metric]
 name = "{design.metric.name}"
@@ -94,6 +98,8 @@ def description_md(design: Design, train: int, test: int, sample: str, public: i
     better = "higher is better" if metric.higher_is_better else "lower is better"
     formula = f",\n\n$${FORMULA[metric.name]}$$\n" if metric.name in FORMULA else ".\n"
     columns = "\n".join(map(column_row, design.columns))
+    pictures = "\n| `pictures/` | the picture of each row" + " |"
+    pictures = pictures if design.domain == "vision" else ""
     classes = ""
     if design.classes and design.positive is None and len(design.classes) <= 30:
         classes = f"\nThe classes are {', '.join(f'`{one}`' for one in design.classes)}.\n"
@@ -108,15 +114,15 @@ TODO: where the rows come from, and what the prediction is used for. **Predict `
 |---|---|
 | `train.csv` | {train:,} rows with their `{design.target}` |
 | `test.csv` | {test:,} rows without it |
-| `sample_submission.csv` | a valid submission with the same value in every row |
+| `sample_submission.csv` | a valid submission with the same value in every row |{pictures}
 
 | column | content | meaning |
 |---|---|---|
-| `{design.id}` | {id_text(design)} | identifies the row |
+| `{cell(design.id)}` | {id_text(design)} | identifies the row |
 {columns}
-| `{design.target}` | {target_text(design)} | **the target**, in `train.csv` only; TODO |
+| `{cell(design.target)}` | {target_text(design)} | **the target**, in `train.csv` only; TODO |
 {classes}
-Missing values are empty cells. {SPLIT_TEXT[design.split.method].format(column=design.split.column)}
+Missing values are empty cells.{as_text(design)} {SPLIT_TEXT[design.split.method].format(column=design.split.column)}
 
 ## Metric
 
@@ -138,6 +144,24 @@ A CSV file with a header and one row for each `{design.id}` of `test.csv`, in an
 """
 
 
+def as_text(design: Design) -> str:
+    """Say which columns must be read as text; empty if pandas changes none."""
+    if not design.as_text:
+        return ""
+    names = " and ".join(f"`{cell(name)}`" for name in design.as_text)
+    options = ", ".join(f"{quoted(name)}: str" for name in design.as_text)
+    return (
+        f" pandas changes {names} unless they are read as text:"
+        f" `pd.read_csv(path, converters={{{options}}})`."
+    )
+
+
+def cell(text: str) -> str:
+    """Return a text as it can stand in a cell of a Markdown table, between backticks."""
+    line = text if len(text) <= 80 else text[:79] + "…"
+    return line.replace("|", "\\|").replace("`", "'")
+
+
 SPLIT_TEXT = {
     "random": "The split is random; rows that are equal in every column except the target are in the same set.",
     "group": "The split is by `{column}`: no value of it is in both the training set and the test set.",
@@ -148,7 +172,7 @@ SPLIT_TEXT = {
 def column_row(column: Column) -> str:
     """Return a column's row in the description's table."""
     missing = f"; {column.missing:,} missing" if column.missing else ""
-    return f"| `{column.name}` | {column.summary}{missing} | TODO |"
+    return f"| `{cell(column.name)}` | {column.summary}{missing} | TODO |"
 
 
 def id_text(design: Design) -> str:
@@ -165,37 +189,3 @@ def target_text(design: Design) -> str:
     if design.classes:
         return f"one of {len(design.classes)} classes"
     return "a number"
-
-
-def notice(design: Design, data: str, given: str) -> str:
-    """Return the text of NOTICE, which records the origin of the data.
-
-    Args:
-        design: the task's design.
-        data: the name of the data file in the task folder.
-        given: the sha256 of the table that the author gave.
-    """
-    head = f"{title(design)}: origin of data/{data}"
-    left_out = f"  - leaves out {design.left_out:,} rows without {design.target};\n" * bool(
-        design.left_out
-    )
-    encoded = (
-        f"  - encodes {design.target} as 1 ({design.positive}) and 0;\n"
-        if design.positive is not None
-        else ""
-    )
-    order = "sorts" if design.split.method == "time" else "shuffles"
-    numbered = "" if design.has_id_column else ", numbers"
-    return f"""\
-{head}
-{"=" * len(head)}
-
-Data set   TODO: its name, who made it, when
-Citation   TODO
-Licence    TODO: its name and address
-Taken from {design.table.name}
-             sha256 of the file  {given}
-
-What prepare.py changes
-{left_out}{encoded}  - {order}{numbered} and splits the rows.
-"""

@@ -1,6 +1,7 @@
 """Write the prepare.py of a new task: a short program that the author can edit."""
 
 import hashlib
+import json
 
 from kernel_env.authoring.from_table.design import Design
 from kernel_env.authoring.from_table.pages import quoted
@@ -20,15 +21,20 @@ def prepare_py(design: Design, data: str) -> str:
         constants.append(f"POSITIVE = {quoted(design.positive)}")
     if split.column:
         constants.append(f"{split.method.upper()} = {quoted(split.column)}")
+    with_pictures = ""
+    if design.domain == "vision":
+        with_pictures = f"    rows = write_pictures(rows, raw / {quoted(data)}, public)\n"
     by_time = split.method == "time"
-    table = f"labelled(pd.read_csv(raw / {quoted(data)}, dtype=str))"
+    if design.dropped:
+        constants.append(f"EMPTY = {json.dumps(design.dropped, ensure_ascii=False)}")
+    table = f"labelled(read(raw / {quoted(data)}))"
     arrange = f"in_time_order({table})" if by_time else f"shuffled({table}, random)"
     return f'''\
-"""{SPLIT_DOCSTRING[split.method].format(column=split.column)}
+"""{SPLIT_DOCSTRING[split.method]}
 
-Cells are read and written as text, so that no digit changes.
+{ABOUT_READING[design.domain == "vision"]}
 """
-
+{HASH_IMPORT if design.domain == "vision" else ""}
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +50,7 @@ def prepare(raw: Path, public: Path, private: Path) -> None:
     random = np.random.RandomState(SEED)  # its stream is the same in every version of numpy
     rows = {arrange}
     part = assign_parts(rows, random)
-    train, test = rows[part == "train"], rows[part != "train"]
+{with_pictures}    train, test = rows[part == "train"], rows[part != "train"]
     sample = test[[ID]].assign(**{{TARGET: {constant(design)}}})
     answers = test[[ID, TARGET]].assign(Usage=part)
 
@@ -52,6 +58,9 @@ def prepare(raw: Path, public: Path, private: Path) -> None:
     save(test.drop(columns=TARGET), public / "test.csv")
     save(sample, public / "sample_submission.csv")
     save(answers, private / "answers.csv")
+
+
+{read_function(design)}
 
 
 {labelled_function(design)}
@@ -69,10 +78,18 @@ def save(table: pd.DataFrame, path: Path) -> None:
 '''
 
 
+ABOUT_READING = {
+    False: "Cells are read and written as text, so that no digit changes; only an empty cell is"
+    " missing.",
+    True: "A picture's folder is its class, so pictures get new names: the ids of their rows.",
+}
+"""What the program's docstring says about the data, by whether it is pictures."""
+HASH_IMPORT = "\nimport hashlib\nimport zipfile"
+
 SPLIT_DOCSTRING = {
     "random": "Split the table at random into the agent's files and the grader's answers.",
-    "group": "Split the table so that no {column} is in both the training and the test set.",
-    "time": "Split the table by {column}: the earliest rows train, the latest rows test.",
+    "group": "Split the table so that no group is in both the training and the test set.",
+    "time": "Split the table by time: the earliest rows train, the latest rows test.",
 }
 
 
@@ -91,18 +108,53 @@ def constant(design: Design) -> str:
     return "train[TARGET].min()"
 
 
+def read_function(design: Design) -> str:
+    """Return the function that reads the data."""
+    if design.domain == "vision":
+        return PICTURE_FUNCTIONS
+    dropped = ".drop(columns=EMPTY)" if design.dropped else ""
+    return f'''\
+def read(path: Path) -> pd.DataFrame:
+    """Read a table as text{", without the columns that are always empty" if dropped else ""}."""
+    table = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False)
+    return table.fillna("").replace(r"\\r\\n?", "\\n", regex=True){dropped}'''
+
+
+PICTURE_FUNCTIONS = '''\
+def read(path: Path) -> pd.DataFrame:
+    """List an archive of pictures: the name, a hash of the content, and the folder as target."""
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        hashes = [hashlib.sha256(archive.read(name)).hexdigest() for name in names]
+    folders = [name.partition("/")[0] for name in names]
+    return pd.DataFrame({"file": names, "content": hashes, TARGET: folders})
+
+
+def write_pictures(rows: pd.DataFrame, path: Path, public: Path) -> pd.DataFrame:
+    """Write each picture under a name that tells nothing, and return the rows with these names."""
+    (public / "pictures").mkdir()
+    files = [f"pictures/{n}{Path(name).suffix.lower()}" for n, name in zip(rows[ID], rows["file"])]
+    with zipfile.ZipFile(path) as archive:
+        for file, name in zip(files, rows["file"]):
+            (public / file).write_bytes(archive.read(name))
+    return rows.assign(file=files).drop(columns="content")'''
+
+
 def labelled_function(design: Design) -> str:
     """Return the function that removes rows without a target and encodes the target."""
+    has_target = 'table[TARGET] != ""'
+    if design.target_is_number:
+        has_target = 'pd.to_numeric(table[TARGET], errors="coerce").notna()'
     if design.positive is None:
-        return '''\
+        return f'''\
 def labelled(table: pd.DataFrame) -> pd.DataFrame:
     """Remove the rows without a target."""
-    return table[table[TARGET].notna()]'''
-    return '''\
+    return table[{has_target}]'''
+    return f'''\
 def labelled(table: pd.DataFrame) -> pd.DataFrame:
     """Remove the rows without a target; encode `POSITIVE` as 1 and the other value as 0."""
-    rows = table[table[TARGET].notna()]
-    return rows.assign(**{TARGET: (rows[TARGET] == POSITIVE).astype(int)})'''
+    rows = table[{has_target}]
+    return rows.assign(**{{TARGET: (rows[TARGET] == POSITIVE).astype(int)}})'''
 
 
 ADD_IDS = """\
@@ -169,11 +221,14 @@ def assign_parts(rows: pd.DataFrame, random: np.random.RandomState) -> pd.Series
         else """
     label = pd.Series(0, index=range(duplicates.max() + 1))  # a single stratum"""
     )
+    features = "[column for column in rows if column not in (ID, TARGET)]"
+    if design.domain == "vision":
+        features = '["content"]'
     stratified = ", stratified by class" if design.kind != "regression" else ""
     return f'''\
 def assign_parts(rows: pd.DataFrame, random: np.random.RandomState) -> pd.Series:
     """Assign rows at random{stratified}; rows with equal features get the same part."""
-    features = [column for column in rows if column not in (ID, TARGET)]
+    features = {features}
     duplicates = rows.groupby(features, dropna=False, sort=False).ngroup(){stratum}
     part_of = pd.Series("", index=label.index)
     limits = np.cumsum(list(SHARES.values()))[:-1]

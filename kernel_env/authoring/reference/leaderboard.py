@@ -52,7 +52,7 @@ async def run_reference_pipelines(
         only: the names of the pipelines to run; empty: all.
 
     Raises:
-        TaskError: the pipelines fail.
+        TaskError: all pipelines fail; those that cannot fit this task's data are left out.
         SandboxError: the sandbox fails.
     """
     _, make = choose(sandbox_name, trusted=True)
@@ -89,7 +89,14 @@ async def run_reference_pipelines(
             WORKSPACE / "predictions" / "entries.json", limit_bytes=LIMIT_BYTES
         )
         entries = []
-        for each in json.loads(finished):
+        results = json.loads(finished)
+        completed = [each for each in results if "error" not in each]
+        if not completed:
+            raise TaskError(
+                f"none of the {len(results)} reference pipelines of {task.id} fits its data:"
+                f" {results[0]['error'] if results else 'none was chosen'}"
+            )
+        for each in completed:
             path = WORKSPACE / "predictions" / f"{each['entry']}.csv"
             data = await sandbox.read(path, limit_bytes=LIMIT_BYTES)
             scores = await grader.grade(data, grading_spec(task, prepared), ("Public", "Private"))

@@ -70,6 +70,11 @@ async def test_a_sound_folder_passes_and_reports_checks_that_do_not_apply(
 
     assert [(f.check, f.verdict, f.text) for f in found] == [
         ("schema", "ok", "every file is present and every field is valid"),
+        (
+            "publication",
+            "not applicable",
+            "a private task; before others use it, add solution.ipynb",
+        ),
         ("prepare", "ok", "two runs wrote the same 5 files, equal to the cached ones"),
         ("ids", "ok", "60 ids, equal in test, sample and answers, none in train"),
         ("rows", "ok", "none of 60 test rows equals one of 140 training rows"),
@@ -131,13 +136,15 @@ async def test_a_folder_that_does_not_load_is_a_finding(task_folder: Path) -> No
     (found,) = open_folder(task_folder).findings
 
     assert found.check == "schema"
-    assert found.text == f"{task_folder}/task.toml: the field name is wrong: field required"
+    assert found.text == (
+        f"{task_folder}/task.toml: the field metric is missing; the field submission is missing"
+    )
 
 
 async def test_data_that_differs_between_runs_is_found(task_folder: Path) -> None:
     change(task_folder / "prepare.py", "default_rng(0)", "default_rng()")
 
-    found = open_folder(task_folder).findings[1]
+    found = open_folder(task_folder).findings[2]
 
     assert (found.check, found.verdict, found.text) == (
         "prepare",
@@ -152,7 +159,7 @@ async def test_cached_data_that_was_changed_is_found(task_folder: Path) -> None:
     cached = prepare(spec.load(task_folder))
     change(cached.public / "test.csv", "140,", "140,-")
 
-    (_, found) = open_folder(task_folder).findings[:2]
+    (_, _, found) = open_folder(task_folder).findings[:3]
 
     assert found.verdict == "failed"
     assert found.text == (

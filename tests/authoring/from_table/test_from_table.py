@@ -94,16 +94,17 @@ def test_a_new_task_passes_its_checks(csv: Path, table: pd.DataFrame, tmp_path: 
         "target: 1 is 'yes'",
         "metric: roc_auc (two classes, scored by the ranking of the rows)",
         "split: random (no column contains timestamps, stratified)",
+        "note: 'visit' has a different value in each of 300 rows; if it names the rows, give --id"
+        " visit",
         "the reference pipelines did not run: --no-population was given",
         f"to run them later: kernel-env tasks population {folder} --write",
         f"{folder}: leaderboard.csv has only the constant answer",
-        "next: replace each TODO in description.md, task.toml and NOTICE, then check it:",
+        "next: replace each TODO in description.md, then check it:",
         f"  kernel-env tasks check {folder}",
         f"then use its path, or its name with KERNEL_ENV_TASKS={folder.parent}:",
         f"  kernel-env run {folder} --agent …",
     ]
     assert sorted(path.name for path in folder.iterdir()) == [
-        "NOTICE",
         "data",
         "description.md",
         "leaderboard.csv",

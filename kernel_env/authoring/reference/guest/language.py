@@ -47,7 +47,7 @@ from sklearn.preprocessing import Normalizer, StandardScaler
 from sklearn.svm import LinearSVC, LinearSVR
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from .pool import SAME_TREES, run
+from .pool import SAME_TREES, read_tables, run
 from .recipe import Model, Problem, Recipe, TrainTest, blend, stack
 
 VERSION = 1
@@ -122,9 +122,11 @@ class Texts:
         )
 
 
-def read(data: Path, id_column: str, target: str) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+def read(
+    data: Path, id_column: str, target: str, *, has_classes: bool
+) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     """Read train.csv and test.csv; return them with the name of the text column."""
-    train, test = pd.read_csv(data / "train.csv"), pd.read_csv(data / "test.csv")
+    train, test = read_tables(data, id_column, target, has_classes=has_classes)
     texts = [
         str(name)
         for name in test
@@ -371,7 +373,9 @@ def main(request: dict[str, Any]) -> None:
     kind, seed = request["kind"], request["seed"]
     if kind not in KINDS:
         raise SystemExit(f"kind is {kind!r}; this pool is for {', '.join(KINDS)}")
-    train, test, text = read(Path(request["data"]), request["id"], request["target"])
+    train, test, text = read(
+        Path(request["data"]), request["id"], request["target"], has_classes=kind != KINDS[2]
+    )
     problem = Problem(
         features=Texts(train[text], test[text], seed).features,
         labels=train[request["target"]].to_numpy(),

@@ -23,10 +23,29 @@ SAME_TREES: dict[str, Any] = {
 """LightGBM's settings for reproducible trees."""
 
 
+def read_tables(
+    data: Path, id_column: str, target: str, *, has_classes: bool
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Read train.csv and test.csv, with ids and classes as they are written.
+
+    pandas reads the id `0028` as a number and the class `NA` as a missing value.
+    """
+    texts = {id_column: str, **({target: str} if has_classes else {})}
+    train = pd.read_csv(data / "train.csv", converters=texts)
+    test = pd.read_csv(data / "test.csv", converters={id_column: str})
+    if has_classes:
+        numbers = pd.to_numeric(train[target], errors="coerce")
+        if numbers.notna().all() and (numbers.astype(str) == train[target]).all():
+            train[target] = numbers
+    return train, test
+
+
 def run(
     request: Mapping[str, Any], ids: "pd.Series[Any]", entries: Mapping[str, Callable[[], Any]]
 ) -> None:
     """Write a submission for every entry, then `entries.json` with their seeds and run times.
+
+    An entry that fails has an `error` in place of both.
 
     Args:
         request: the job; this function reads `out`, `id`, `target`, `seed` and `only`.
@@ -36,13 +55,17 @@ def run(
     """
     out = Path(request["out"])
     out.mkdir(parents=True, exist_ok=True)
-    done = []
+    done: list[dict[str, Any]] = []
     for name, predict in entries.items():
         if request.get("only") and name not in request["only"]:
             continue
         start = time.perf_counter()
-        with threadpool_limits(1):
-            prediction = np.asarray(predict())
+        try:
+            with threadpool_limits(1):
+                prediction = np.asarray(predict())
+        except Exception as error:  # noqa: BLE001 - becomes a record: others can fit this table
+            done.append({"entry": name, "error": f"{type(error).__name__}: {error}"})
+            continue
         runtime_s = round(time.perf_counter() - start, 2)
         submission = pd.DataFrame({request["id"]: ids, request["target"]: prediction})
         submission.to_csv(

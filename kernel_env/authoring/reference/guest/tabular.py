@@ -27,7 +27,7 @@ import pandas as pd
 
 from . import tabular_classification as classification
 from . import tabular_regression as regression
-from .pool import run
+from .pool import read_tables, run
 from .tabular_columns import Model
 
 VERSION = 1
@@ -83,14 +83,15 @@ def select_pool(kind: str, metric: str) -> Pool:
             )
 
 
-def read(data: Path, id_column: str, target: str) -> Table:
+def read(data: Path, id_column: str, target: str, *, has_classes: bool) -> Table:
     """Read train.csv and test.csv; both get the same categories."""
-    train, test = pd.read_csv(data / "train.csv"), pd.read_csv(data / "test.csv")
+    train, test = read_tables(data, id_column, target, has_classes=has_classes)
     both = pd.concat([train.drop(columns=target), test], ignore_index=True)
     features = both.drop(columns=id_column)
     for name in features:
         if pd.api.types.is_numeric_dtype(features[name]):
-            features[name] = features[name].astype("float64")
+            numbers = features[name].astype("float64")
+            features[name] = numbers.replace([np.inf, -np.inf], np.nan)  # few models take them
         else:
             features[name] = limit_categories(features[name]).astype("category")
     return Table(
@@ -115,7 +116,12 @@ def limit_categories(column: pd.Series) -> pd.Series:
 def main(request: dict[str, Any]) -> None:
     """Run every entry and write its submission."""
     pool = select_pool(request["kind"], request["metric"])
-    table = read(Path(request["data"]), request["id"], request["target"])
+    table = read(
+        Path(request["data"]),
+        request["id"],
+        request["target"],
+        has_classes=request["kind"] != "regression",
+    )
 
     def entry(build: Callable[[int], Model]) -> Callable[[], np.ndarray]:
         return lambda: pool.predict(build(request["seed"]), table.train, table.target, table.test)

@@ -18,16 +18,12 @@ the same for every task.
 
 import functools
 import json
-import math
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import matplotlib.image
 import numpy as np
-import pandas as pd
 import scipy.ndimage
 from lightgbm import LGBMClassifier
 from scipy.special import softmax
@@ -48,16 +44,13 @@ from sklearn.preprocessing import Binarizer, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
+from .pictures import MAX_SIDE, read
 from .pool import SAME_TREES, run
 from .recipe import Model, Problem, Recipe, TrainTest, blend, stack
 
 VERSION = 1
 
 KINDS = ("binary classification", "multiclass classification")
-PIXEL = re.compile(r"\D*\d+")
-"""The name of a pixel column: other characters, then digits."""
-MAX_SIDE = 32
-"""The side in pixels of the images that models get; larger images are downsampled."""
 THUMB_SIDE, CELL_COUNT, DIRECTION_COUNT, GREY_LEVELS = 8, 7, 8, 16
 COMPONENT_COUNT = 80
 
@@ -103,43 +96,6 @@ class Images:
         return TrainTest(
             train=projection.fit_transform(both.train), test=projection.transform(both.test)
         )
-
-
-def read(data: Path, id_column: str, target: str) -> tuple[pd.DataFrame, pd.DataFrame, Any]:
-    """Read train.csv and test.csv; return them with a function from rows to images."""
-    train, test = pd.read_csv(data / "train.csv"), pd.read_csv(data / "test.csv")
-    names = [str(name) for name in test if name not in (id_column, target)]
-    columns = [name for name in names if PIXEL.fullmatch(name)]
-    side = math.isqrt(len(columns))
-    if columns and side**2 == len(columns):
-        return (
-            train,
-            test,
-            lambda rows: rows[columns].to_numpy(float).reshape(-1, side, side, 1) / 255,
-        )
-    files = {path.stem: path for path in data.rglob("*.png")}
-    missing = [str(one) for one in [*train[id_column], *test[id_column]] if str(one) not in files]
-    if missing:
-        raise SystemExit(
-            f"no square number of pixel columns, and {len(missing)} ids without a PNG file,"
-            f" the first {missing[0]}; this pool requires one or the other"
-        )
-    return (
-        train,
-        test,
-        lambda rows: np.stack([read_png(files[str(one)]) for one in rows[id_column]]),
-    )
-
-
-def read_png(path: Path) -> np.ndarray:
-    """Read an image with the shape (rows, columns, channels); transparent pixels become white."""
-    image = np.asarray(matplotlib.image.imread(path), dtype=float)
-    if image.ndim == 2:
-        return image[:, :, None]
-    if image.shape[2] == 4:
-        opaque = image[:, :, 3:]
-        return np.concatenate([image[:, :, :3] * opaque + 1 - opaque, opaque], axis=2)
-    return image
 
 
 def flatten(images: np.ndarray) -> np.ndarray:

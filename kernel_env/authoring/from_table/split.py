@@ -1,0 +1,111 @@
+"""Choose how the rows of a new task are split, and check that a split is possible."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from kernel_env.authoring.from_table.columns import TIMESTAMP
+from kernel_env.errors import UsageError
+from kernel_env.tasks.columns import numbers
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SplitMethod = Literal["random", "group", "time"]
+MIN_ROWS = 100
+MIN_FOR_SPLIT = 10
+"""The least number of rows of a class, of groups, or of timestamps that a split needs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """The method that chooses the test rows."""
+
+    method: SplitMethod
+    """At random, by group (no group is in both sets), or by time (test rows are later)."""
+    column: str = ""
+    """The column that contains the groups or the timestamps; empty for a random split."""
+    why: str = ""
+    """The reason for the choice, shown to the author."""
+
+
+def require_column(table: "pd.DataFrame", column: str, option: str) -> None:
+    """Raise `UsageError` when the table lacks the column that an option names."""
+    if column not in table:
+        found = ", ".join(map(str, list(table.columns)[:20]))
+        raise UsageError(f"{option}: the table has no column {column!r}; it has {found}")
+
+
+def choose_split(
+    table: "pd.DataFrame",
+    target: str,
+    id_column: str | None,
+    requested: str | None,
+    *,
+    stratified: bool,
+) -> Split:
+    """Return the requested split, or one that fits the table.
+
+    Raises:
+        UsageError: the requested split does not fit the table.
+    """
+    features = [str(column) for column in table if column not in (target, id_column)]
+    if requested is None:
+        for column in features:
+            if table[column].str.fullmatch(TIMESTAMP).all() and table[column].nunique() >= 10:
+                why = f"{column!r} contains timestamps, so the latest rows are the test set"
+                return Split(method="time", column=column, why=why)
+        check_distinct(table, features)
+        how = ", stratified" if stratified else ""
+        return Split(method="random", why=f"no column contains timestamps{how}")
+    method, _, column = requested.partition(":")
+    if requested == "random":
+        check_distinct(table, features)
+        return Split(method="random", why="as requested")
+    if method not in ("group", "time") or not column:
+        raise UsageError(f"--split is {requested!r}; give random, group:COLUMN or time:COLUMN")
+    require_column(table, column, "--split")
+    if column in (target, id_column):
+        raise UsageError(f"--split: {column!r} is the id or the target; give another column")
+    if method == "group":
+        if (groups := table[column].nunique()) < MIN_FOR_SPLIT:
+            raise UsageError(
+                f"--split: {column!r} has {groups} distinct values; a split into three parts needs"
+                f" at least {MIN_FOR_SPLIT} groups"
+            )
+        return Split(method="group", column=column, why="as requested")
+    check_timestamps(table[column])
+    return Split(method="time", column=column, why="as requested")
+
+
+def check_distinct(table: "pd.DataFrame", features: list[str]) -> None:
+    """Raise `UsageError` when too few rows differ in their features for a random split."""
+    distinct = len(table[features].drop_duplicates())
+    if distinct < MIN_ROWS:
+        raise UsageError(
+            f"only {distinct} of {len(table):,} rows differ in the features, and equal rows must"
+            f" stay together; a random split needs at least {MIN_ROWS} different ones: add"
+            " columns, or choose another --split"
+        )
+
+
+def check_timestamps(column: "pd.Series[str]") -> None:
+    """Raise `UsageError` unless every cell is a number or a date, with enough distinct ones."""
+    import pandas as pd
+
+    values = numbers(column)
+    if values is None:
+        try:
+            times = pd.to_datetime(column.replace("", None), format="ISO8601", utc=True)
+        except ValueError as error:
+            raise UsageError(
+                f"--split: not all values of {column.name!r} are timestamps; write them as numbers,"
+                " or as dates such as 2024-01-31 or 2024-01-31 23:59:59"
+            ) from error
+        missing, distinct = int(times.isna().sum()), times.nunique()
+    else:
+        missing, distinct = int(pd.isna(values).sum()), column.nunique()
+    if missing or distinct < MIN_FOR_SPLIT:
+        raise UsageError(
+            f"--split: {column.name!r} has {missing} missing and {distinct} distinct timestamps; a"
+            f" split by time needs none missing and at least {MIN_FOR_SPLIT} distinct ones"
+        )
