@@ -401,15 +401,20 @@ class Episode:
         `IncompleteRecordWarning`.
         """
         if self.steps.ending is None:
+            stopped: BaseException | None = None
             try:
                 await self._kernel.close()
             except Exception as error:  # noqa: BLE001 - becomes part of the ending
                 reason = f"{reason}; {error}"
+            except (asyncio.CancelledError, KeyboardInterrupt) as error:
+                stopped = error
             try:
                 end_journal(self.steps, self._ending(status, reason))
                 await asyncio.to_thread(write_files, self.steps.trajectory, self.folder)
             finally:
                 await self._shared.leave()
+            if stopped is not None:
+                raise stopped
         assert self.steps.ending is not None
         return self.steps.ending
 
