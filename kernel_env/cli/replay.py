@@ -34,12 +34,13 @@ def replay(
     from kernel_env.episode.notebook import NOTEBOOK
     from kernel_env.episode.notebook_parser import parse_notebook, read_notebook
     from kernel_env.errors import UsageError
+    from kernel_env.grading.reward import BUILT_IN
     from kernel_env.runner import Plan, make_agent
     from kernel_env.tasks import catalog
 
     if notebook.is_dir():
         notebook /= NOTEBOOK
-    budget, image = {}, ""
+    budget, image, reward = {}, "", EpisodeConfig.reward
     if task is None:
         found = read_notebook(notebook)
         if "kernel_env" not in found.metadata:
@@ -47,6 +48,7 @@ def replay(
         past = parse_notebook(found)
         task, budget = past.header.task, {"steps": past.header.budget.steps}
         image = past.header.image
+        reward = past.header.reward if past.header.reward in BUILT_IN else EpisodeConfig.reward
         if task not in catalog.task_folders():
             raise UsageError(
                 f"{notebook} names the task {task!r}, which the catalogue does not have; a notebook"
@@ -61,6 +63,7 @@ def replay(
         image=image,
         out=out,
         budget=budget,
+        reward=reward,
         gpus=gpus,
         gpu_device=gpu_device,
         devices=named_devices(device),

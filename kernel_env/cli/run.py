@@ -38,7 +38,6 @@ Devices = Annotated[
 
 
 def run(
-    command: typer.Context,
     tasks: Annotated[list[str], typer.Argument(metavar="TASK…", help="Names or task folders.")],
     agent: Annotated[
         str, typer.Option(help="baseline, scripted, openai, a plug-in's name, or FILE.py:CLASS.")
@@ -52,18 +51,18 @@ def run(
     reward: Annotated[
         str,
         typer.Option(help="position, progress, final, raw, improvement or human_rank."),
-    ] = "position",
+    ] = "progress",
     feedback: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Scores that the agent sees: public, both, ladder or validity"
             " (default: the task's)."
         ),
-    ] = "public",
+    ] = None,
     counts: Annotated[
-        str,
+        str | None,
         typer.Option(help="Which submission counts: best or last (default: the task's)."),
-    ] = "best",
+    ] = None,
     submissions: Annotated[
         int | None,
         typer.Option(help="Maximum number of graded submissions (default: the task's)."),
@@ -113,12 +112,7 @@ def run(
     """Run an agent on tasks and print the results."""
     from kernel_env.agents.base import Options
     from kernel_env.episode import EpisodeConfig
-    from kernel_env.grading.protocol import COUNTS_OF_TASK, FEEDBACK_OF_TASK
     from kernel_env.runner import Plan, make_agent, with_seeds, with_trust
-
-    def given(option: str) -> bool:
-        source = command.get_parameter_source(option)
-        return source is not None and source.name != "DEFAULT"
 
     limits = {
         "steps": steps,
@@ -149,8 +143,8 @@ def run(
             out=out,
             budget={name: limit for name, limit in limits.items() if limit is not None},
             reward=reward,
-            feedback=cast("Feedback", feedback) if given("feedback") else FEEDBACK_OF_TASK,
-            counts=cast("Counts", counts) if given("counts") else COUNTS_OF_TASK,
+            feedback=cast("Feedback | None", feedback),
+            counts=cast("Counts | None", counts),
             gpus=gpus,
             gpu_device=gpu_device,
             devices=named_devices(device),

@@ -45,13 +45,13 @@ class EpisodeConfig:
     """The episode gets a folder of its own below this one."""
     budget: Mapping[str, float | None] = field(default_factory=dict)
     """Limits that replace the task's own; see `Budget`."""
-    reward: str | Reward = "position"
+    reward: str | Reward = "progress"
     """`position`, `progress`, `final`, `raw`, `improvement`, `human_rank`, or a function
     `(grade, best_before, higher_is_better) -> float`. See `grading.reward`."""
-    feedback: Feedback = protocols.FEEDBACK_OF_TASK
+    feedback: Feedback | None = None
     """Which scores the agent sees: `public`, `both`, `ladder` or `validity`; the task's by default.
     See `grading.protocol`."""
-    counts: Counts = protocols.COUNTS_OF_TASK
+    counts: Counts | None = None
     """Which submission counts: the `best` one or the `last`; the task's by default."""
     agent: str = ""
     """The agent's name, for the result."""
@@ -81,8 +81,8 @@ class EpisodeConfig:
             ("sandbox", str),
             ("image", str),
             ("reward", str | Callable),
-            ("feedback", str),
-            ("counts", str),
+            ("feedback", str | None),
+            ("counts", str | None),
             ("budget", Mapping),
             ("gpus", int | None),
             ("gpu_device", str | int),
@@ -105,7 +105,7 @@ class EpisodeConfig:
             ("feedback", self.feedback, get_args(Feedback)),
             ("rule on what counts", self.counts, get_args(Counts)),
         ):
-            if value not in known:
+            if value is not None and value not in known:
                 raise UnknownName(what, value, known)
         reward = rewards.find(self.reward)
         task = self.load_task()

@@ -11,7 +11,7 @@ from kernel_env.episode.journal import JOURNAL, Journal
 from kernel_env.episode.setup import resolve_config
 from kernel_env.episode.shared_grader import SharedGrader
 from kernel_env.grading.host import Grader
-from kernel_env.grading.protocol import COUNTS_OF_TASK, FEEDBACK_OF_TASK, Counts, Feedback
+from kernel_env.grading.protocol import Counts, Feedback
 from kernel_env.grading.reward import Reward
 from kernel_env.kernel.warm_pool import Pool
 from kernel_env.sandbox.gpus import hold
@@ -26,9 +26,9 @@ async def open_episode(
     image: str = "",
     out: Path | str = "runs",
     budget: Mapping[str, float | None] | None = None,
-    reward: str | Reward = "position",
-    feedback: Feedback = FEEDBACK_OF_TASK,
-    counts: Counts = COUNTS_OF_TASK,
+    reward: str | Reward = "progress",
+    feedback: Feedback | None = None,
+    counts: Counts | None = None,
     agent: str = "",
     model: str = "",
     seed: int = 0,

@@ -12,7 +12,7 @@ answers from many scores lifts its score and no model. `Feedback` is how much is
 """
 
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
 Feedback = Literal["public", "both", "ladder", "validity"]
 """Which scores the agent sees while it works."""
@@ -28,14 +28,6 @@ Shown = Literal["score", "no gain", "valid", "not counted"]
 """
 
 
-class OfTask(str):
-    """An option that was not given: the task's own rule. Its text is the rule of most tasks."""
-
-    __slots__ = ()
-
-
-FEEDBACK_OF_TASK: Feedback = cast("Feedback", OfTask("public"))
-COUNTS_OF_TASK: Counts = cast("Counts", OfTask("best"))
 QUANTILE = 1.645
 """A gain of this many standard errors has a probability of 5 % by chance alone (one-sided). Blum &
 Hardt take one; then two lucky guesses of single answers at a time are announced."""
@@ -76,12 +68,9 @@ BENCHMARKS = {"mle-bench": Protocol(feedback="validity", counts="last")}
 """The protocol of a benchmark whose tasks were imported; others have the default one."""
 
 
-def select(usual: Protocol, feedback: Feedback, counts: Counts) -> Protocol:
-    """Return a task's rules, with those replaced that were given."""
-    return Protocol(
-        feedback=usual.feedback if isinstance(feedback, OfTask) else feedback,
-        counts=usual.counts if isinstance(counts, OfTask) else counts,
-    )
+def select(usual: Protocol, feedback: Feedback | None, counts: Counts | None) -> Protocol:
+    """Return a task's rules, with those replaced that are not None."""
+    return Protocol(feedback=feedback or usual.feedback, counts=counts or usual.counts)
 
 
 def beats(gain: float, resolution: float) -> bool:

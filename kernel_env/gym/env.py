@@ -27,7 +27,7 @@ from kernel_env.episode.config import AUTO
 from kernel_env.episode.observation import Observation
 from kernel_env.episode.result import EpisodeResult
 from kernel_env.errors import EpisodeOver, UsageError
-from kernel_env.grading.protocol import COUNTS_OF_TASK, FEEDBACK_OF_TASK, Counts, Feedback
+from kernel_env.grading.protocol import Counts, Feedback
 from kernel_env.grading.reward import Reward
 from kernel_env.gym.event_loop import EventLoopThread
 from kernel_env.gym.registration import ENTRY_POINT, env_id
@@ -242,9 +242,9 @@ def make(
     image: str = "",
     out: Path | str | None = None,
     budget: Mapping[str, float | None] | None = None,
-    reward: str | Reward = "position",
-    feedback: Feedback = FEEDBACK_OF_TASK,
-    counts: Counts = COUNTS_OF_TASK,
+    reward: str | Reward = "progress",
+    feedback: Feedback | None = None,
+    counts: Counts | None = None,
     agent: str = "",
     branching: bool = True,
     warm: int = 0,

@@ -13,6 +13,7 @@ from kernel_env import errors
 from kernel_env.episode import json_codec
 from support.v01 import (
     API,
+    CHANGED_DEFAULTS,
     entries,
 )
 
@@ -29,11 +30,19 @@ def parameters(what: Any) -> list[dict[str, Any]]:
 
 
 def old_parameters(what: Any, old: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the parameters, without new ones that are keywords and have a default."""
+    """Return the parameters, without new ones that are keywords and have a default.
+
+    Defaults that were changed on purpose are given as they were.
+    """
     names = {parameter["name"] for parameter in old}
+    found = parameters(what)
+    for parameter in found:
+        before, now = CHANGED_DEFAULTS.get(parameter["name"], ("", ""))
+        if parameter["default"] == repr(now):
+            parameter["default"] = repr(before)
     return [
         parameter
-        for parameter in parameters(what)
+        for parameter in found
         if parameter["name"] in names
         or (parameter["kind"], parameter["default"] is None) != ("KEYWORD_ONLY", False)
     ]

@@ -99,7 +99,7 @@ def test_a_broken_task_is_rejected(task_folder: Path) -> None:
 def test_a_config_has_defaults_and_is_frozen(tiny: str) -> None:
     config = EpisodeConfig(task=tiny)
 
-    assert (config.sandbox, config.reward, config.feedback) == (AUTO, "position", "public")
+    assert (config.sandbox, config.reward, config.feedback) == (AUTO, "progress", None)
     assert (config.budget, config.branching, config.seed) == ({}, True, 0)
     with pytest.raises(FrozenInstanceError):
         config.seed = 1  # type: ignore[misc]

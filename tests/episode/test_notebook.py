@@ -46,7 +46,7 @@ async def test_a_notebook_contains_the_steps_and_readable_text(episode: Episode)
         "# Tiny",
         "First, a line.",
         "✅",
-        "Reward 1: the share",
+        "Reward 1: the gain in the share",
         "Trial: all changes were discarded",
         "## Result",
         "The submission of step 2 counts.",

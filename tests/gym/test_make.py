@@ -57,7 +57,7 @@ def test_the_options_are_the_config_of_the_environment(tiny: str, tmp_path: Path
 
     config = env.config
     assert (config.task, config.sandbox, config.out) == (tiny, "local", tmp_path)
-    assert (config.budget, config.agent, config.reward) == ({"steps": 5}, "me", "position")
+    assert (config.budget, config.agent, config.reward) == ({"steps": 5}, "me", "progress")
 
 
 # ── spec ──────────────────────────────────────────────────────────────────────────────────
