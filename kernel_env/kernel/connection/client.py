@@ -278,8 +278,9 @@ class KernelClient:
             self._connect("control", "DEALER", self._control)
             self._connect("iopub", "SUB", self._iopub)
             self._connections["iopub"].subscribe()
-        except OSError as error:
-            raise KernelError(f"the kernel did not start: {error.strerror}") from error
+        except OSError as error:  # it has ended already
+            await self._find_cause()
+            raise self._not_started(self.death_reason) from error
         self._watch(self._watch_process())
         self._request("shell", "kernel_info_request")
         limit_s = READY_S if self.channel is None else FORK_READY_S
@@ -288,15 +289,15 @@ class KernelClient:
         try:
             await self._wait_for([ready, death], limit_s)
             if not ready.done():
-                cause = self.death_reason or f"it was not ready in {limit_s:g} s"
-                said = self.process.tail().strip().rpartition("\n")[2]
-                raise KernelError(
-                    f"the kernel did not start: {cause}" + (f" ({said})" if said else "")
-                )
+                raise self._not_started(self.death_reason or f"it was not ready in {limit_s:g} s")
         finally:
             ready.cancel()
             death.cancel()
         self._late = OutputIntake()
+
+    def _not_started(self, cause: str | None) -> KernelError:
+        said = self.process.tail().strip().rpartition("\n")[2]
+        return KernelError(f"the kernel did not start: {cause}" + (f" ({said})" if said else ""))
 
     def _connect(
         self, channel: str, kind: zmtp.SocketType, take: Callable[[Message], None]
