@@ -118,6 +118,25 @@ def prepare(task: Task) -> Prepared:
     return Prepared(public=folder / "public", answers=answers)
 
 
+SAMPLES = 4
+"""A submission to an imported task can be this many times as large as its sample submission."""
+
+
+def submission_limit_mb(task: Task, prepared: Prepared) -> float:
+    """Return the largest submission that is accepted, in MB.
+
+    Benchmarks have no limit of their own, and few competitions have samples of over 100 MB.
+    """
+    limit = task.file.submission.limit_mb
+    if task.file.origin is None:
+        return limit
+    for folder in (prepared.public, prepared.answers):
+        sample = folder / "sample_submission.csv"
+        if sample.is_file():
+            return max(limit, SAMPLES * sample.stat().st_size / 1e6)
+    return limit
+
+
 def grading_spec(task: Task, prepared: Prepared) -> "GradingSpec":
     """Build the grading spec for submissions to a task."""
     from kernel_env.grading.host import GradingSpec
@@ -184,8 +203,7 @@ def check_checksum(path: Path, sha256: str, expectation: str) -> None:
     """
     if not path.is_file():
         raise TaskError(f"{path} is missing; {expectation.format(f'the sha256 {sha256}')}")
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = sha256_of(path)
     if found != sha256:
         raise TaskError(f"{path} has the sha256 {found}; {expectation.format(sha256)}")
 
@@ -227,6 +245,7 @@ def run_prepare(task: Task, folder: Path) -> None:
         last_line = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
         reason = last_line.removeprefix(f"{TaskError.__module__}.{TaskError.__qualname__}: ")
         raise TaskError(f"{prepare_file} failed: {reason or f'exit code {done.returncode}'}")
+    (public / "description.md").unlink(missing_ok=True)  # it could be a link to the original
     shutil.copyfile(task.folder / "description.md", public / "description.md")
     if not task.scoring.schema.is_free_form:
         columns = task.scoring.schema.columns
@@ -235,16 +254,28 @@ def run_prepare(task: Task, folder: Path) -> None:
     private.chmod(0o700)
     folder.chmod(0o755)
     for path in (public, *public.rglob("*")):  # another user reads them in the container
-        path.chmod(0o755 if path.is_dir() else 0o644)
+        if path.is_dir() or not is_readable_by_all(path):  # which linked files are already
+            path.chmod(0o755 if path.is_dir() else 0o644)
     checksums = {
         str(path.relative_to(folder)): {
             "bytes": path.stat().st_size,
-            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "sha256": sha256_of(path),
         }
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
     (folder / "checksums.json").write_text(json.dumps(checksums, indent=1) + "\n")
+
+
+def is_readable_by_all(path: Path) -> bool:
+    """Return whether every user can read a file, and only its owner can write it."""
+    return path.stat().st_mode & 0o466 == 0o444
+
+
+def sha256_of(path: Path) -> str:
+    """Compute a file's SHA-256, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_header(task: Task, path: Path, columns: list[str]) -> None:
