@@ -12,7 +12,7 @@ above = $(foreach image,$(1),-c images/$(image)/requirements.lock $$(sed -n 's/^
 # A folder or page with torch's wheels without CUDA, which are not in the default index.
 CPU_WHEELS ?= $(PIP_FIND_LINKS)
 
-.PHONY: help demo test gpu-check docs bench leaderboards lint format lock clean test-next test-matrix test-slow test-semantics
+.PHONY: help demo test gpu-check docs bench leaderboards lint format lock clean test-next test-matrix test-slow test-semantics fuzz
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -44,6 +44,10 @@ test-slow: $(READY)  ## run the tests that `make test` leaves out: repeats in mo
 
 test-semantics: $(READY)  ## run programs of cells in every mode, beside plain Jupyter
 	$(PY) -m pytest -m semantics tests/kernel/semantics
+
+SECONDS ?= 3600
+fuzz: $(READY)  ## send random input to each parser of foreign bytes, each for SECONDS=…
+	KERNEL_ENV_FUZZ_SECONDS=$(SECONDS) $(PY) -m pytest tests/fuzz -n 2
 
 docs: $(READY)  ## build the documentation in docs/_build/html
 	$(PY) -m sphinx -E -W --keep-going -q -b html docs docs/_build/html

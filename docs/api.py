@@ -53,7 +53,15 @@ PAGES: dict[str, dict[str, list[str]]] = {
     "results": {
         "kernel_env": ["EpisodeResult"],
         "kernel_env.episode.result": ["Usage", "result_of"],
-        "kernel_env.episode.trajectory": ["Trajectory", "Header", "Ending", "Fork", "Status"],
+        "kernel_env.episode.trajectory": [
+            "Trajectory",
+            "Header",
+            "Ending",
+            "Fork",
+            "Status",
+            "Note",
+            "NoteKind",
+        ],
         "kernel_env.episode.journal": ["read_journal"],
         "kernel_env.episode.notebook": ["render", "write_notebook"],
         "kernel_env.episode.notebook_parser": ["read_notebook", "parse_notebook"],

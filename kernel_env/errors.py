@@ -15,13 +15,16 @@
 A wrong answer from an agent is a value, never an exception: a syntax error, an exception in a
 cell, a time-out and a rejected submission all end up inside a `Step`. `SandboxError` and
 `KernelError` mean that the machine failed, so no ranking counts them against the agent. Any
-other exception is a bug in this package and stops the run.
+other exception is a bug: an agent's ends its episode as `agent_failed`, and one of this package
+as `crashed`.
 
 A message is one line: what was found, what was expected, and what to do.
 """
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+from kernel_env.untrusted_text import escape_line
 
 MIN_SIMILARITY = 0.7
 """The least similarity of a suggested name, from 0 to 1; at difflib's 0.6, unrelated short names
@@ -30,6 +33,10 @@ match."""
 
 class KernelEnvError(Exception):
     """The base class of every error that this package raises on purpose."""
+
+    def __str__(self) -> str:
+        """Return the message as one line, whatever text of a container or endpoint is in it."""
+        return escape_line(super().__str__())
 
 
 class ActionError(KernelEnvError, ValueError):

@@ -4,8 +4,11 @@ Built-in and third-party ones are found in the same way: as entry points of the 
 `kernel_env.sandboxes`, `kernel_env.agents` and `kernel_env.metrics`.
 """
 
+import sys
 from functools import cache
 from importlib.metadata import EntryPoints, entry_points
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 from typing import Any, Literal
 
 from kernel_env.errors import UnknownName, UsageError
@@ -34,11 +37,34 @@ def find(kind: Kind, name: str) -> Any:
 
     Raises:
         UnknownName: no plug-in has this name.
-        UsageError: the plug-in cannot be imported.
+        UsageError: the plug-in cannot be loaded.
     """
     for entry in entries(kind).select(name=name):
         try:
             return entry.load()
-        except ImportError as error:
-            raise UsageError(f"the {kind} {name!r} cannot be imported: {error}") from error
+        except Exception as error:
+            raise UsageError(
+                f"the {kind} {name!r} ({entry.value}) cannot be loaded: {described(error)}"
+            ) from error
     raise UnknownName(kind, name, names(kind))
+
+
+def load_class(path: str, name: str) -> Any:
+    """Load a class from a Python file, which can import modules beside it. Raises `UsageError`."""
+    file = Path(path).resolve()
+    spec = spec_from_file_location(f"{file.stem}_file", file)
+    if not file.is_file() or spec is None or spec.loader is None:
+        raise UsageError(f"{path} is no Python file; expected FILE.py:CLASS")
+    if str(file.parent) not in sys.path:
+        sys.path.append(str(file.parent))
+    try:
+        module = sys.modules[spec.name] = module_from_spec(spec)  # dataclasses look it up
+        spec.loader.exec_module(module)
+        return getattr(module, name)
+    except Exception as error:
+        raise UsageError(f"{name} cannot be loaded from {path}: {described(error)}") from error
+
+
+def described(error: BaseException) -> str:
+    """Return the type and the text of an exception of code that is not ours."""
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

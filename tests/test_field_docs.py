@@ -2,12 +2,13 @@
 
 import ast
 import pydoc
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, ClassVar
 
 import pytest
 from pydantic import BaseModel, Field, TypeAdapter
 
+import kernel_env
 from kernel_env.field_docs import FieldDocs, show_fields
 
 
@@ -71,6 +72,17 @@ def test_a_constraint_is_not_shown() -> None:
     assert pydoc.getdoc(Section) == (
         "Describe a table of a file.\n\nFields:\n    limit_mb: float = 100"
     )
+
+
+@pytest.mark.parametrize(
+    "name", ["Budget", "EpisodeConfig", "EpisodeResult", "Observation", "Step", "Task"]
+)
+def test_help_shows_the_fields_of_a_public_dataclass(name: str) -> None:
+    shown = pydoc.render_doc(getattr(kernel_env, name), renderer=pydoc.plaintext)
+
+    assert "Fields:" in shown
+    for each in fields(getattr(kernel_env, name)):
+        assert f"     {each.name}: " in shown
 
 
 def test_a_class_that_help_cannot_show_is_refused() -> None:

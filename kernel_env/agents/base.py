@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Protocol
 
 from kernel_env.episode.episode import Episode
+from kernel_env.field_docs import show_fields
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """Options of an agent. Each agent uses the ones that apply to it and ignores the others."""
@@ -37,6 +39,9 @@ class Agent(Protocol):
     """Plays episodes.
 
     An agent's class takes `Options`; its constructor can raise `AgentError` or `UsageError`.
+
+    An agent that only runs code of the operator's own can have an attribute `trusted = True`.
+    Without it, `auto` does not fall back to the sandbox `local`, which isolates nothing.
     """
 
     model: str

@@ -9,6 +9,8 @@ from kernel_env.errors import TaskError
 class Baseline:
     """The agent that plays `solution.ipynb` of the task."""
 
+    trusted = True
+    """The solution belongs to the task, whose other programs run on the host."""
     model = "solution.ipynb"
     """The notebook's name, because no model decides."""
 

@@ -52,6 +52,13 @@ def read(path: Path) -> list[ScriptedAction]:
     return actions
 
 
+def is_recorded(path: Path) -> bool:
+    """Return whether a script is the journal or the notebook of an episode."""
+    if path.suffix == ".ipynb":
+        return "kernel_env" in read_notebook(path).metadata
+    return path.suffix == ".jsonl"
+
+
 def from_notebook(notebook: nbformat.NotebookNode) -> Iterator[ScriptedAction]:
     """Yield the actions of a trajectory; for another notebook, its code cells.
 
@@ -76,7 +83,7 @@ def from_list(path: Path) -> Iterator[ScriptedAction]:
         entries = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not JSON: {error}") from error
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise UsageError(f"{path} must hold a JSON list of actions")

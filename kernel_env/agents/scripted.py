@@ -16,6 +16,8 @@ class Scripted:
         if options.script is None:
             raise UsageError("the scripted agent needs a script; give one with --script FILE")
         self.actions = script.read(options.script)
+        self.trusted = not script.is_recorded(options.script)
+        """The code of a recorded episode is its agent's."""
 
     async def play(self, episode: Episode) -> None:
         """Execute the actions of the script, one step each."""

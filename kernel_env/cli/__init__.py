@@ -7,12 +7,14 @@ An error is one line on stderr and a non-zero exit code.
 import functools
 import signal
 import sys
+import traceback
 import warnings
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from kernel_env.cli import bench, doctor, export, images, replay, report, run, setup, tasks
-from kernel_env.cli.console import fail, print_message
+from kernel_env.cli.console import fail, print_error, print_message, print_result
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -40,6 +42,29 @@ def interrupt(*_: object) -> None:
     signal.raise_signal(signal.SIGINT)
 
 
+def print_version(requested: bool) -> None:
+    """Print the version and exit, if it was requested."""
+    if requested:
+        from importlib.metadata import version
+
+        print_result(f"kernel-env {version('kernel-env')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=print_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Take the options of no command."""
+
+
+CLICK_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
+"""The errors of the command line's parser, which is in a package or in a part of Typer."""
+
+
 def main() -> None:
     """Run `kernel-env`. SIGTERM and SIGHUP clean up as Ctrl-C does."""
     from kernel_env.errors import KernelEnvError, UsageError
@@ -49,10 +74,29 @@ def main() -> None:
             signal.signal(number, interrupt)
     print_once = functools.cache(print_message)
     warnings.showwarning = lambda message, *_: print_once(f"WARNING: {message}")
+    command = typer.main.get_command(app)
     try:
-        app()
+        sys.exit(command.main(prog_name="kernel-env", standalone_mode=False))
     except KernelEnvError as error:
         fail(str(error), code=2 if isinstance(error, UsageError) else 1)
+    except CLICK_ERROR as error:
+        fail_to_parse(error)
+    except (typer.Abort, KeyboardInterrupt):
+        fail("interrupted", code=130)
     except BrokenPipeError:  # the reader of stdout has closed it, as `head` does
         sys.stderr.close()
         sys.exit(1)
+    except Exception:  # noqa: BLE001 - a bug: its text can come from anywhere
+        print_error(traceback.format_exc())
+        sys.exit(1)
+
+
+def fail_to_parse(error: Any) -> NoReturn:
+    """Print what is wrong with a command line in one line, and exit."""
+    message = error.format_message()
+    if type(error).__name__ == "NoArgsIsHelpError":  # the message is the help
+        print_error(message)
+        sys.exit(error.exit_code)
+    context = getattr(error, "ctx", None)
+    help_ = f"; see {context.command_path} --help" if context else ""
+    fail(f"{message[:1].lower()}{message[1:].rstrip('.')}{help_}", code=error.exit_code)

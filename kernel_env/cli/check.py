@@ -79,7 +79,7 @@ def build_images(folders: list[Path], sandbox: str, gpus: int | None) -> None:
     from kernel_env.sandbox.selection import choose
     from kernel_env.tasks import spec
 
-    selected, _ = choose(sandbox)
+    selected, _ = choose(sandbox, trusted=True)
     if selected != "docker":
         return
     from kernel_env.sandbox.docker import engine, images

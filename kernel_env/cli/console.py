@@ -1,4 +1,8 @@
-"""Print results to stdout, and messages, errors and progress to stderr."""
+"""Print results to stdout, and messages, errors and progress to stderr.
+
+All that is printed passes through `escape_line`: names, reasons and errors can come from a
+container, a task or an endpoint.
+"""
 
 import json
 import shutil
@@ -7,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
+from kernel_env.untrusted_text import escape_line, escape_lines
+
 NARROW_COLUMNS = 100
 """Below this width of the terminal, a column of sentences leaves no room for the others."""
 FILE_COLUMNS = 160
@@ -14,18 +20,31 @@ FILE_COLUMNS = 160
 
 
 def print_message(line: str) -> None:
-    """Print a message to stderr."""
-    print(line, file=sys.stderr, flush=True)
+    """Print a message to stderr, in one line."""
+    print(escape_line(line), file=sys.stderr, flush=True)
 
 
-def print_result(text: str) -> None:
-    """Print a result to stdout."""
-    print(text, flush=True)
+def print_result(line: str) -> None:
+    """Print a result to stdout, in one line."""
+    print(escape_line(line), flush=True)
 
 
-def print_json(value: Any) -> None:
-    """Print a result to stdout as one line of JSON."""
-    print_result(json.dumps(value))
+def print_json(value: Any, *, indent: int | None = None) -> None:
+    """Print a result to stdout as JSON in ASCII; one line without `indent`."""
+    print(json.dumps(value, indent=indent), flush=True)
+
+
+def print_markdown(text: str) -> None:
+    """Print Markdown to stdout; links are shown as text."""
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    Console().print(Markdown(escape_lines(text), hyperlinks=False))
+
+
+def print_error(trace: str) -> None:
+    """Print a traceback to stderr."""
+    print(escape_lines(trace), file=sys.stderr, flush=True)
 
 
 def fail(message: str, *, code: int = 1) -> NoReturn:
@@ -40,20 +59,23 @@ def is_narrow() -> bool:
 
 
 def print_table(columns: list[str], rows: list[list[str]], *, title: str | None = None) -> None:
-    """Print a table to stdout; the cells are formatted text."""
+    """Print a table to stdout."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
+    table = Table(
+        title=Text(escape_line(title)) if title else None,
+        title_justify="left",
+        show_edge=False,
+        pad_edge=False,
+    )
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(Text(escape_line(cell)) for cell in row))
     console = Console()
-    if console.is_terminal:
-        console.print(table, markup=False)
-    else:
-        Console(width=FILE_COLUMNS).print(table)
+    (console if console.is_terminal else Console(width=FILE_COLUMNS)).print(table)
 
 
 @contextmanager
@@ -78,12 +100,13 @@ def progress() -> Iterator[Callable[[str, float | None], None]]:
 
         yield print_changes
         return
-    columns = (SpinnerColumn(), BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    text = TextColumn("{task.description}", markup=False)
+    columns = (SpinnerColumn(), BarColumn(), text, TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=None)
 
         def update(text: str, done: float | None) -> None:
-            bar.update(task, description=text, total=None if done is None else 1.0)
+            bar.update(task, description=escape_line(text), total=None if done is None else 1.0)
             bar.update(task, completed=done or 0.0)
 
         yield update

@@ -64,7 +64,7 @@ def check_engine(*, clean: bool) -> Iterator[Finding]:
         yield Finding(
             what="sandbox",
             ok=False,
-            found="auto selects local, which ISOLATES NOTHING",
+            found="auto selects local, which ISOLATES NOTHING, and only for code of your own",
             todo="set up a Docker engine before you run untrusted code",
         )
         return
@@ -124,7 +124,7 @@ def check_kernels() -> Finding:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the findings contain the same facts
-        sandbox, _ = choose("auto")
+        sandbox, _ = choose("auto", trusted=True)
         try:
             limitations = asyncio.run(kernel_limitations(sandbox))
         except KernelEnvError as error:

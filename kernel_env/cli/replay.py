@@ -10,7 +10,8 @@ from kernel_env.cli.run import Devices, GpuDevice, Gpus, named_devices, run_and_
 
 def replay(
     notebook: Annotated[
-        Path, typer.Argument(help="The notebook of an episode; with --task, any notebook.")
+        Path,
+        typer.Argument(help="The notebook or the folder of an episode; with --task, any notebook."),
     ],
     task: Annotated[
         str | None, typer.Option(help="The task (default: the one of the episode).")
@@ -24,13 +25,20 @@ def replay(
     device: Devices = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON line.")] = False,
 ) -> None:
-    """Run the actions of a notebook in a new episode."""
+    """Run the actions of a notebook in a new episode.
+
+    The code is not trusted: without a Docker engine, only `--sandbox local` runs it.
+    """
     from kernel_env.agents.base import Options
     from kernel_env.episode import EpisodeConfig
+    from kernel_env.episode.notebook import NOTEBOOK
     from kernel_env.episode.notebook_parser import parse_notebook, read_notebook
     from kernel_env.errors import UsageError
     from kernel_env.runner import Plan, make_agent
+    from kernel_env.tasks import catalog
 
+    if notebook.is_dir():
+        notebook /= NOTEBOOK
     budget, image = {}, ""
     if task is None:
         found = read_notebook(notebook)
@@ -39,9 +47,16 @@ def replay(
         past = parse_notebook(found)
         task, budget = past.header.task, {"steps": past.header.budget.steps}
         image = past.header.image
+        if task not in catalog.task_folders():
+            raise UsageError(
+                f"{notebook} names the task {task!r}, which the catalogue does not have; a notebook"
+                " cannot name a folder, whose programs would run on this machine. If you trust it,"
+                " give it with --task"
+            )
     config = EpisodeConfig(
         task=task,
         agent="scripted",
+        trusted=False,
         sandbox=sandbox,
         image=image,
         out=out,

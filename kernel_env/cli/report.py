@@ -1,32 +1,75 @@
-"""Implement `kernel-env report`: report finished runs in another benchmark's format."""
+"""Implement `kernel-env report`: report finished runs in a benchmark's format, or list runs."""
 
-import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kernel_env.cli.console import print_message, print_result
+from kernel_env.cli.console import print_json, print_message, print_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def report(
+    context: typer.Context,
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN…", help="Folders of finished runs, searched recursively."),
+        typer.Argument(metavar="RUN…", help="Folders of runs, searched recursively."),
     ],
     format_: Annotated[
-        str, typer.Option("--format", metavar="FORMAT", help="mle-bench.")
+        str,
+        typer.Option("--format", metavar="FORMAT", help="mle-bench (JSON), or list: a table."),
     ] = "mle-bench",
-    json_: Annotated[bool, typer.Option("--json", help="Always on: the report is JSON.")] = True,  # noqa: ARG001
+    json_: Annotated[  # noqa: ARG001 - the context tells whether it was given
+        bool, typer.Option("--json", help="list: print one JSON line per run.")
+    ] = True,
 ) -> None:
-    """Report finished runs in MLE-bench's JSON format: scores, thresholds and medals."""
+    """Report finished runs in MLE-bench's JSON format, or list all runs.
+
+    The report has scores, thresholds and medals. The list has task, agent, status, scores, date and
+    folder of each run, finished or not.
+    """
     from kernel_env.errors import UnknownName
     from kernel_env.report import mle_bench
     from kernel_env.report import runs as finished
 
-    if format_ != mle_bench.FORMAT:
-        raise UnknownName("format", format_, [mle_bench.FORMAT])
-    document = finished.report(
-        runs, skip=lambda run, reason: print_message(f"{run}: left out: {reason}")
+    def skip(run: Path, reason: str) -> None:
+        print_message(f"{run}: left out: {reason}")
+
+    match format_:
+        case mle_bench.FORMAT:
+            print_json(finished.report(runs, skip=skip), indent=2)
+        case finished.LIST:
+            source = context.get_parameter_source("json_")
+            as_json = source is not None and source.name == "COMMANDLINE"
+            show(finished.listed(runs, skip=skip), as_json=as_json)
+        case _:
+            raise UnknownName("format", format_, [mle_bench.FORMAT, finished.LIST])
+
+
+def show(rows: "Iterable[dict[str, Any]]", *, as_json: bool) -> None:
+    """Print runs as a table or as JSON lines."""
+    if as_json:
+        for row in rows:
+            print_json(row)
+        return
+
+    def number(value: Any) -> str:
+        return f"{value:.5f}" if isinstance(value, int | float) else "–"
+
+    print_table(
+        ["task", "agent", "status", "steps", "score public / private", "started", "folder"],
+        [
+            [
+                row["task"],
+                f"{row['agent']} {row['model']}".strip(),
+                str(row["status"]),
+                "–" if row["steps"] is None else str(row["steps"]),
+                f"{number(row['public_score'])} / {number(row['private_score'])}",
+                row["started"],
+                row["folder"],
+            ]
+            for row in rows
+        ],
     )
-    print_result(json.dumps(document, indent=2))

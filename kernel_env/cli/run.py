@@ -13,7 +13,6 @@ from kernel_env.cli.console import (
     print_table,
     progress,
 )
-from kernel_env.grading.protocol import COUNTS_OF_TASK, FEEDBACK_OF_TASK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,8 +38,11 @@ Devices = Annotated[
 
 
 def run(
+    command: typer.Context,
     tasks: Annotated[list[str], typer.Argument(metavar="TASK…", help="Names or task folders.")],
-    agent: Annotated[str, typer.Option(help="baseline, scripted, openai, or a plug-in's name.")],
+    agent: Annotated[
+        str, typer.Option(help="baseline, scripted, openai, a plug-in's name, or FILE.py:CLASS.")
+    ],
     seeds: Annotated[int, typer.Option(help="Episodes per task, seeds 0 … N-1.")] = 1,
     out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
     sandbox: Annotated[
@@ -57,11 +59,11 @@ def run(
             help="Scores that the agent sees: public, both, ladder or validity"
             " (default: the task's)."
         ),
-    ] = FEEDBACK_OF_TASK,
+    ] = "public",
     counts: Annotated[
         str,
         typer.Option(help="Which submission counts: best or last (default: the task's)."),
-    ] = COUNTS_OF_TASK,
+    ] = "best",
     submissions: Annotated[
         int | None,
         typer.Option(help="Maximum number of graded submissions (default: the task's)."),
@@ -96,10 +98,10 @@ def run(
         float | None, typer.Option(help="openai: sampling temperature (default: the endpoint's).")
     ] = None,
     price_in: Annotated[
-        float | None, typer.Option(help="openai: US $ per 1M prompt tokens (default: 0).")
+        float | None, typer.Option(help="openai: US $ per 1M prompt tokens (default: unknown).")
     ] = None,
     price_out: Annotated[
-        float | None, typer.Option(help="openai: US $ per 1M answer tokens (default: 0).")
+        float | None, typer.Option(help="openai: US $ per 1M answer tokens (default: unknown).")
     ] = None,
     context: Annotated[int, typer.Option(help="openai: context window, tokens.")] = 32_000,
     answer_tokens: Annotated[
@@ -111,7 +113,12 @@ def run(
     """Run an agent on tasks and print the results."""
     from kernel_env.agents.base import Options
     from kernel_env.episode import EpisodeConfig
-    from kernel_env.runner import Plan, make_agent, with_seeds
+    from kernel_env.grading.protocol import COUNTS_OF_TASK, FEEDBACK_OF_TASK
+    from kernel_env.runner import Plan, make_agent, with_seeds, with_trust
+
+    def given(option: str) -> bool:
+        source = command.get_parameter_source(option)
+        return source is not None and source.name != "DEFAULT"
 
     limits = {
         "steps": steps,
@@ -142,15 +149,15 @@ def run(
             out=out,
             budget={name: limit for name, limit in limits.items() if limit is not None},
             reward=reward,
-            feedback=cast("Feedback", feedback),  # EpisodeConfig checks both
-            counts=cast("Counts", counts),
+            feedback=cast("Feedback", feedback) if given("feedback") else FEEDBACK_OF_TASK,
+            counts=cast("Counts", counts) if given("counts") else COUNTS_OF_TASK,
             gpus=gpus,
             gpu_device=gpu_device,
             devices=named_devices(device),
         )
         plans += with_seeds(Plan(config=config, options=options), seeds)
-    make_agent(plans[0])
-    run_and_print(plans, json=json)
+    acting = make_agent(plans[0])
+    run_and_print([with_trust(plan, acting) for plan in plans], json=json)
 
 
 def named_devices(values: list[str] | None) -> dict[str, str]:
@@ -208,6 +215,14 @@ def show_json(result: "EpisodeResult") -> None:
     print_json(result.json())
 
 
+def cost(result: "EpisodeResult") -> str:
+    """Return what an episode used of a model: dollars, or tokens where no price is known."""
+    about = "about " if result.estimated_tokens else ""
+    if result.usage.money:
+        return f"{about}${result.usage.money:.4f}"
+    return f"{about}{result.usage.tokens:,} tokens" if result.usage.tokens else "–"
+
+
 def show(results: "list[EpisodeResult]") -> None:
     """Print a table of results and the paths of the notebooks."""
 
@@ -221,7 +236,6 @@ def show(results: "list[EpisodeResult]") -> None:
     for r in results:
         kind = ENTRY_TITLES.get(r.leaderboard_kind, r.leaderboard_kind)
         human = f"; human rank {r.human_rank:.4f}" if r.human_rank is not None else ""
-        cost = f"${r.usage.money:.4f}" if r.usage.money else f"{r.usage.tokens:,} tokens"
         rows.append(
             [
                 r.task,
@@ -232,7 +246,7 @@ def show(results: "list[EpisodeResult]") -> None:
                 f"{number(r.public_score)} / {number(r.private_score)}",
                 f"{share(r.position_public)} / {share(r.position_private)} of {kind}{human}",
                 f"{r.seconds:.0f} s",
-                cost if r.usage.tokens or r.usage.money else "free",
+                cost(r),
             ]
         )
     columns = ["task", "agent", "seed", "status", "steps", "score public / private"]

@@ -9,6 +9,7 @@ from kernel_env.cli.console import (
     fail,
     is_narrow,
     print_json,
+    print_markdown,
     print_message,
     print_result,
     print_table,
@@ -145,12 +146,9 @@ def show(
         about = {**facts, "readiness": ready, "folder": str(task.folder)}
         print_json({**about, "description": task.description})
         return
-    from rich.console import Console
-    from rich.markdown import Markdown
-
     from kernel_env.report.tex import replace_formulas
 
-    Console().print(Markdown(replace_formulas(task.description)))
+    print_markdown(replace_formulas(task.description))
     print_result("")
     for fact, value in {**facts, "ready": ready}.items():
         print_result(f"{fact}: {format_value(value)}")

@@ -6,7 +6,7 @@ episode is over is computed from them, never stored.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 
 from kernel_env.errors import UnknownName, UsageError
 from kernel_env.field_docs import show_fields
@@ -19,6 +19,7 @@ COUNTS = ("steps", "output_bytes", "tokens", "checkpoints", "submissions")
 """Limits that are whole numbers."""
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class Spent:
     """What an episode has used so far."""
@@ -27,10 +28,13 @@ class Spent:
     seconds: float = 0.0
     """Wall-clock seconds since the kernel was ready."""
     output_bytes: int = 0
-    """Bytes of cell outputs in the journal."""
+    """Bytes that were stored: the journal's steps, with code, thoughts and outputs, and
+    submissions. The notebook repeats the steps and is not counted."""
     tokens: int = 0
     money: float = 0.0
-    """US dollars."""
+    """US dollars; tokens without a known price count as 0."""
+    estimated_tokens: int = field(default=0, repr=False)
+    """Those of the tokens that the agent estimated, because its endpoint reported none."""
 
 
 @show_fields
@@ -44,8 +48,9 @@ class Budget:
     """Wall-clock seconds."""
     cell_seconds: float = 600.0
     """Time limit of a cell: it is then interrupted, and its variables stay."""
-    output_bytes: int = 256 * MIB
-    """Bytes of cell outputs that are kept."""
+    output_bytes: int = 1024 * MIB
+    """Bytes that are stored: the journal's steps, with code, thoughts and outputs, and submissions.
+    The step that reaches the limit is stored as a whole. The notebook repeats the steps."""
     tokens: int | None = None
     """Tokens of the agent's model."""
     money: float | None = None

@@ -22,7 +22,7 @@ from kernel_env.sandbox import gpus as host_gpus
 from kernel_env.tasks import Task, catalog
 
 AUTO = "auto"
-"""The sandbox `docker` if an engine answers, otherwise `local`."""
+"""The sandbox `docker` if an engine answers, otherwise `local` for trusted code."""
 
 
 @show_fields
@@ -37,7 +37,8 @@ class EpisodeConfig:
     task: str | Task
     """A task's name, a task folder, or a loaded `Task`."""
     sandbox: str = AUTO
-    """`docker`, `local`, a plug-in's name, or `auto`: docker if an engine answers, else local."""
+    """`docker`, `local`, a plug-in's name, or `auto`: docker if an engine answers, else local for
+    trusted code and an error for any other."""
     image: str = ""
     """The sandbox's image; empty for the task's."""
     out: Path | str = Path("runs")
@@ -58,6 +59,9 @@ class EpisodeConfig:
     """The model's name, for the result."""
     seed: int = 0
     """The seed of the agent, for the result."""
+    trusted: bool = True
+    """Whether the code that will run is the operator's own, so that `auto` may select `local`,
+    with a warning, where no engine answers. Agents say it of themselves; see `Agent`."""
     branching: bool = True
     """Whether forks and trials can have files of their own. That needs a seccomp profile that
     allows two calls more than Docker's; without it, a trial pauses everything else, and a fork
@@ -83,9 +87,13 @@ class EpisodeConfig:
             ("gpus", int | None),
             ("gpu_device", str | int),
             ("devices", Mapping),
+            ("agent", str),
+            ("model", str),
+            ("seed", int),
+            ("trusted", bool),
         ):
             value = getattr(self, name)
-            if not isinstance(value, types):
+            if not isinstance(value, types) or (isinstance(value, str) and not is_unicode(value)):
                 raise UsageError(f"the option {name} is {value!r}; that is not a valid value")
         if self.sandbox != AUTO and self.sandbox not in plugins.names("sandbox"):
             raise UnknownName("sandbox", self.sandbox, [AUTO, *plugins.names("sandbox")])
@@ -175,3 +183,12 @@ class EpisodeConfig:
     def image_name(self) -> str:
         """Return the name of the sandbox's image."""
         return self.image or self.load_task().file.image
+
+
+def is_unicode(text: str) -> bool:
+    """Return whether UTF-8 can encode a text; words of a command line need not be UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -48,7 +48,7 @@ from kernel_env.episode.step import (
     Step,
 )
 from kernel_env.episode.submissions import Submissions
-from kernel_env.episode.trajectory import Ending, Fork, Status
+from kernel_env.episode.trajectory import Ending, Fork, Note, NoteKind, Status
 from kernel_env.errors import (
     EpisodeOver,
     UsageError,
@@ -61,6 +61,10 @@ from kernel_env.kernel.recoverable import RecoverableKernel
 from kernel_env.sandbox.protocol import DATA
 from kernel_env.tasks.info import InfoType
 from kernel_env.tasks.info import info as task_info
+from kernel_env.untrusted_text import clipped, escape_line
+
+NOTE_CHARACTERS = 64 * 1024
+"""Limit of a note; of a longer one head and tail are kept."""
 
 
 class Episode:
@@ -157,6 +161,7 @@ class Episode:
             seconds=round(time.monotonic() - self._began, 3),
             tokens=done.tokens + charges.tokens,
             money=done.money + charges.money,
+            estimated_tokens=done.estimated_tokens + charges.estimated_tokens,
         )
 
     # ── the only method that changes an episode ───────────────────────────────────────────
@@ -184,6 +189,7 @@ class Episode:
             if over := self.over:
                 raise EpisodeOver(f"the episode is over: {over}")
             started = datetime.now(UTC).isoformat(timespec="milliseconds")
+            stored_before = self._submissions.stored_bytes
             outcome = await self._outcome(action)
             earned, reason = await earn(outcome, self.progress, self.setup, self._submissions)
             step = Step(
@@ -194,12 +200,10 @@ class Episode:
                 reward=earned,
                 reward_reason=reason,
                 started=started,
-                spent=replace(
-                    spent := self.spent,
-                    steps=spent.steps + 1,
-                    output_bytes=spent.output_bytes + output_bytes(outcome),
-                ),
+                spent=replace(spent := self.spent, steps=spent.steps + 1),
             )
+            stored = self._submissions.stored_bytes - stored_before
+            step = with_stored_bytes(step, len(json_codec.step_json(step)) + stored)
             progress = self.progress.after(step)
             if self.setup.budget.exhausted(step.spent):
                 step = replace(step, reward=step.reward + self._final_reward(progress))
@@ -210,11 +214,28 @@ class Episode:
             self._charges = Spent()
             return step
 
-    def charge(self, *, tokens: int, money: float = 0.0) -> None:
-        """Count what the agent used to decide: tokens, and US dollars if the price is known."""
+    def charge(self, *, tokens: int, money: float = 0.0, estimated: bool = False) -> None:
+        """Count what the agent used to decide: tokens, and US dollars if the price is known.
+
+        With `estimated`, the tokens are a guess, and reports say so.
+        """
         charges = self._charges
         self._charges = replace(
-            charges, tokens=charges.tokens + tokens, money=charges.money + money
+            charges,
+            tokens=charges.tokens + tokens,
+            money=charges.money + money,
+            estimated_tokens=charges.estimated_tokens + (tokens if estimated else 0),
+        )
+
+    def note(self, kind: NoteKind, text: str, *, reason: str = "") -> None:
+        """Record what the agent read or said beside its actions; see `Note`.
+
+        Raises `SandboxError`.
+        """
+        valid = clipped(text, NOTE_CHARACTERS).encode(errors="replace").decode()
+        after = len(self.steps)
+        self.steps.add_note(
+            Note(kind=kind, text=valid, reason=escape_line(reason), after_step=after)
         )
 
     async def _outcome(self, action: Action) -> Outcome:
@@ -284,10 +305,12 @@ class Episode:
             reseed: give each its own random states; otherwise all draw the same numbers.
 
         Raises:
-            UsageError: there is no such step.
+            UsageError: there is no such step, or the episode has ended.
             SandboxError, KernelError: the machine failed; this episode is not affected.
         """
         async with self._acting:
+            if self.steps.ending is not None:
+                raise UsageError("the episode has ended; fork it before its last step")
             step = len(self.steps) if at_step is None else at_step
             if n < 1 or not 0 <= step <= len(self.steps):
                 raise UsageError(
@@ -395,7 +418,7 @@ class Episode:
         paid = latest is not None and self.setup.budget.exhausted(latest.spent)
         return Ending(
             status=status,
-            reason=reason,
+            reason=escape_line(reason),
             spent=self.spent,
             chosen_step=chosen,
             grade=self._submissions.grades[chosen] if chosen else None,
@@ -404,13 +427,10 @@ class Episode:
         )
 
 
-def output_bytes(outcome: Outcome) -> int:
-    """Estimate how many bytes of output a step adds to the journal."""
-    from kernel_env.kernel.connection.outputs import size_of
-
-    if isinstance(outcome, CellExecuted | CodeValidated):
-        return sum(size_of(o) for o in (*outcome.cell.outputs, *outcome.cell.late))
-    return 0
+def with_stored_bytes(step: Step, count: int) -> Step:
+    """Return a step that has used so many more bytes of the budget."""
+    spent = step.spent
+    return replace(step, spent=replace(spent, output_bytes=spent.output_bytes + count))
 
 
 def seed_of(episode: str, step: int, number: int) -> int:

@@ -1,4 +1,4 @@
-"""Write and read the journal: one line of JSON per step.
+"""Write and read the journal: one line of JSON per step, and per note between them.
 
 A line is synced to disk before the agent sees the observation of its step.
 """
@@ -7,24 +7,29 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, overload
+from typing import Any, BinaryIO, overload
 
 from kernel_env.episode import json_codec
 from kernel_env.episode.step import Step
-from kernel_env.episode.trajectory import ENDING, HEADER, Ending, Header, Trajectory
+from kernel_env.episode.trajectory import ENDING, HEADER, NOTE, Ending, Header, Note, Trajectory
 from kernel_env.errors import SandboxError, UsageError
 
 JOURNAL = "journal.jsonl"
+STEP_LINE = b'{"step": '
+MAX_HEADER_BYTES = 1 << 24
+"""The longest first line; it has the task's description."""
 
 
 class Journal(Sequence[Step]):
     """The steps of an episode on disk. Only their offsets in the file are kept in memory."""
 
     def __init__(self, path: Path, header: Header, *, begin: Sequence[bytes] = ()) -> None:
-        """Create a journal, beginning with lines of another. Raises `SandboxError`."""
+        """Create a journal, beginning with `lines` of another. Raises `SandboxError`."""
         self.path, self.header = path, header
         self.ending: Ending | None = None
         self._offsets: list[int] = []
+        self._notes: list[int] = []
+        """Offsets of the notes."""
         try:
             self._file = path.open("xb", buffering=0)
         except OSError as error:
@@ -32,7 +37,7 @@ class Journal(Sequence[Step]):
         header_line = b'{"header": %s}\n' % HEADER.dump_json(header)
         offset = len(header_line)
         for line in begin:
-            self._offsets.append(offset)
+            (self._offsets if line.startswith(STEP_LINE) else self._notes).append(offset)
             offset += len(line)
         try:
             self._write(b"".join([header_line, *begin]))
@@ -46,7 +51,18 @@ class Journal(Sequence[Step]):
 
     def append(self, step: Step) -> None:
         """Write a step and sync it to disk. Raises `SandboxError`."""
-        self._offsets.append(self._write(b'{"step": %s}\n' % json_codec.step_json(step)))
+        self._offsets.append(self._write(STEP_LINE + b"%s}\n" % json_codec.step_json(step)))
+
+    def add_note(self, note: Note) -> None:
+        """Write a note. Raises `SandboxError`."""
+        self._notes.append(self._write(b'{"note": %s}\n' % NOTE.dump_json(note)))
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """Return the notes, read from the file."""
+        with self.path.open("rb") as file:
+            entries = [self._entry(file, at)["note"] for at in self._notes]
+        return tuple(map(NOTE.validate_python, entries))
 
     def end(self, ending: Ending) -> None:
         """Write how the episode ended. Raises `SandboxError`; it has ended all the same."""
@@ -54,10 +70,14 @@ class Journal(Sequence[Step]):
         self._write(b'{"ending": %s}\n' % ENDING.dump_json(ending))
 
     def lines(self, steps: int) -> list[bytes]:
-        """Return the lines of the first steps."""
+        """Return the lines of the first steps, and of the notes before the last of these."""
+        if not steps:
+            return []
+        last = self._offsets[steps - 1]
         with self.path.open("rb") as file:
-            file.seek(self._offsets[0] if self._offsets else 0)
-            return [file.readline() for _ in self._offsets[:steps]]
+            starts = sorted(at for at in (*self._offsets, *self._notes) if at <= last)
+            file.seek(starts[0])
+            return [file.readline() for _ in starts]
 
     def _write(self, data: bytes) -> int:
         offset = self._file.tell()
@@ -93,13 +113,28 @@ class Journal(Sequence[Step]):
                 yield self._read(file, offset)
 
     def _read(self, file: BinaryIO, offset: int) -> Step:
+        return json_codec.parse_step(self._entry(file, offset)["step"])
+
+    def _entry(self, file: BinaryIO, offset: int) -> dict[str, Any]:
         file.seek(offset)
-        return json_codec.parse_step(json.loads(file.readline())["step"])
+        entry: dict[str, Any] = json.loads(file.readline())
+        return entry
 
     @property
     def trajectory(self) -> Trajectory:
         """Return the trajectory; its steps are read from the file on access."""
-        return Trajectory(header=self.header, steps=self, ending=self.ending)
+        return Trajectory(header=self.header, steps=self, ending=self.ending, notes=self.notes)
+
+
+def read_header(path: Path) -> Header:
+    """Read what a journal says before its first step. Raises `UsageError`."""
+    try:
+        with path.open("rb") as file:
+            return HEADER.validate_python(json.loads(file.readline(MAX_HEADER_BYTES))["header"])
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UsageError(f"{path} is not a journal of an episode: {error}") from error
 
 
 def read_journal(path: Path) -> Trajectory:
@@ -110,14 +145,16 @@ def read_journal(path: Path) -> Trajectory:
     try:
         lines = path.read_bytes().split(b"\n")[:-1]
         first, *rest = [json.loads(line) for line in lines]
-        steps = [json_codec.parse_step(entry["step"]) for entry in rest if "step" in entry]
+        found = [entry["step"] for entry in rest if "step" in entry]
+        steps = [json_codec.parse_foreign_step(data, n) for n, data in enumerate(found, 1)]
         endings = [ENDING.validate_python(entry["ending"]) for entry in rest if "ending" in entry]
         return Trajectory(
             header=HEADER.validate_python(first["header"]),
             steps=steps,
             ending=endings[-1] if endings else None,
+            notes=tuple(NOTE.validate_python(entry["note"]) for entry in rest if "note" in entry),
         )
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UsageError(f"{path} is not a journal of an episode: {error}") from error

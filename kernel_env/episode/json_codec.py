@@ -61,8 +61,10 @@ def step_json(step: Step) -> bytes:
 
 
 def step_data(step: Step) -> dict[str, Any]:
-    """Return a step as JSON values."""
+    """Return a step as JSON values; without estimated tokens where there are none, as ever."""
     data: dict[str, Any] = STEP.dump_python(step, mode="json")
+    if not step.spent.estimated_tokens:
+        del data["spent"]["estimated_tokens"]
     return data
 
 
@@ -71,6 +73,58 @@ def parse_step(data: bytes | Mapping[str, Any]) -> Step:
     if isinstance(data, bytes):
         return STEP.validate_json(data)
     return STEP.validate_python(data)
+
+
+MAX_DEPTH = 100
+"""The deepest nesting of JSON in an output; a kernel's is at most half as deep."""
+
+
+def parse_foreign_step(data: Mapping[str, Any], number: int) -> Step:
+    """Parse the step of a file that anybody can have written. Raises `ValueError`."""
+    step = parse_step(data)
+    if step.number != number:
+        raise ValueError(f"step {step.number} is where step {number} belongs")
+    for output in (*step.cell.outputs, *step.cell.late) if step.cell else ():
+        check_output(output)
+    return step
+
+
+def check_output(output: Mapping[str, Any]) -> None:
+    """Raise `ValueError` for an output that is not nbformat's."""
+    match output:
+        case {"output_type": "stream", "name": str(), "text": str()}:
+            sound = True
+        case {"output_type": "error", "ename": str(), "evalue": str(), "traceback": list(lines)}:
+            sound = all(isinstance(line, str) for line in lines)
+        case {
+            "output_type": "display_data" | "execute_result",
+            "data": dict(data),
+            "metadata": dict(),
+        }:
+            sound = all(is_representation(kind, value) for kind, value in data.items())
+        case _:
+            sound = False
+    if not sound or depth_of(output) > MAX_DEPTH:
+        raise ValueError("an output is not valid")
+    json.dumps(output, ensure_ascii=False).encode()  # raises for lone surrogates
+
+
+def is_representation(kind: str, value: Any) -> bool:
+    """Return whether a MIME type can have this value: text, or any value if the type is JSON."""
+    return isinstance(value, str) or kind == "application/json" or kind.endswith("+json")
+
+
+def depth_of(value: Any) -> int:
+    """Return how deep a JSON value is nested."""
+    depth, level = 0, [value]
+    while level := [
+        inner
+        for outer in level
+        if isinstance(outer, dict | list)
+        for inner in (outer.values() if isinstance(outer, dict) else outer)
+    ]:
+        depth += 1
+    return depth
 
 
 def schemas() -> dict[str, dict[str, Any]]:

@@ -1,6 +1,8 @@
-"""Render a trajectory as a notebook, and parse it back without loss."""
+"""Render a trajectory as a notebook, and parse it back without loss.
 
-import html
+All that is not ours stands in code spans and fenced blocks, or in the outputs of code cells.
+"""
+
 import os
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +13,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from kernel_env.episode import json_codec
+from kernel_env.episode.budget import Spent
 from kernel_env.episode.observation import (
     cell_facts,
     describe_place,
@@ -19,16 +22,18 @@ from kernel_env.episode.observation import (
     submission_lines,
 )
 from kernel_env.episode.step import CodeValidated, Graded, InfoShown, KernelReset, Rejected, Step
-from kernel_env.episode.trajectory import ENDING, HEADER, Fork, Header, Trajectory
+from kernel_env.episode.trajectory import ENDING, HEADER, NOTE, Fork, Header, Note, Trajectory
 from kernel_env.errors import SandboxError
 from kernel_env.grading.leaderboard import human_rank
 from kernel_env.kernel.cell import Cell
+from kernel_env.untrusted_text import Markdown, code_span, fenced, without_html
 
-HOW_TO_REPLAY = (
-    "To run it again: `kernel-env replay` with this file; or by hand, with the environment"
-    " variables DATA_PATH and OUTPUT_PATH set, without the cells tagged `skip-execution`:"
-    " trials, and cells that crashed the kernel and were undone."
+WHOSE_CODE = Markdown(
+    "{author} wrote the code below, and what it displays is its own too. **To run it again in a"
+    " sealed container: `kernel-env replay` with this file.** Run All, in Jupyter or elsewhere,"
+    " runs it as you, with your files and your network."
 )
+PARAGRAPH = Markdown("\n\n")
 NOTEBOOK = "trajectory.ipynb"
 """File name of an episode's notebook."""
 
@@ -61,65 +66,111 @@ def render(trajectory: Trajectory) -> NotebookNode:
                 "ending": ENDING.dump_python(trajectory.ending, mode="json")
                 if trajectory.ending
                 else None,
+                "thoughts": {
+                    str(step.number): step.thought for step in trajectory.steps if step.thought
+                },
             },
         }
     )
-    notebook.cells = [
-        markdown("task", title(trajectory.header)),
-        *(cell for step in trajectory.steps for cell in step_cells(step)),
-    ]
+    notebook.cells = [markdown("task", title(trajectory.header)), *middle_cells(trajectory)]
     if trajectory.ending:
         notebook.cells.append(markdown("ending", describe_ending(trajectory)))
     return notebook
 
 
-def markdown(name: str, text: str, **metadata: Any) -> NotebookNode:
+def markdown(name: str, text: Markdown, **metadata: Any) -> NotebookNode:
     """Return a Markdown cell; its ID names its content."""
-    cell: NotebookNode = nbformat.v4.new_markdown_cell(text, id=name, metadata=metadata)
+    cell: NotebookNode = nbformat.v4.new_markdown_cell(str(text), id=name, metadata=metadata)
     return cell
 
 
-def title(header: Header) -> str:
-    """Return the text of the first cell: task, agent, sandbox."""
-    facts = " · ".join(
-        part
-        for part in (
-            f"agent `{header.agent}`" if header.agent else "",
-            f"model `{header.model}`" if header.model else "",
-            f"seed {header.seed}",
-            f"sandbox `{header.sandbox}`" + ("" if header.isolated else " (not isolated)"),
-            f"image `{header.image}`",
-            f"started {header.started}",
-        )
-        if part
-    )
-    origin = f"\n\n{describe_fork(header.fork)}" if header.fork else ""
-    return f"*An episode of kernel_env: {facts}. {HOW_TO_REPLAY}*{origin}\n\n{header.description}"
+def title(header: Header) -> Markdown:
+    """Return the text of the first cell: whose code it is, where it ran, and the task."""
+    agent, model = code_span(header.agent), code_span(header.model)
+    author = Markdown("The agent {}").format(agent) if header.agent else Markdown("A program")
+    if header.model:
+        author = Markdown("{} with the model {}").format(author, model)
+    facts = [
+        *([Markdown("agent {}").format(agent)] if header.agent else []),
+        *([Markdown("model {}").format(model)] if header.model else []),
+        Markdown("seed {}").format(header.seed),
+        Markdown("sandbox {}{}").format(
+            code_span(header.sandbox), Markdown("" if header.isolated else " (not isolated)")
+        ),
+        Markdown("image {}").format(code_span(header.image)),
+        Markdown("started {}").format(header.started),
+    ]
+    paragraphs = [
+        Markdown("An episode of kernel_env: {}. {}").format(
+            Markdown(" · ").join(facts), WHOSE_CODE.format(author=author)
+        ),
+        *([describe_fork(header.fork)] if header.fork else []),
+        without_html(header.description),
+    ]
+    return PARAGRAPH.join(paragraphs)
 
 
-def describe_fork(fork: Fork) -> str:
+def describe_fork(fork: Fork) -> Markdown:
     """Describe where an episode was forked from."""
     how = {
-        "copy": "its kernel was forked from that one",
-        "replay": f"{fork.cells} cells were replayed to reach that step",
+        "copy": Markdown("its kernel was forked from that one"),
+        "replay": Markdown("{} cells were replayed to reach that step").format(fork.cells),
     }[fork.how]
-    seed = f" Its random states start from {fork.seed} there." if fork.seed else ""
-    lost = f" The replay did not reproduce everything: {fork.lost}." if fork.lost else ""
-    return (
-        f"🌿 *Forked from episode `{fork.episode}` after step {fork.step}: earlier steps belong to"
-        f" both, and {how}.{seed}{lost}*"
+    seed = Markdown(" Its random states start from {} there.").format(fork.seed)
+    lost = Markdown(" The replay did not reproduce everything: {}.").format(fork.lost)
+    return Markdown(
+        "🌿 Forked from episode {} after step {}: earlier steps belong to both, and {}.{}{}"
+    ).format(
+        code_span(fork.episode),
+        fork.step,
+        how,
+        seed if fork.seed else Markdown(),
+        lost if fork.lost else Markdown(),
     )
 
 
-def step_cells(step: Step) -> Iterator[NotebookNode]:
-    """Yield the cells of one step: thought, action with outputs, and result."""
+def middle_cells(trajectory: Trajectory) -> Iterator[NotebookNode]:
+    """Yield the cells of the steps, and the notes between them."""
+    notes = list(enumerate(trajectory.notes, 1))
+    spent = Spent()
+    for step in (None, *trajectory.steps):
+        if step is not None:
+            yield from step_cells(step, spent)
+            spent = step.spent
+        number = step.number if step else 0
+        for index, note in notes:
+            if note.after_step == number:
+                yield note_cell(index, note)
+
+
+def note_cell(index: int, note: Note) -> NotebookNode:
+    """Return the cell of a note."""
+    title = {
+        "instructions": Markdown(
+            "<details><summary>Instructions of the agent</summary>\n\n{}\n\n</details>"
+        ),
+        "refused": Markdown("The agent's answer was refused, because {reason}:\n\n{}"),
+        "last_words": Markdown("The agent's last words:\n\n{}"),
+    }[note.kind]
+    text = title.format(fenced(note.text), reason=note.reason)
+    return markdown(f"note-{index:04d}", text, kernel_env={"note": NOTE.dump_python(note)})
+
+
+def step_cells(step: Step, before: Spent) -> Iterator[NotebookNode]:
+    """Yield the cells of one step: thought, action with outputs, and result.
+
+    `before` is what the episode had used before it.
+    """
     name = f"step-{step.number:04d}"
     if step.thought:
-        yield markdown(f"{name}-thought", step.thought, kernel_env={"thought_of": step.number})
+        text = Markdown("The agent before step {}:\n\n{}").format(step.number, fenced(step.thought))
+        yield markdown(f"{name}-thought", text, kernel_env={"thought_of": step.number})
     data = json_codec.step_data(step)
     data.pop("thought")
     if step.cell is None:
-        yield markdown(name, describe_action(step), kernel_env=data)
+        used = [Markdown("<sub>{}</sub>").format(fact) for fact in model_usage(step.spent, before)]
+        text = PARAGRAPH.join([describe_action(step), *used])
+        yield markdown(name, text, kernel_env=data)
         return
     source = data["action"].pop("code")
     outputs = data["outcome"]["cell"].pop("outputs")
@@ -137,91 +188,107 @@ def step_cells(step: Step) -> Iterator[NotebookNode]:
         execution_count=step.cell.execution_count,
         metadata={"kernel_env": data, "tags": tags},
     )
-    yield markdown(f"{name}-result", describe_result(step, step.cell))
+    yield markdown(f"{name}-result", describe_result(step, step.cell, before))
 
 
-def describe_action(step: Step) -> str:
+def describe_action(step: Step) -> Markdown:
     """Describe a step that ran no code."""
     match step.outcome:
         case InfoShown(text=text):
-            arguments = ", ".join(
-                f"{k}={v!r}" for k, v in json_codec.action_json(step.action).items() if k != "kind"
-            )
-            fence = "`" * max(3, longest_run(text, "`") + 1)
-            return (
-                f"**Step {step.number}: {step.action.kind}({arguments})**\n\n"
-                f"<details><summary>{len(text):,} characters</summary>\n\n"
-                f"{fence}\n{text}\n{fence}\n\n</details>"
-            )
+            given = json_codec.action_json(step.action).items()
+            arguments = ", ".join(f"{k}={v!r}" for k, v in given if k != "kind")
+            return Markdown(
+                "**Step {}:** {}\n\n<details><summary>{:,} characters</summary>\n\n{}\n\n</details>"
+            ).format(step.number, f"{step.action.kind}({arguments})", len(text), fenced(text))
         case KernelReset():
-            return f"**Step {step.number}: reset** — a fresh kernel, an empty workspace"
-    return ""
+            return Markdown("**Step {}: reset** — a fresh kernel, an empty workspace").format(
+                step.number
+            )
+    return Markdown()
 
 
-def longest_run(text: str, character: str) -> int:
-    """Return the length of the longest run of a character."""
-    longest = run = 0
-    for c in text:
-        run = run + 1 if c == character else 0
-        longest = max(longest, run)
-    return longest
+def model_usage(spent: Spent, before: Spent) -> list[Markdown]:
+    """Describe the tokens and dollars that were used since `before`; a guess is marked as one."""
+    about = "about " if spent.estimated_tokens > before.estimated_tokens else ""
+    tokens, money = spent.tokens - before.tokens, spent.money - before.money
+    return [
+        *([Markdown("{}{:,} tokens").format(about, tokens)] if tokens > 0 else []),
+        *([Markdown("{}{:.4f} US dollars").format(about, money)] if money > 0 else []),
+    ]
 
 
-def describe_result(step: Step, cell: Cell) -> str:
+def describe_result(step: Step, cell: Cell, before: Spent) -> Markdown:
     """Describe the result of a code cell: changes, grade, reward, recovery."""
-    facts = [f"step {step.number}", step.action.kind, *cell_facts(cell)]
-    lines = [f"<sub>{html.escape(' · '.join(facts))}</sub>"]
+    facts = [f"step {step.number}", Markdown(step.action.kind), *cell_facts(cell)]
+    facts += model_usage(step.spent, before)
+    lines = [Markdown("<sub>{}</sub>").format(Markdown(" · ").join(facts))]
     if isinstance(step.outcome, CodeValidated):
-        lines.append(f"*Trial: all changes were discarded. {step.outcome.note}*")
+        note = Markdown(" {}" if step.outcome.note else "").format(step.outcome.note)
+        lines.append(Markdown("Trial: all changes were discarded.{}").format(note))
     match step.submission:
         case Graded(grade=grade, shown=shown):
             place = f", {describe_place(grade.public)}" if grade.public else ""
-            lines.append(f"✅ **Submission graded: public score {grade.public_score:.6g}{place}.**")
-            lines += [
-                html.escape(line) for line in submission_lines(step.submission)[shown == "score" :]
-            ]
-        case Rejected():
-            lines.append(f"⛔ **{submission_lines(step.submission)[0]}**")
+            lines.append(
+                Markdown("✅ **Submission graded: public score {:.6g}{}.**").format(
+                    grade.public_score, place
+                )
+            )
+            told = submission_lines(step.submission)[shown == "score" :]
+            lines += [Markdown("{}").format(line) for line in told]
+        case Rejected(reason=reason):
+            lines.append(Markdown("⛔ **Submission rejected:** {}").format(reason))
     if step.submission is not None:
-        lines.append(f"Reward {step.reward:.4g}: {step.reward_reason}.")
+        lines.append(Markdown("Reward {:.4g}: {}.").format(step.reward, step.reward_reason))
     if cell.timed_out:
-        lines.append(f"⏱ Time limit reached after {cell.seconds:.1f} s.")
+        lines.append(Markdown("⏱ Time limit reached after {:.1f} s.").format(cell.seconds))
     if cell.recovery:
-        told = html.escape(describe_recovery(cell.recovery))
-        lines.append(f"🛟 **Kernel restored:** {told}")
-    lines += [html.escape(line) for line in remarks(cell)]
+        said = describe_recovery(cell.recovery)
+        lines.append(Markdown("🛟 **Kernel restored:** {}").format(said))
+    lines += [Markdown("Note: {}").format(line) for line in remarks(cell)]
     if step.state_lost:
-        lines.append(f"💥 **State lost:** {step.state_lost}.")
+        lines.append(Markdown("💥 **State lost:** {}").format(step.state_lost))
     if cell.late:
-        lines.append("Threads or programs of earlier cells printed (see the cell's metadata).")
-    return "\n\n".join(lines)
+        lines.append(
+            Markdown("Threads or programs of earlier cells printed (see the cell's metadata).")
+        )
+    return PARAGRAPH.join(lines)
 
 
-def describe_ending(trajectory: Trajectory) -> str:
+def describe_ending(trajectory: Trajectory) -> Markdown:
     """Return the text of the last cell: how the episode ended."""
     ending = trajectory.ending
     assert ending is not None
-    reason = ending.reason[:1].upper() + ending.reason[1:]
-    spent = f"{ending.spent.steps} steps, {ending.spent.seconds:.0f} s"
-    lines = [f"## Result\n\n{reason} ({ending.status}; {spent})."]
+    spent = [
+        Markdown("{} steps").format(ending.spent.steps),
+        Markdown("{:.0f} s").format(ending.spent.seconds),
+        *model_usage(ending.spent, Spent()),
+    ]
+    lines = [
+        Markdown("## Result"),
+        Markdown("Ended as {}: {}. Spent: {}.").format(
+            ending.status, ending.reason, Markdown(", ").join(spent)
+        ),
+    ]
     if ending.missing:
-        lines.append(f"⚠ On this machine, {ending.missing}.")
+        lines.append(Markdown("⚠ On this machine, {}.").format(ending.missing))
     if ending.grade is None:
-        return "\n\n".join([*lines, "No submission was graded."])
+        return PARAGRAPH.join([*lines, Markdown("No submission was graded.")])
     grade, kind = ending.grade, trajectory.header.leaderboard_kind
     rows = [("public", grade.public_score, grade.public)]
     if grade.private_score is not None:
         rows.append(("private", grade.private_score, grade.private))
     table = [
-        f"| leaderboard | {trajectory.header.metric} | place among {kind} entries |",
-        "|---|---|---|",
+        Markdown("| leaderboard | {} | place among {} entries |").format(
+            trajectory.header.metric.replace("|", "¦"), kind
+        ),
+        Markdown("|---|---|---|"),
     ]
-    table += [
-        f"| {split} | {score:.6g} | {describe_place(place) if place else '–'} |"
-        for split, score, place in rows
-    ]
-    lines += [f"The submission of step {ending.chosen_step} counts.", "\n".join(table)]
+    for split, score, place in rows:
+        told = describe_place(place) if place else "–"
+        table.append(Markdown("| {} | {:.6g} | {} |").format(split, score, told))
+    lines.append(Markdown("The submission of step {} counts.").format(ending.chosen_step))
+    lines.append(Markdown("\n").join(table))
     rank = human_rank(grade.public, grade.private)
     if kind == "human" and rank is not None:
-        lines.append(f"Human rank, as MLE-Dojo computes it: {rank:.4f}.")
-    return "\n\n".join(lines)
+        lines.append(Markdown("Human rank, as MLE-Dojo computes it: {:.4f}.").format(rank))
+    return PARAGRAPH.join(lines)

@@ -7,11 +7,10 @@ from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
-from pydantic import ValidationError
 
 from kernel_env.episode import json_codec
 from kernel_env.episode.step import Step
-from kernel_env.episode.trajectory import ENDING, HEADER, Trajectory
+from kernel_env.episode.trajectory import ENDING, HEADER, NOTE, Note, Trajectory
 from kernel_env.errors import UsageError
 
 
@@ -19,40 +18,55 @@ def parse_notebook(notebook: NotebookNode) -> Trajectory:
     """Return the trajectory of a notebook. Raises `UsageError` for any other notebook."""
     try:
         metadata = notebook.metadata["kernel_env"]
+        thoughts = metadata.get("thoughts", {})
+        notes: list[Note] = []
         steps: list[Step] = []
         thought = ""
         for cell in notebook.cells:
             data = cell.metadata.get("kernel_env")
             if data is None:
                 continue
-            if "thought_of" in data:
-                thought = cell.source
+            if "note" in data:
+                notes.append(NOTE.validate_python(data["note"]))
                 continue
-            steps.append(replace(parse_cell(cell, json.loads(json.dumps(data))), thought=thought))
+            if "thought_of" in data:
+                # In version 0.1 the source of the cell was the thought itself.
+                thought = thoughts.get(str(data["thought_of"]), cell.source)
+                continue
+            step = parse_cell(cell, json.loads(json.dumps(data)), len(steps) + 1)
+            steps.append(replace(step, thought=thought))
             thought = ""
         return Trajectory(
             header=HEADER.validate_python(metadata["header"]),
             steps=tuple(steps),
             ending=ENDING.validate_python(metadata["ending"]) if metadata["ending"] else None,
+            notes=tuple(notes),
         )
-    except (KeyError, AttributeError, ValidationError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(f"this notebook is not a trajectory of kernel_env: {error}") from error
 
 
-def parse_cell(cell: NotebookNode, data: dict[str, Any]) -> Step:
+def parse_cell(cell: NotebookNode, data: dict[str, Any], number: int) -> Step:
     """Return the step of a cell: its metadata, with code and outputs added."""
     if cell.cell_type == "code":
         data["action"]["code"] = cell.source
         data["outcome"]["cell"]["outputs"] = json.loads(json.dumps(cell.outputs))
-    return json_codec.parse_step(data)
+    return json_codec.parse_foreign_step(data, number)
 
 
 def read_notebook(path: Path) -> NotebookNode:
     """Read any notebook. Raises `UsageError`."""
     try:
         notebook: NotebookNode = nbformat.read(path, as_version=4)
+        for cell in notebook.cells:
+            if not (isinstance(cell.cell_type, str) and isinstance(cell.source, str)):
+                raise TypeError("a cell has no type or no source")
+            if not isinstance(cell.metadata, dict):
+                raise TypeError("a cell has no metadata")
+        if not isinstance(notebook.metadata, dict):
+            raise TypeError("it has no metadata")
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, AttributeError, nbformat.ValidationError) as error:
+    except Exception as error:  # nbformat's conversions of damaged files raise anything
         raise UsageError(f"{path} is not a notebook: {error}") from error
     return notebook

@@ -20,14 +20,25 @@ from kernel_env.field_docs import show_fields
 from kernel_env.grading.grade import Place
 from kernel_env.grading.protocol import Shown
 from kernel_env.kernel.cell import Cell, FileChange, Output, Recovery, Variable
+from kernel_env.untrusted_text import Block, clipped, escape_line, escape_lines, join, quote_name
 
 LIMIT_CHARACTERS = 16_000
 """Limit of a cell's text; beyond it head and tail are shown and the rest is counted."""
 LIMIT_JSON_CHARACTERS = 4_000
 """Limit of a display that has no other form than JSON."""
-ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\].*?(?:\x07|\x1b\\)|\x1b[@-Z\\-_]")
 MAX_LISTED = 20
 """How many changed variables, and how many changed files, are listed by name."""
+SHAPE = re.compile(r"\([\d, ]*\)")
+"""A shape as NumPy writes it."""
+MAX_KINDS = 10
+"""How many MIME types of a display are listed."""
+OWN_LINE = re.compile(
+    r"^[^\w\n[]*(?:\[(?![\w.+-]+/[\w.+-]+, [\d,]+ characters\])[ \t[]*(?:[^\W\d]|\d+\.\d\d s[;\]])"
+    r"|submission (?:graded|rejected|accepted)|trial:|the kernel is fresh|step \d)",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""What begins like a line of the environment. Output with such a line is fenced, so that a program
+cannot print a score or a restored kernel."""
 
 
 @show_fields
@@ -36,6 +47,7 @@ class Observation:
     """What the agent sees. `text` contains everything; the other fields are for programs."""
 
     text: str
+    """Output of a cell that could be taken for a line of the environment is fenced in it."""
     error: str = ""
     """`Name: value` of the exception that ended the cell; empty if there was none."""
     restored: str = ""
@@ -66,11 +78,12 @@ def observe(step: Step, progress: Progress, budget: Budget) -> Observation:
     submission, best = step.submission, progress.shown
     graded = submission if isinstance(submission, Graded) else None
     shown = graded if graded and graded.shown == "score" else None
+    parts: list[str | Block] = [*describe(step), standing(progress, budget)]
     return Observation(
-        text="\n".join([*describe(step), standing(progress, budget)]),
-        error=f"{error.name}: {plain(error.value)}" if error else "",
-        restored=cell.recovery.cause if cell and cell.recovery else "",
-        state_lost=step.state_lost or "",
+        text=join(parts, OWN_LINE),
+        error=escape_line(f"{error.name}: {error.value}") if error else "",
+        restored=escape_line(cell.recovery.cause) if cell and cell.recovery else "",
+        state_lost=escape_line(step.state_lost or ""),
         public_score=shown_public(shown) if shown else None,
         private_score=shown_private(shown) if shown else None,
         best_public_score=best.score if best else None,
@@ -86,39 +99,41 @@ def first_observation(
     overview: str, machine: str, data: str, output: str, budget: Budget, rules: str = ""
 ) -> Observation:
     """Return the observation before the first step: task, machine, paths, rules, budget."""
-    lines = [
-        overview,
-        machine,
+    lines: list[str | Block] = [
+        Block(overview, fence=False),
+        Block(machine, fence=False),
         f"Data: {data} ($DATA_PATH). Submission: {output} ($OUTPUT_PATH).",
         f"A cell can run for {budget.cell_seconds:g} s.",
         *([rules] if rules else []),
         standing(Progress(higher_is_better=True), budget),
     ]
-    return Observation(text="\n".join(lines), steps_left=budget.steps, seconds_left=budget.seconds)
+    return Observation(
+        text=join(lines, OWN_LINE), steps_left=budget.steps, seconds_left=budget.seconds
+    )
 
 
 def history(steps: Sequence[Step]) -> str:
     """Return the text of `get_history` about some steps."""
-    texts = [
-        "\n".join(
-            [f"── step {step.number}: {step.action.kind} ──", *code_lines(step), *describe(step)]
-        )
-        for step in steps
-    ]
-    return "\n\n".join(texts) or "No steps yet."
+
+    def one(step: Step) -> str:
+        title = f"── step {step.number}: {step.action.kind} ──"
+        parts: list[str | Block] = [title, *code_lines(step), *describe(step)]
+        return join(parts, OWN_LINE)
+
+    return "\n\n".join(map(one, steps)) or "No steps yet."
 
 
-def code_lines(step: Step) -> list[str]:
+def code_lines(step: Step) -> list[Block]:
     """Return the code of a step, if it had any."""
     code = getattr(step.action, "code", None)
-    return [code.rstrip("\n")] if code else []
+    return [Block(code.rstrip("\n"))] if code else []
 
 
-def describe(step: Step) -> list[str]:
-    """Describe the outcome of a step, in lines."""
+def describe(step: Step) -> list[str | Block]:
+    """Describe the outcome of a step, in lines and blocks."""
     match step.outcome:
         case InfoShown(text=text):
-            return [text]
+            return [Block(text, fence=False)]
         case KernelReset():
             return ["The kernel is fresh and the workspace is empty. The budget keeps running."]
         case CodeValidated(cell=cell, note=note):
@@ -127,22 +142,19 @@ def describe(step: Step) -> list[str]:
             return [*cell_lines(cell), *submission_lines(submission)]
 
 
-def cell_lines(cell: Cell) -> list[str]:
+def cell_lines(cell: Cell) -> list[str | Block]:
     """Describe a cell: outputs, time, recovery, changes."""
-    lines = []
+    lines: list[str | Block] = []
     if cell.late:
-        lines += [
-            "[output of threads or programs of earlier cells]",
-            clipped(outputs_text(cell.late)),
-        ]
-    if text := clipped(outputs_text(cell.outputs)):
-        lines.append(text)
+        lines += ["[output of threads or programs of earlier cells]", outputs_block(cell.late)]
+    if (block := outputs_block(cell.outputs)).text:
+        lines.append(block)
     if cell.dropped_bytes:
         lines.append(f"[{cell.dropped_bytes:,} bytes of output were dropped]")
     if cell.timed_out:
         end = " It was interrupted; variables are kept." if not cell.recovery else ""
         lines.append(f"[time limit reached: the cell ran for {cell.seconds:.1f} s.{end}]")
-    lines += [f"[{line}]" for line in remarks(cell)]
+    lines += [f"[note: {line}]" for line in remarks(cell)]
     if cell.recovery:
         lines.append(f"[KERNEL RESTORED: {describe_recovery(cell.recovery)}]")
     elif cell.broke:
@@ -196,7 +208,7 @@ def cell_facts(cell: Cell) -> list[str]:
 def changes(variables: Iterable[Variable], files: Iterable[FileChange]) -> list[str]:
     """Describe which variables and files a cell changed."""
     named = [describe_variable(v) for v in variables]
-    written = [f"{f.path} ({f.change}, {f.bytes:,} bytes)" for f in files]
+    written = [f"{quote_name(f.path)} ({f.change}, {f.bytes:,} bytes)" for f in files]
     lines = []
     for title, items in (("variables", named), ("files", written)):
         if items:
@@ -207,12 +219,16 @@ def changes(variables: Iterable[Variable], files: Iterable[FileChange]) -> list[
 
 def describe_variable(variable: Variable) -> str:
     """Describe a variable, for example `df: DataFrame (3, 4), 1.2 MB`."""
+    name, kind = quote_name(variable.name), quote_name(variable.type)
     if variable.change == "deleted":
-        return f"{variable.name} deleted"
+        return f"{name} deleted"
     size = f", {variable.megabytes:.1f} MB" if variable.megabytes >= 0.1 else ""
-    length = variable.shape.isdigit() and f", length {variable.shape}"
-    shape = length or (f" {variable.shape}" if variable.shape not in ("", "()") else "")
-    return f"{variable.name}: {variable.type}{shape}{size}"
+    if variable.shape in ("", "()"):
+        return f"{name}: {kind}{size}"
+    if variable.shape.isdigit():
+        return f"{name}: {kind}, length {variable.shape}{size}"
+    shape = variable.shape if SHAPE.fullmatch(variable.shape) else quote_name(variable.shape)
+    return f"{name}: {kind} {shape}{size}"
 
 
 def submission_lines(submission: Graded | Rejected | None) -> list[str]:
@@ -290,43 +306,44 @@ def standing(progress: Progress, budget: Budget) -> str:
     return f"[{best}; {left}]"
 
 
-def outputs_text(outputs: Iterable[Output]) -> str:
-    """Return outputs as plain text, in order."""
-    return "\n".join(text for output in outputs if (text := output_text(output).rstrip("\n")))
+def outputs_block(outputs: Iterable[Output]) -> Block:
+    """Return outputs as plain text, in order; of a long text head and tail."""
+    raw = "\n".join(text for output in outputs if (text := output_text(output).rstrip("\n")))
+    if len(raw) > 4 * LIMIT_CHARACTERS:  # what is left out costs nothing
+        head, tail = raw[: 2 * LIMIT_CHARACTERS], raw[-2 * LIMIT_CHARACTERS :]
+        head = escape_lines(head)[: LIMIT_CHARACTERS * 3 // 5]
+        tail = escape_lines(tail)[-LIMIT_CHARACTERS * 2 // 5 :]
+        left_out = len(raw) - len(head) - len(tail)
+        return Block(f"{head}\n[… {left_out:,} characters left out …]\n{tail}")
+    return Block(clipped(escape_lines(raw), LIMIT_CHARACTERS))
 
 
 def output_text(output: Output) -> str:
-    """Return an output as plain text; an image is named by its type and size."""
+    """Return an output as text; an image is named by its type and size."""
     match output["output_type"]:
         case "stream":
-            return plain(output["text"])
+            return str(output["text"])
         case "error":
             trace = "\n".join(output["traceback"])
-            return plain(trace or f"{output['ename']}: {output['evalue']}")
+            return trace or f"{output['ename']}: {output['evalue']}"
     data = output["data"]
     texts = ("text/plain", "text/markdown", "text/html")
-    text = next((plain(data[kind]) for kind in texts if isinstance(data.get(kind), str)), None)
+    text = next((data[kind] for kind in texts if isinstance(data.get(kind), str)), None)
     if text is None and "application/json" in data:
         text = clipped(json.dumps(data["application/json"]), LIMIT_JSON_CHARACTERS)
+    kinds = [kind for kind in data if kind.startswith("image/") or text is None]
     named = [
-        f"[{kind}, {len(value if isinstance(value, str) else json.dumps(value)):,} characters]"
-        for kind, value in data.items()
-        if kind.startswith("image/") or (text is None and kind not in texts)
+        f"[{quote_name(kind)}, {characters(data[kind]):,} characters]"
+        for kind in kinds
+        if kind not in texts
     ]
-    return "\n".join([*([] if text is None else [text]), *named])
+    more = [f"[and {len(named) - MAX_KINDS:,} more types]"] if len(named) > MAX_KINDS else []
+    return "\n".join([*([] if text is None else [text]), *named[:MAX_KINDS], *more])
 
 
-def plain(text: str) -> str:
-    """Remove ANSI escapes."""
-    return ANSI.sub("", text) if "\x1b" in text else text
-
-
-def clipped(text: str, limit: int = LIMIT_CHARACTERS) -> str:
-    """Return head and tail of a long text, with the number of characters left out."""
-    if len(text) <= limit:
-        return text
-    head, tail = limit * 3 // 5, limit * 2 // 5
-    return f"{text[:head]}\n[… {len(text) - head - tail:,} characters left out …]\n{text[-tail:]}"
+def characters(value: object) -> int:
+    """Return the length of a representation."""
+    return len(value if isinstance(value, str) else json.dumps(value))
 
 
 def representations(cell: Cell | None, kind: str) -> Iterable[str]:

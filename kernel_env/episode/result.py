@@ -14,13 +14,14 @@ NOT_FAILED = ("finished", "budget", "interrupted")
 """Statuses of an episode that did not fail."""
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class Usage:
     """Tokens and money that the agent used."""
 
     tokens: int = 0
     money: float = 0.0
-    """US dollars; 0 if no price was given."""
+    """US dollars; 0 if no price is known."""
 
 
 @show_fields
@@ -65,6 +66,8 @@ class EpisodeResult:
     """Which submission counts: the `best` one, or the `last`."""
     submissions: int = 0
     """How often a submission was graded."""
+    estimated_tokens: int = 0
+    """Those of the tokens that the agent estimated, because its endpoint reported none."""
 
     def json(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -109,4 +112,5 @@ def result_of(trajectory: Trajectory, notebook: Path) -> EpisodeResult:
         feedback=header.feedback,
         counts=header.counts,
         submissions=progress.submissions,
+        estimated_tokens=ending.spent.estimated_tokens,
     )

@@ -59,7 +59,7 @@ def resolve_config(
     task = config.load_task()
     budget = Budget.of(task).changed(config.budget)
     rewards = reward.find(config.reward)
-    name, make = choose(config.sandbox)
+    name, make = choose(config.sandbox, trusted=config.trusted)
     prepared = prepare(task)
     started = datetime.now(UTC)
     spec = Spec(

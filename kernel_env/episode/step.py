@@ -17,6 +17,7 @@ from kernel_env.grading.protocol import Shown
 from kernel_env.kernel.cell import Cell
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class Graded:
     """A submission that was graded."""
@@ -43,6 +44,7 @@ class Graded:
         return self.shown in ("score", "valid")
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class Rejected:
     """A submission that cannot be graded."""
@@ -51,6 +53,7 @@ class Rejected:
     kind: Literal["refused"] = "refused"
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class InfoShown:
     """The outcome of `request_info` and `get_history`: a text."""
@@ -59,6 +62,7 @@ class InfoShown:
     kind: Literal["told"] = "told"
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class CellExecuted:
     """The outcome of `execute_code`: a cell, and the submission if it changed."""
@@ -68,6 +72,7 @@ class CellExecuted:
     kind: Literal["ran"] = "ran"
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class CodeValidated:
     """The outcome of `validate_code`: a cell that ran on a fork that was discarded."""
@@ -78,6 +83,7 @@ class CodeValidated:
     kind: Literal["checked"] = "checked"
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class KernelReset:
     """The outcome of `reset`: a fresh kernel and an empty workspace."""
@@ -125,6 +131,7 @@ class Step:
         return self.outcome.cell.state_lost if isinstance(self.outcome, CellExecuted) else None
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class Best:
     """The best graded submission so far."""
@@ -133,6 +140,7 @@ class Best:
     grade: Grade
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class BestShown:
     """The best score that the agent was shown; the earliest of equal ones."""

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 
 from kernel_env.episode.budget import Budget, Spent
 from kernel_env.episode.step import Step
+from kernel_env.field_docs import show_fields
 from kernel_env.grading.grade import Grade
 
 Status = Literal[
@@ -21,6 +22,7 @@ Status = Literal[
 failed: the agent, the task's metric, the machine, or kernel_env itself."""
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class Fork:
     """Where an episode was forked from another."""
@@ -38,6 +40,7 @@ class Fork:
     """What the random states start from at the fork; None if they were not changed."""
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class Header:
     """What is known about an episode before its first step."""
@@ -74,6 +77,7 @@ class Header:
     """Which submission counts: the `best` one, or the `last`."""
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class Ending:
     """How an episode ended."""
@@ -93,6 +97,25 @@ class Ending:
     """What the reward `final` pays, if no step was the last one of the budget."""
 
 
+NoteKind = Literal["instructions", "refused", "last_words"]
+
+
+@show_fields
+@dataclass(frozen=True, kw_only=True)
+class Note:
+    """What an agent read or said beside its actions; it takes no step."""
+
+    kind: NoteKind
+    """`instructions`: what a model reads first; `refused`: an answer that was no valid action;
+    `last_words`: the answer that ended the episode."""
+    text: str
+    reason: str = ""
+    """Why an answer was refused."""
+    after_step: int = 0
+    """The step before it; 0 before the first."""
+
+
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class Trajectory:
     """An episode: its header, its steps, its ending."""
@@ -101,7 +124,10 @@ class Trajectory:
     steps: Sequence[Step]
     ending: Ending | None = None
     """None for an episode that is running, or whose host process was killed."""
+    notes: Sequence[Note] = ()
+    """In the order in which they were made."""
 
 
 HEADER = TypeAdapter(Header)
 ENDING = TypeAdapter(Ending)
+NOTE = TypeAdapter(Note)

@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
+from kernel_env.field_docs import show_fields
 
+
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class Place:
     """The place of a score among the entries of a leaderboard."""
@@ -18,6 +21,7 @@ class Place:
     score has more. None if all entries are equal."""
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class Grade:
     """The grade of one submission. The private fields are None until they may be revealed."""

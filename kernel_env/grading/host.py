@@ -17,7 +17,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -64,12 +64,12 @@ class Scores:
 
     public: float | None = None
     private: float | None = None
-    content: str = ""
+    content: str = field(default="", compare=False)
     """SHA-256 of the predictions: of the parsed rows in the order of the answers, so neither the
     order of rows nor the notation of numbers matters. For a free-form schema: of the file."""
-    note: str = ""
+    note: str = field(default="", compare=False)
     """What the agent should know about its predictions; empty if nothing is odd."""
-    resolution: float | None = None
+    resolution: float | None = field(default=None, compare=False)
     """The standard error of the difference to the public score of `rival`; None without one."""
 
 

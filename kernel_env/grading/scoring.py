@@ -17,6 +17,7 @@ from kernel_env.errors import KernelEnvError, SubmissionError, TaskError
 from kernel_env.grading import metric, submission, table_codec
 from kernel_env.grading.resolution import standard_error
 from kernel_env.grading.submission import SubmissionSchema
+from kernel_env.untrusted_text import quote_value
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -270,7 +271,7 @@ def match_labels(
         return changed, ""
     different = list(dict.fromkeys(unknown))
     first = different[: submission.EXAMPLES_SHOWN]
-    shown = ", ".join(repr(submission.cut(label)) for label in first)
+    shown = ", ".join(quote_value(label, 40) for label in first)
     if len(different) > len(first):
         shown += f" and {len(different) - len(first):,} more"
     return changed, (

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from kernel_env.errors import SubmissionError
 from kernel_env.grading.metric import CellType
+from kernel_env.untrusted_text import quote_name, quote_value
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -238,7 +239,7 @@ def numbers(text: "pd.Series[str]", cell_type: CellType) -> "pd.Series[Any]":
     if wrong.any():
         raise SubmissionError(
             f"column {name!r} has {int(wrong.sum()):,} values that are not finite numbers"
-            f" (for example {cut(text[wrong].iloc[0])!r}); this task expects numbers"
+            f" (for example {quote_value(text[wrong].iloc[0], 40)}); this task expects numbers"
         )
     low, high = column.min(), column.max()
     if cell_type == "probability" and not (low >= 0 and high <= 1):
@@ -282,7 +283,7 @@ def infer_type(text: "pd.Series[str]") -> "pd.Series[Any]":
 
 def listed(names: Sequence[str]) -> str:
     """Join the first names and count the rest."""
-    shown = ", ".join(cut(name) for name in names[: 2 * EXAMPLES_SHOWN])
+    shown = ", ".join(quote_name(name, 40) for name in names[: 2 * EXAMPLES_SHOWN])
     more = len(names) - 2 * EXAMPLES_SHOWN
     return shown + (f" and {more} more" if more > 0 else "")
 
@@ -290,12 +291,7 @@ def listed(names: Sequence[str]) -> str:
 def examples(rows: "pd.DataFrame") -> str:
     """Join the first ids, as the agent wrote them."""
     first = rows.head(EXAMPLES_SHOWN).to_numpy()
-    return ", ".join("/".join(cut(str(cell)) for cell in row) for row in first)
-
-
-def cut(text: str) -> str:
-    """Return the first characters of a text of the agent's, on one line."""
-    return " ".join(text[: 2 * EXAMPLE_CHARACTERS].split())[:EXAMPLE_CHARACTERS]
+    return ", ".join("/".join(quote_name(str(cell), 40) for cell in row) for row in first)
 
 
 def example_of(rows: "pd.DataFrame") -> str:

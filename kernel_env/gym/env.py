@@ -26,10 +26,11 @@ from kernel_env.episode.actions import Action
 from kernel_env.episode.config import AUTO
 from kernel_env.episode.observation import Observation
 from kernel_env.episode.result import EpisodeResult
-from kernel_env.errors import UsageError
+from kernel_env.errors import EpisodeOver, UsageError
 from kernel_env.grading.protocol import COUNTS_OF_TASK, FEEDBACK_OF_TASK, Counts, Feedback
 from kernel_env.grading.reward import Reward
 from kernel_env.gym.event_loop import EventLoopThread
+from kernel_env.gym.registration import ENTRY_POINT, env_id
 from kernel_env.gym.spaces import ACTIONS, count, score, text
 
 ObservationDict = dict[str, Any]
@@ -42,7 +43,8 @@ class KernelEnv(gymnasium.Env[ObservationDict, Any]):
     to be restored), `state_lost`, `public_score` (of this step), `best_public_score`, `position`
     (0 to 1), `steps_left` and `seconds_left` are for programs. An episode is truncated when its
     budget is used up; it never terminates by itself, because a better submission is always
-    possible. `info` has the number of steps, and images and HTML that the cell displayed.
+    possible. `info` has the number of steps, and images and HTML that the cell displayed; after the
+    last step also the private score and the result.
     """
 
     metadata = {"render_modes": []}  # noqa: RUF012 - gymnasium's own declaration
@@ -74,8 +76,8 @@ class KernelEnv(gymnasium.Env[ObservationDict, Any]):
         )
         self.action_space = ACTIONS
         self.spec = EnvSpec(
-            id=f"kernel_env/{Path(task).name}-v0",
-            entry_point="kernel_env.gym:KernelEnv",
+            id=env_id(Path(task).name),
+            entry_point=ENTRY_POINT,
             nondeterministic=True,  # observations contain the time that was used
             kwargs={"task": task, "warm": warm, **options},
         )
@@ -109,16 +111,24 @@ class KernelEnv(gymnasium.Env[ObservationDict, Any]):
     def step(
         self, action: Action | Mapping[str, Any] | str
     ) -> tuple[ObservationDict, float, bool, bool, dict[str, Any]]:
-        """Carry out an action.
+        """Carry out an action. With the last one of the budget the episode ends.
+
+        `info` then has the private score and the `result`.
 
         Raises `ActionError` for an invalid action (nothing has happened then), `EpisodeOver`
         after the budget was used up, `UsageError` before the first `reset`.
         """
         if self.episode is None or self._loop_thread is None:
             raise UsageError("there is no episode; call env.reset() first")
-        step = self._loop_thread.call(self.episode.act(action))
-        over = self.episode.over is not None
-        return as_dict(self.episode.observation), step.reward, False, over, self._info()
+        try:
+            step = self._loop_thread.call(self.episode.act(action))
+        except EpisodeOver:  # the time ran out since the last step
+            self._end()
+            raise
+        observation, over = as_dict(self.episode.observation), self.episode.over is not None
+        if over:
+            self._end()
+        return observation, step.reward, False, over, self._info()
 
     def fork(
         self, n: int = 1, *, at_step: int | None = None, reseed: bool = False
@@ -185,13 +195,14 @@ class KernelEnv(gymnasium.Env[ObservationDict, Any]):
 
     def _info(self) -> dict[str, Any]:
         assert self.episode is not None
-        seen = self.episode.observation
+        seen, result = self.episode.observation, self.episode.result
         return {
             "steps_done": len(self.episode.steps),
             "images": list(seen.images),
             "html": list(seen.html),
-            "private_score": seen.private_score,
+            "private_score": result.private_score if result else seen.private_score,
             "over": self.episode.over or "",
+            "result": result.json() if result else None,
         }
 
 

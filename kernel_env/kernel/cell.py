@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from kernel_env.field_docs import show_fields
+
 Output = dict[str, Any]
 """An output of a cell in nbformat's form (`output_type`, `data`, `text`, …)."""
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class CellError:
     """The exception that ended a cell."""
@@ -17,6 +20,7 @@ class CellError:
     """Lines as IPython prints them, with ANSI colours."""
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class Variable:
     """A variable that a cell defined, changed or deleted."""
@@ -29,6 +33,7 @@ class Variable:
     change: Literal["new", "changed", "deleted"] = "new"
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class FileChange:
     """A file in the workspace that a cell created, changed or deleted."""
@@ -39,6 +44,7 @@ class FileChange:
     change: Literal["new", "changed", "deleted"] = "new"
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class Recovery:
     """How a kernel that crashed was recovered."""
@@ -61,6 +67,7 @@ class Recovery:
     files; empty if nothing differs."""
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class Cell:
     """A cell that has ended, in whatever way."""

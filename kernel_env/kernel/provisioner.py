@@ -122,7 +122,7 @@ class SandboxProvisioner(KernelProvisionerBase):
                 except SandboxError as error:
                     self.log.warning("%s; a new sandbox is started, without its files", error)
                     await self._close_sandbox()
-            _, make = choose(self.sandbox)
+            _, make = choose(self.sandbox, trusted=False)
             self._sandbox = await make(Spec(image=self.image, folders=self._folders())).__aenter__()
             return await self._launch_in(self._sandbox)
 

@@ -36,6 +36,7 @@ from kernel_env.kernel.forking.standby import Standby
 from kernel_env.kernel.source import KernelSource
 from kernel_env.sandbox.fork_support import MemoryLimit
 from kernel_env.sandbox.protocol import FileStat, Sandbox
+from kernel_env.untrusted_text import quote_name
 
 ALONE = 0.9
 """A kernel that used this share of the memory limit was not killed because of its standbys."""
@@ -412,9 +413,10 @@ def is_hung(kernel: KernelClient) -> bool:
 def ended(checkpoint: Checkpoint | None, programs: Sequence[str]) -> list[str]:
     """Name what ran beside the kernel and was not restored."""
     threads = checkpoint.standby.lost_threads if checkpoint else ()
-    lines = [f"threads that ended: {', '.join(threads)}"] if threads else []
+    lines = [f"threads that ended: {', '.join(map(quote_name, threads))}"] if threads else []
     names = names_in(list(programs))
-    return [*lines, f"programs that were ended: {', '.join(names)}"] if names else lines
+    ended_programs = f"programs that were ended: {', '.join(map(quote_name, names))}"
+    return [*lines, ended_programs] if names else lines
 
 
 def with_recovery(cell: Cell, recovery: Recovery | None) -> Cell:

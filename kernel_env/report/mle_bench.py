@@ -6,6 +6,10 @@
     250 to 999       place 10 + 0.2 %   place 50   place 100
     1000 and more    place 10 + 0.2 %   top 5 %    top 10 %
 
+The report names the protocol of each run, and what deviates from that of MLE-bench: an agent learns
+nothing about its score while it works, the file that it leaves after at most a day is graded, and
+neither its steps nor its submissions are counted (https://arxiv.org/abs/2410.07095, section 2).
+
 A share of the teams is rounded down, and is at least one team. Source: the rules of Kaggle
 (https://www.kaggle.com/progression), which MLE-bench uses (https://arxiv.org/abs/2410.07095).
 """
@@ -15,7 +19,12 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from kernel_env.episode.trajectory import Header
+from kernel_env.grading.protocol import BENCHMARKS
+
 FORMAT = "mle-bench"
+SECONDS = 24 * 3600
+"""The time limit of MLE-bench."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,12 +128,36 @@ def competition_report(
     }
 
 
+def protocol(header: Header) -> dict[str, Any]:
+    """Describe the rules of a run of one of MLE-bench's competitions."""
+    budget, rules = header.budget, BENCHMARKS[FORMAT]
+    deviations = []
+    if header.feedback != rules.feedback:
+        deviations.append(f"the agent saw scores (feedback {header.feedback})")
+    if header.counts != rules.counts:
+        deviations.append("the submission with the best public score was graded, not the last one")
+    if budget.seconds != SECONDS:
+        deviations.append(f"the time limit was {budget.seconds:,.0f} s, not {SECONDS:,} s")
+    for name, limit in (
+        ("steps", budget.steps),
+        ("graded submissions", budget.submissions),
+        ("tokens", budget.tokens),
+        ("dollars", budget.money),
+    ):
+        if limit is not None:
+            deviations.append(f"at most {limit:g} {name}")
+    if not header.isolated:
+        deviations.append(f"the sandbox {header.sandbox} does not isolate the agent's code")
+    return {"feedback": header.feedback, "counts": header.counts, "deviations": deviations}
+
+
 def summary(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Build MLE-bench's report of several runs: the totals and the report of each run."""
 
     def count(field: str) -> int:
         return sum(bool(report[field]) for report in reports)
 
+    protocols = [report["protocol"] for report in reports if "protocol" in report]
     return {
         "total_runs": len(reports),
         "total_runs_with_submissions": count("submission_exists"),
@@ -134,5 +167,15 @@ def summary(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "total_silver_medals": count("silver_medal"),
         "total_bronze_medals": count("bronze_medal"),
         "total_above_median": count("above_median"),
+        **({"protocol": overall_protocol(protocols)} if protocols else {}),
         "competition_reports": list(reports),
+    }
+
+
+def overall_protocol(protocols: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Name the protocol of several runs: all that deviates in any of them."""
+    deviations = sorted({each for one in protocols for each in one["deviations"]})
+    return {
+        "name": f"{FORMAT}, with deviations" if deviations else FORMAT,
+        "deviations": deviations,
     }

@@ -1,4 +1,4 @@
-"""Report finished runs in MLE-bench's format."""
+"""Report finished runs in MLE-bench's format, and list runs, finished or not."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -6,12 +6,71 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from kernel_env.episode.journal import JOURNAL, read_journal
+from pydantic import TypeAdapter
+
+from kernel_env.episode.journal import JOURNAL, read_header, read_journal
 from kernel_env.episode.result import RECORD
+from kernel_env.episode.step import Rejected
 from kernel_env.episode.submissions import submission_file
-from kernel_env.errors import UnknownName, UsageError
+from kernel_env.episode.trajectory import Trajectory
+from kernel_env.errors import UsageError
+from kernel_env.report import mle_bench
 from kernel_env.report.mle_bench import competition_report, summary
-from kernel_env.tasks import catalog
+from kernel_env.tasks import catalog, spec
+
+LIST = "list"
+"""The format that lists runs."""
+
+
+def listed(runs: Iterable[Path], skip: Callable[[Path, str], None]) -> list[dict[str, Any]]:
+    """List all runs at or below the given paths, the latest last.
+
+    Args:
+        runs: folders.
+        skip: called with the folder and the reason for each run that cannot be read.
+
+    Raises `UsageError` if a path has no run.
+    """
+    rows = []
+    for run in runs:
+        found = [run.parent] if run.is_file() else [path.parent for path in run.rglob(JOURNAL)]
+        if not found:
+            raise UsageError(f"{run} has no {JOURNAL} below it; give the folder of runs")
+        for folder in found:
+            try:
+                rows.append(describe_run(folder))
+            except UsageError as error:
+                skip(folder, str(error))
+    return sorted(rows, key=lambda row: (row["started"], row["folder"]))
+
+
+def describe_run(folder: Path) -> dict[str, Any]:
+    """Describe a run in a row. Raises `UsageError`."""
+    header = read_header(folder / JOURNAL)
+    record: Any = {}
+    if (path := folder / RECORD).is_file():
+        try:
+            record = json.loads(path.read_bytes())
+        except (OSError, ValueError, RecursionError) as error:
+            raise UsageError(f"{path} is not the record of a run: {error}") from error
+        if not isinstance(record, dict):
+            raise UsageError(f"{path} is not the record of a run: it is no object")
+    return {
+        "task": header.task,
+        "agent": header.agent,
+        "model": header.model,
+        "seed": header.seed,
+        "status": record.get("status", "not ended"),
+        "steps": record.get("steps"),
+        "public_score": record.get("public_score"),
+        "private_score": record.get("private_score"),
+        "started": header.started,
+        "folder": str(folder),
+    }
+
+
+RECORDED: TypeAdapter[float | None] = TypeAdapter(float | None)
+"""The private score in a record."""
 
 
 class NoMedals(Exception):
@@ -54,23 +113,39 @@ def report_run(path: Path) -> dict[str, Any]:
     """Report one run, from its `record.json`. Raises `NoMedals`, `UsageError`."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        score, refusals = record["private_score"], record["refusals"]
-        task = catalog.find(record["task"])
-    except UnknownName as error:
-        where = "set KERNEL_ENV_TASKS to the folder of its task folder"
-        raise NoMedals(f"its task {record['task']!r} is unknown; {where}") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        score, refusals = RECORDED.validate_python(record["private_score"]), int(record["refusals"])
+        name = record["task"]
+        folder = catalog.task_folders().get(name)  # a record cannot name a folder
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UsageError(f"{path} is not the record of a run: {error}") from error
+    if folder is None:
+        where = "set KERNEL_ENV_TASKS to the folder of its task folder"
+        raise NoMedals(f"its task {name!r} is unknown; {where}")
+    task = spec.load(folder)
     if task.leaderboard.kind != "human" or not task.leaderboard.private:
         raise NoMedals(f"{task.id} has no leaderboard of human teams, so there are no medals")
-    ending = read_journal(path.with_name(JOURNAL)).ending
-    step = ending.chosen_step if ending else None
-    return competition_report(
-        task.file.origin.id if task.file.origin else task.id,
+    origin = task.file.origin
+    if origin and origin.benchmark != mle_bench.FORMAT:
+        raise NoMedals(f"{task.id} is a task of {origin.benchmark}, not of MLE-bench")
+    run = read_journal(path.with_name(JOURNAL))
+    step = run.ending.chosen_step if run.ending else None
+    competition = competition_report(
+        origin.id if origin else task.id,
         score,
         task.leaderboard.private,
         higher_is_better=task.scoring.higher_is_better,
-        submission_exists=score is not None or refusals > 0,
+        submission_exists=score is not None or left_rejected(run, refusals),
         submission_path="" if step is None else str(submission_file(path.parent, step)),
         created_at=datetime.now(UTC).isoformat(),
     )
+    if origin:  # only a competition of MLE-bench has its protocol
+        competition["protocol"] = mle_bench.protocol(run.header)
+    return competition
+
+
+def left_rejected(run: Trajectory, refusals: int) -> bool:
+    """Return whether a run without a score handed something in."""
+    if run.header.counts != "last":
+        return refusals > 0
+    submissions = [step.submission for step in run.steps if step.submission]
+    return bool(submissions) and isinstance(submissions[-1], Rejected)

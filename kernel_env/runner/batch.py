@@ -22,8 +22,8 @@ def prepare_tasks(configs: Sequence[EpisodeConfig], report: Report) -> None:
     Raises `TaskError`, `SandboxError`.
     """
     selected = {}
-    for sandbox in {config.sandbox for config in configs}:
-        selected[sandbox], _ = choose(sandbox)
+    for sandbox, trusted in {(config.sandbox, config.trusted) for config in configs}:
+        selected[sandbox], _ = choose(sandbox, trusted=trusted)
     tasks = {task.folder: task for task in (config.load_task() for config in configs)}
     for task in tasks.values():
         report(f"preparing {task.id}", None)

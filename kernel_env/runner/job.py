@@ -1,8 +1,14 @@
-"""Run one agent on one task; return a result, also for an episode that failed."""
+"""Run one agent on one task; return a result, also for an episode that failed.
 
+An exception of an agent's code ends only its own episode, as `agent_failed`. One out of this
+package ends the episode as `crashed`. The traceback of either is in the episode's folder.
+"""
+
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from kernel_env import plugins
 from kernel_env.agents.base import Agent, Options
@@ -11,14 +17,21 @@ from kernel_env.episode.result import EpisodeResult
 from kernel_env.errors import (
     AgentError,
     EpisodeOver,
+    KernelEnvError,
     KernelError,
     SandboxError,
     TaskError,
     UsageError,
 )
+from kernel_env.field_docs import show_fields
 from kernel_env.grading.host import Grader
 
+TRACEBACK = "traceback.txt"
+"""The file in an episode's folder with the traceback of an exception that ended it."""
+PACKAGE = f"{__name__.partition('.')[0]}."
 
+
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """An episode to be run: its configuration and the options of its agent."""
@@ -32,8 +45,34 @@ class Plan:
 def make_agent(plan: Plan) -> Agent:
     """Create the agent of a plan. Raises `UnknownName`, `AgentError`, `UsageError`."""
     options = replace(plan.options, seed=plan.config.seed)
-    agent: Agent = plugins.find("agent", plan.config.agent)(options)
+    make = find_agent(plan.config.agent)
+    try:
+        agent: Agent = make(options)
+    except KernelEnvError:
+        raise
+    except Exception as error:
+        raise AgentError(
+            f"the agent {plan.config.agent} cannot be created: {plugins.described(error)}"
+        ) from error
     return agent
+
+
+def find_agent(name: str) -> Callable[[Options], Agent]:
+    """Return the class of an agent, by its plug-in's name or as `FILE.py:CLASS`.
+
+    Raises `UnknownName`, `UsageError`.
+    """
+    path, colon, class_name = name.rpartition(":")
+    found: Callable[[Options], Agent] = (
+        plugins.load_class(path, class_name) if colon else plugins.find("agent", name)
+    )
+    return found
+
+
+def with_trust(plan: Plan, agent: Agent) -> Plan:
+    """Return a plan whose code is trusted only if its agent says so; see `Agent`."""
+    trusted = plan.config.trusted and getattr(agent, "trusted", False) is True
+    return replace(plan, config=replace(plan.config, trusted=trusted))
 
 
 async def run_episode(
@@ -52,7 +91,7 @@ async def run_episode(
         UsageError, TaskError, SandboxError, KernelError, AgentError: the episode did not begin.
     """
     agent = make_agent(plan)
-    config = replace(plan.config, model=agent.model)
+    config = replace(with_trust(plan, agent).config, model=agent.model)
     episode: Episode | None = None
     try:
         async with open_configured(config, grader=grader) as episode:
@@ -60,14 +99,47 @@ async def run_episode(
                 watch(episode)
             # The time can run out between an agent's check and its action.
             with suppress(EpisodeOver):
-                await agent.play(episode)
-    except (AgentError, TaskError, SandboxError, KernelError):
+                await play(agent, episode)
+    except (AgentError, TaskError, SandboxError, KernelError, Crash):
         if episode is None or episode.result is None:
             raise  # the episode did not begin, or its result could not be stored
     assert episode is not None
     result = episode.result
     assert result is not None, "a closed episode has a result"
     return result
+
+
+class Crash(Exception):
+    """A bug of this package that ended an episode."""
+
+
+async def play(agent: Agent, episode: Episode) -> None:
+    """Let an agent play. Any exception that is not ours becomes an `AgentError` or a `Crash`."""
+    try:
+        await agent.play(episode)
+    except KernelEnvError:
+        raise
+    except (Exception, SystemExit) as error:
+        if known := known_error(error):
+            raise known from error
+        (episode.folder / TRACEBACK).write_text(
+            "".join(traceback.format_exception(error)), errors="backslashreplace"
+        )
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)][1:]
+        ours = [frame.f_globals.get("__name__", "").startswith(PACKAGE) for frame in frames]
+        where = frames[-1] if frames else error.__traceback__.tb_frame  # type: ignore[union-attr]
+        place = f"{Path(where.f_code.co_filename).name}, line {where.f_lineno}; see {TRACEBACK}"
+        if any(ours):
+            raise Crash(f"kernel_env failed: {plugins.described(error)} ({place})") from error
+        name = episode.setup.header.agent
+        raise AgentError(f"the agent {name} raised {plugins.described(error)} ({place})") from error
+
+
+def known_error(error: BaseException) -> KernelEnvError | None:
+    """Return the first error of this package in an exception group; None if there is none."""
+    if isinstance(error, BaseExceptionGroup):
+        return next(filter(None, map(known_error, error.exceptions)), None)
+    return error if isinstance(error, KernelEnvError) else None
 
 
 def with_seeds(plan: Plan, count: int) -> list[Plan]:

@@ -9,7 +9,6 @@ between processes of one user; the system releases it when a process ends, in wh
 """
 
 import asyncio
-import fcntl
 import os
 import shutil
 import subprocess
@@ -18,10 +17,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache as cached
-from pathlib import Path
 
 from kernel_env import cache
 from kernel_env.errors import SandboxError, UnknownName, UsageError
+from kernel_env.sandbox.locks import try_lock, unlock
 
 PROGRAM_FOLDERS = ("/usr/local/nvidia/bin", "/usr/lib/wsl/lib")
 """Where `nvidia-smi` is on systems that do not have it in PATH."""
@@ -202,20 +201,8 @@ def lock_some(candidates: Sequence[Gpu], count: int, locks: dict[Gpu, int]) -> b
     return True
 
 
-def try_lock(path: Path) -> int | None:
-    """Lock a file and return its descriptor; None if somebody else holds the lock."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
-
-
 def release(locks: dict[Gpu, int]) -> None:
     """Release all locks, also where a forked process has inherited a descriptor."""
     while locks:
         _, descriptor = locks.popitem()
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-        os.close(descriptor)
+        unlock(descriptor)

@@ -63,6 +63,7 @@ class Spec:
     files of their own."""
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class Completed:
     """A program that has ended."""
@@ -73,6 +74,7 @@ class Completed:
     """Standard output and standard error, truncated to the requested limit."""
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class FileStat:
     """The state of a file; links are not followed. Equal values mean an unchanged file."""

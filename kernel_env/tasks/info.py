@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from kernel_env.tasks import kaggle
 from kernel_env.tasks.spec import Task
+from kernel_env.untrusted_text import escape_line
 
 InfoType = Literal[
     "overview",
@@ -121,7 +122,7 @@ def data_structure(public: Path) -> str:
             size = sum(path.stat().st_size for path in more)
             relative = folder.relative_to(public)
             lines.append(f"… and {len(more):,} more files in {relative}/ ({size:,} bytes)")
-    return "\n".join(lines)
+    return "\n".join(map(escape_line, lines))
 
 
 def table_preview(path: Path) -> list[str]:

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from pydantic_core import ErrorDetails
 
 from kernel_env.errors import TaskError, UnknownName
+from kernel_env.field_docs import show_fields
 from kernel_env.grading import leaderboard, metric, protocol
 from kernel_env.grading.leaderboard import BoardKind, Leaderboard
 from kernel_env.grading.metric import CellType
@@ -162,6 +163,7 @@ class TaskFile(Section):
     """The SHA-256 of each raw file, by its path in the folder of the raw files."""
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class Scoring:
     """How a submission to the task is parsed and scored."""
@@ -172,6 +174,7 @@ class Scoring:
     schema: SubmissionSchema
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """A loaded and checked task folder."""

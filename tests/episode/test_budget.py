@@ -1,9 +1,12 @@
 """A budget limits the time of a cell, and ends an episode when it is used up."""
 
+from itertools import pairwise
+
 import pytest
 
+from kernel_env.episode.actions import ExecuteCode, GetHistory, ValidateCode
 from kernel_env.errors import EpisodeOver
-from support.episodes import OpenTiny, execute, execute_text
+from support.episodes import SUBMIT_LINE, OpenTiny, execute, execute_text
 
 
 async def test_a_cell_is_interrupted_at_its_time_limit(open_tiny: OpenTiny) -> None:
@@ -38,3 +41,28 @@ async def test_an_episode_is_over_when_its_budget_is_used_up(
 
     assert episode.steps.ending is not None
     assert episode.steps.ending.status == "budget"
+
+
+async def test_code_thoughts_outputs_and_submissions_count_as_stored_bytes(
+    open_tiny: OpenTiny,
+) -> None:
+    long = "x" * 10_000
+    async with open_tiny(sandbox="local") as episode:
+        counts = [0]
+        for action, thought in (
+            (ExecuteCode(code=f"# {long}"), ""),
+            (ExecuteCode(code="pass"), long),
+            (ValidateCode(code="print('x' * 10_000)"), ""),
+            (GetHistory(), ""),
+            (ExecuteCode(code=SUBMIT_LINE), ""),
+        ):
+            step = await episode.act(action, thought=thought)
+            counts.append(step.spent.output_bytes)
+        (child,) = await episode.fork()
+        await child.end()
+        submission = next((child.folder / "submissions").iterdir())
+
+    used = [after - before for before, after in pairwise(counts)]
+    assert all(10_000 < size < 20_000 for size in used[:3]), used
+    assert submission.stat().st_size < used[4] < submission.stat().st_size + 3000
+    assert submission.stat().st_nlink == 2, "a fork does not copy the submissions of its parent"

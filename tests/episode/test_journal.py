@@ -24,6 +24,8 @@ def test_a_trajectory_survives_the_journal(tmp_path: Path, trajectory: Trajector
     with closing(Journal(path, trajectory.header)) as journal:
         for step in steps:
             journal.append(step)
+        for note in trajectory.notes:
+            journal.add_note(note)
         if trajectory.ending:
             journal.end(trajectory.ending)
 
@@ -32,6 +34,7 @@ def test_a_trajectory_survives_the_journal(tmp_path: Path, trajectory: Trajector
         assert [journal[i] for i in range(len(journal))] == steps
     found = read_journal(path)
     assert (found.header, found.ending) == (trajectory.header, trajectory.ending)
+    assert found.notes == trajectory.notes
     assert list(found.steps) == steps
 
 

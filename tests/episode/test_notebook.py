@@ -67,7 +67,14 @@ def test_a_notebook_is_replaced_atomically(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["trajectory.ipynb"]
 
 
-@pytest.mark.parametrize("content", ["", "{}", "no json", '{"cells": []}', '{"nbformat": 4}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "{}", "no json", '{"cells": []}', '{"nbformat": 4}', "[" * 100_000),
+        '{"nbformat": 1, "metadata": {}, "cells": [{"cell_type": "markdown", "source": ["x"]}]}',
+        '{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [{"cell_type": 1}]}',
+    ],
+)
 def test_another_file_is_not_a_trajectory(tmp_path: Path, content: str) -> None:
     path = tmp_path / "x.ipynb"
     path.write_text(content)

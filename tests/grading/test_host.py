@@ -299,7 +299,12 @@ LABELS = {
     ),
     "two forms of one number": (["1", "01", "2"], ["1", "1.0", "2"], 2 / 3, "10 of 30 .*'1.0'"),
     "another case": (["True", "False", "True"], ["TRUE", "False", "True"], 2 / 3, "'TRUE'"),
-    "unknown": (["a", "b", "c"], ["a", "b", "x\ny" + "z" * 99], 2 / 3, "10 of 30 .*'x yz{37}'$"),
+    "unknown": (
+        ["a", "b", "c"],
+        ["a", "b", "x\ny" + "z" * 99],
+        2 / 3,
+        "10 of 30 .*'x\\\\nyz{37}…'$",
+    ),
     "known": (["a", "b", "c"], ["a", "c", "c"], 2 / 3, ""),
 }
 

@@ -68,7 +68,7 @@ def test_a_rejection_states_what_was_found_and_expected(data: bytes, message: st
         (b"\r \r" + b"," * 2_500_000, r"about 2,500,001 columns; this task expects id, y"),
         (b"id,y\n1," + b"7" * 1_000_000 + b"\n2,2\n3,3\n", r"1 values that are not finite"),
         (b"id,y\n" + b"7" * 1_000_000 + b",1\n2,2\n3,3\n", r"1 are unknown \(for example 7777"),
-        (b'"id\nx",y\n1,2\n', r"has the columns id x, y"),
+        (b'"id\nx",y\n1,2\n', r"has the columns 'id\\nx', y"),
     ],
 )
 def test_other_slips_of_a_file_are_named(data: bytes, message: str) -> None:

@@ -4,9 +4,11 @@ import asyncio
 import base64
 import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 
+import gymnasium
 import pytest
 from gymnasium.utils.env_checker import check_env
 
@@ -55,15 +57,40 @@ def test_an_episode_runs_until_its_budget_is_used_up(env: KernelEnv) -> None:
     assert info["over"] == "the budget of 5 steps is used up"
     with pytest.raises(EpisodeOver):
         env.step({"kind": "get_history"})
-
-    assert env.result is None
-    env.close()
-    assert env.notebook is not None
-    assert len(parse_notebook(read_notebook(env.notebook)).steps) == 5
     assert env.result is not None
-    assert env.result.private_score is not None
+    assert env.result.status == "budget"
+    assert info["private_score"] == env.result.private_score is not None
+    assert info["result"] == env.result.json()
     assert env.result.seed == 3
     assert env.record == env.result
+    assert env.notebook is not None
+    assert len(parse_notebook(read_notebook(env.notebook)).steps) == 5
+    with pytest.raises(UsageError, match="the episode has ended; fork it before its last step"):
+        env.fork()
+
+
+def test_the_result_is_there_when_the_time_runs_out_between_two_steps(
+    tiny: str, tmp_path: Path
+) -> None:
+    env = kernel_env.make(tiny, sandbox="local", out=tmp_path, budget={"seconds": 1})
+    env.reset()
+    env.step(execute_action("1"))
+    time.sleep(1)
+
+    with pytest.raises(EpisodeOver):
+        env.step(execute_action("2"))
+
+    assert env.result is not None
+    assert (env.result.status, env.result.steps) == ("budget", 1)
+    env.close()
+
+
+def test_tasks_have_ids_in_the_registry_of_gymnasium(tmp_path: Path) -> None:
+    env = gymnasium.make("kernel_env.gym:kernel_env/adult-income-v0", sandbox="local", out=tmp_path)
+
+    assert isinstance(env.unwrapped, KernelEnv)
+    assert env.unwrapped.config.load_task().id == "adult-income"
+    env.close()
 
 
 def test_every_reset_starts_a_new_episode(env: KernelEnv) -> None:

@@ -230,10 +230,12 @@ async def test_a_kernel_that_cannot_start_leaves_nothing_and_says_why(
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none")
     without_data = install_kernelspec(tmp_path, "local", data=str(tmp_path / "missing"))
     without_engine = install_kernelspec(tmp_path / "b", None)  # never in `local` without being told
+    automatic = install_kernelspec(tmp_path / "c", "auto")
 
     for kernelspecs, error, reason in (
         (without_data, UsageError, "missing does not exist"),
         (without_engine, SandboxError, "Docker"),
+        (automatic, SandboxError, "Without an engine nothing isolates this code"),
     ):
         manager = AsyncKernelManager(kernel_name="sealed", kernel_spec_manager=kernelspecs)
         manager.ready.add_done_callback(lambda ready: ready.exception())

@@ -58,6 +58,7 @@ async def source() -> AsyncIterator[CountingSource]:
     source = CountingSource()
     yield source
     for instance in source.opened:
+        await instance.close()
         await instance.server.close()
 
 
@@ -180,6 +181,7 @@ async def test_kernels_of_two_kinds_are_kept_apart() -> None:
     assert {id(instance) for instance in taken[::2]} < {id(instance) for instance in first.opened}
     assert {id(instance) for instance in taken[1::2]} < {id(instance) for instance in second.opened}
     for instance in (*first.opened, *second.opened):
+        await instance.close()
         await instance.server.close()
 
 

@@ -1,6 +1,7 @@
 """Check that plans run one after another, report their progress, and survive agent failures."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from kernel_env import plugins
 from kernel_env.agents.base import Options
 from kernel_env.episode import Episode, EpisodeConfig
 from kernel_env.episode.actions import RequestInfo
-from kernel_env.errors import AgentError, TaskError
+from kernel_env.errors import AgentError, SandboxError, TaskError
 from kernel_env.runner import Plan, batch, prepare_tasks, run_plans, with_seeds
 from kernel_env.sandbox.docker import images
 from kernel_env.tasks.prepare import is_prepared
@@ -113,22 +114,57 @@ async def test_after_an_agent_failure_the_next_plan_runs(
     assert (finished.status, finished.steps, finished.seed) == ("finished", 1, 1)
 
 
-async def test_an_exception_that_is_not_ours_stops_the_run(
-    add_agent: AddAgent, plans: list[Plan]
+@pytest.mark.parametrize(
+    "error",
+    [
+        ZeroDivisionError("a bug\nof the agent\x1b]0;x\x07"),
+        SystemExit("a bug\nof the agent"),
+        ExceptionGroup("a bug\nof the agent", [ValueError()]),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_an_agent_that_raises_ends_only_its_own_episode(
+    add_agent: AddAgent, plans: list[Plan], error: BaseException
 ) -> None:
-    played = []
-
     def crash(episode: Episode, seed: int) -> None:
-        played.append(seed)
-        raise ZeroDivisionError("a bug of the agent")
+        if seed == 0:
+            raise error
 
     add_agent(crash)
 
-    with pytest.raises(ZeroDivisionError, match="a bug of the agent"):
-        async for _ in run_plans(plans, ignore):
-            pass
+    failed, finished = [result async for result in run_plans(plans, ignore)]
 
-    assert played == [0]
+    assert (failed.status, failed.steps) == ("agent_failed", 1)
+    name = type(error).__name__
+    assert failed.error.startswith(rf"the agent test raised {name}: a bug\nof the agent")
+    assert re.search(r"\(test_batch.py, line \d+; see traceback.txt\)$", failed.error)
+    assert "Traceback" in Path(failed.notebook).with_name("traceback.txt").read_text()
+    assert (finished.status, finished.steps) == ("finished", 1)
+
+
+async def test_an_error_of_the_machine_in_a_group_is_not_held_against_the_agent(
+    add_agent: AddAgent, plans: list[Plan]
+) -> None:
+    def crash(episode: Episode, seed: int) -> None:
+        raise ExceptionGroup("two tasks", [ValueError(), SandboxError("the engine is gone")])
+
+    add_agent(crash)
+
+    (result,) = [result async for result in run_plans(plans[:1], ignore)]
+
+    assert (result.status, result.error) == ("machine_failed", "the engine is gone")
+
+
+async def test_a_bug_of_this_package_is_not_held_against_the_agent(
+    add_agent: AddAgent, plans: list[Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_agent(lambda episode, seed: episode.info(3))  # type: ignore[arg-type,func-returns-value]
+    monkeypatch.setattr("kernel_env.episode.episode.task_info", lambda *_: 1 / 0)
+
+    (result,) = [result async for result in run_plans(plans[:1], ignore)]
+
+    assert result.status == "crashed"
+    assert result.error.startswith("kernel_env failed: ZeroDivisionError: division by zero")
 
 
 def test_tasks_are_prepared_without_an_engine_for_the_local_sandbox(

@@ -3,13 +3,16 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 
-def run_cli(*argv: object, **env: str) -> subprocess.CompletedProcess[str]:
+def run_cli(*argv: object, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
     """Run `kernel-env` with these arguments and additional environment variables."""
+    words = [word if isinstance(word, bytes) else os.fsencode(str(word)) for word in argv]
     return subprocess.run(
-        [sys.executable, "-m", "kernel_env.cli", *map(str, argv)],
+        [os.fsencode(sys.executable), b"-m", b"kernel_env.cli", *words],
         env={**os.environ, **env},
+        cwd=cwd,
         capture_output=True,
         text=True,
         timeout=120,

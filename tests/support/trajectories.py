@@ -15,7 +15,7 @@ from kernel_env.episode.step import (
     Rejected,
     Step,
 )
-from kernel_env.episode.trajectory import Ending, Fork, Header, Trajectory
+from kernel_env.episode.trajectory import Ending, Fork, Header, Note, Trajectory
 from kernel_env.grading.grade import Grade, Place
 from kernel_env.kernel.cell import Cell, FileChange, Recovery, Variable
 from kernel_env.kernel.connection.outputs import OutputCollector
@@ -191,7 +191,24 @@ def trajectories(draw: st.DrawFn) -> Trajectory:
             seed=st.none() | st.integers(0, 2**32 - 1),
         )
     )
-    return Trajectory(header=replace(HEADER, fork=fork), steps=tuple(steps), ending=ending)
+    notes = draw(
+        st.lists(
+            st.builds(
+                Note,
+                kind=st.sampled_from(["instructions", "refused", "last_words"]),
+                text=TEXT,
+                reason=TEXT,
+                after_step=st.integers(0, len(steps)),
+            ),
+            max_size=3,
+        )
+    )
+    return Trajectory(
+        header=replace(HEADER, fork=fork),
+        steps=tuple(steps),
+        ending=ending,
+        notes=tuple(sorted(notes, key=lambda note: note.after_step)),
+    )
 
 
 def cell_step(number: int, code: str = "pass") -> Step:

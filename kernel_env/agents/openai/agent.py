@@ -27,6 +27,7 @@ from kernel_env.agents.openai.conversation import Turn
 from kernel_env.episode import json_codec
 from kernel_env.episode.episode import Episode
 from kernel_env.errors import AgentError, UsageError
+from kernel_env.untrusted_text import escape_line
 
 MAX_INVALID_ANSWERS = 3
 """Largest number of consecutive answers without a valid action that are returned to the model."""
@@ -92,6 +93,7 @@ class OpenAIAgent:
     async def play(self, episode: Episode) -> None:
         """Ask the model and execute its actions until it is done or the budget is used up."""
         check_prices(self.options, episode)
+        episode.note("instructions", conversation.SYSTEM)
         first = conversation.task_message(episode)
         turns: list[Turn] = []
         invalid = 0
@@ -100,11 +102,13 @@ class OpenAIAgent:
                 answer = await self._ask(first, turns, episode)
                 if answer is None:
                     continue  # the time budget is used up
-                if answer.done:
-                    return
-                fault = answer.calls[0].action
+                fault = answer.calls[0].action if answer.calls else None
                 invalid = invalid + 1 if isinstance(fault, Fault) else 0
+                if answer.done or (invalid > 1 and is_finished(answer, episode)):
+                    episode.note("last_words", answer.thought)
+                    return
                 if isinstance(fault, Fault) and invalid > MAX_INVALID_ANSWERS:
+                    episode.note("refused", answer.thought, reason=fault.reason)
                     raise AgentError(
                         f"{self.model} gave {invalid} consecutive answers without a valid action;"
                         f" the last: {self._one_line(answer.text)!r}"
@@ -199,15 +203,17 @@ class OpenAIAgent:
         """Charge the tokens and the money of an answer, estimated when they are not reported."""
         usage = completion.usage or answers.Usage()
         prompted, answered = usage.prompt_tokens or 0, usage.completion_tokens or 0
-        if prompted <= 0:
-            prompted = conversation.size(request["messages"]) // CHARACTERS_PER_TOKEN
+        estimated = prompted <= 0 or (answered <= 0 and not usage.total_tokens)
+        if estimated:
+            if prompted <= 0:
+                prompted = conversation.size(request["messages"]) // CHARACTERS_PER_TOKEN
             choices = [choice.model_dump_json() for choice in completion.choices or ()]
             answered = max(answered, len("".join(choices)) // CHARACTERS_PER_TOKEN)
         # Some servers report the tokens of the thinking only in the total.
         answered = max(answered, (usage.total_tokens or 0) - prompted)
         prices = self.options.price_in or 0.0, self.options.price_out or 0.0
         money = (prompted * prices[0] + answered * prices[1]) / 1e6
-        episode.charge(tokens=prompted + answered, money=money)
+        episode.charge(tokens=prompted + answered, money=money, estimated=estimated)
 
     # ── error texts: one line, without the key ────────────────────────────────────────────
 
@@ -224,8 +230,19 @@ class OpenAIAgent:
         """Return the beginning of an external text as one line, without the key."""
         if self._key:
             text = text.replace(self._key, "[key]")
-        text = " ".join(text.split())
+        text = escape_line(" ".join(text.split()))
         return text if len(text) <= 300 else f"{text[:300]}…"
+
+
+def is_finished(answer: Answer, episode: Episode) -> bool:
+    """Return whether an answer without an action, after an explanation, ends the episode.
+
+    It does if a submission has been graded, or if the model says that it is done. A model that only
+    talks and has submitted nothing is asked again, and fails in the end: it gave up.
+    """
+    plain = bool(answer.text) and answer.calls[0].action is answers.NO_ACTION
+    graded = episode.progress.best is not None
+    return plain and (graded or answers.SAYS_DONE.search(answer.text[-200:]) is not None)
 
 
 async def take_actions(answer: Answer, episode: Episode, *, images: bool) -> Turn:
@@ -242,7 +259,9 @@ async def take_actions(answer: Answer, episode: Episode, *, images: bool) -> Tur
         if stopped:
             replies.append(f"not executed: {stopped}")
         elif isinstance(call.action, Fault):
-            replies.append(call.action.reason)
+            said = f"{call.name}({call.arguments})" if call.id else answer.thought
+            episode.note("refused", said, reason=call.action.reason)
+            replies.append(escape_line(call.action.reason))
             stopped = "an earlier call of this answer was invalid"
         else:
             await episode.act(call.action, thought=answer.thought if number == 0 else "")

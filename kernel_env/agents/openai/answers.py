@@ -152,6 +152,8 @@ FENCE = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 ENDS_WITH_DONE = re.compile(rf"(?:\A|[.:;!?\n])[\s*_`\"']*{DONE}\W*\Z")
+SAYS_DONE = re.compile(r"\b(?:done|finished|completed?|final submission)\b", re.IGNORECASE)
+"""What a model says that ends without the word it was asked for."""
 OBJECT = re.compile(r"\{\s*\"")
 JSON = json.JSONDecoder(strict=False)
 """Not strict, because models write unescaped line breaks into JSON strings."""

@@ -12,7 +12,7 @@ from typing import Any
 from kernel_env.agents.openai.answers import DONE, Answer
 from kernel_env.episode import json_codec
 from kernel_env.episode.episode import Episode
-from kernel_env.episode.observation import clipped
+from kernel_env.untrusted_text import clipped, escape_lines
 
 Message = dict[str, Any]
 """A message of the chat-completions protocol."""
@@ -132,7 +132,7 @@ def task_message(episode: Episode) -> str:
     """Return the first message: the task, the data, the submission path and the budget."""
     task, budget = episode.setup.task, episode.setup.budget
     direction = "higher is better" if task.scoring.higher_is_better else "lower is better"
-    return "\n\n".join(
+    text = "\n\n".join(
         [
             task.description,
             episode.machine_text,
@@ -147,6 +147,7 @@ def task_message(episode: Episode) -> str:
             ),
         ]
     )
+    return escape_lines(text)
 
 
 # ── the conversation within the context ───────────────────────────────────────────────────

@@ -114,7 +114,7 @@ async def check_in_sandbox(
     subject: TaskUnderTest, sandbox: str, grader: Grader
 ) -> AsyncIterator[Finding]:
     """Run the checks that play an episode: an agent that submits nothing, and the exploits."""
-    chosen, make = choose(sandbox)
+    chosen, make = choose(sandbox, trusted=True)
     isolated: bool = make.isolated  # type: ignore[attr-defined]
     try:
         async for finding in exploits.check(subject, chosen, grader, isolated=isolated):

@@ -209,12 +209,14 @@ class KernelClient:
             self._replied(message.kind)
             self._late.take(message)
         elif message.kind == "status":
+            message.check_signature(self._key)
             if messages.parsed_content(message.content, STATUS_BYTES)["execution_state"] == "idle":
                 cell.set_idle()
         else:
             cell.outputs.take(message)
 
     def _shell(self, message: Message) -> None:
+        message.check_signature(self._key)
         self._replied(message.kind)
         cell = self._running
         if cell is None or message.parent != cell.message_id:

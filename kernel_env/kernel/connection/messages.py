@@ -4,11 +4,11 @@ A message of the Jupyter protocol has the parts
 
     [topic …] <IDS|MSG> signature header parent_header metadata content [buffer …]
 
-Signatures are written and not checked: only the kernel and what it started can write to the
-sockets, and they have the key.
+A signature proves little: only the kernel and what it started can write to the sockets, and they
+have the key. It is checked where a message ends a cell, because a kernel that has lost its key
+would not take the next one.
 """
 
-import hashlib
 import hmac
 import json
 import math
@@ -48,6 +48,14 @@ class Message:
     content: bytes
     size: int
     """Bytes of all its parts."""
+    signature: bytes = b""
+    signed: bytes = b""
+    """What the signature is for, apart from the content."""
+
+    def check_signature(self, key: bytes) -> None:
+        """Raise `ValueError` if the message was not signed with this key."""
+        if not hmac.compare_digest(self.signature, signature(key, self.signed + self.content)):
+            raise ValueError("a wrong signature")
 
 
 def request(kind: str, content: Mapping[str, Any], key: bytes, session: str) -> tuple[str, Any]:
@@ -62,14 +70,18 @@ def request(kind: str, content: Mapping[str, Any], key: bytes, session: str) -> 
         "version": "5.4",
     }
     parts = [json.dumps(part).encode() for part in (header, {}, {}, content)]
-    signature = hmac.new(key, b"".join(parts), hashlib.sha256).hexdigest().encode()
-    return number, [DELIMITER, signature, *parts]
+    return number, [DELIMITER, signature(key, b"".join(parts)), *parts]
+
+
+def signature(key: bytes, data: bytes) -> bytes:
+    """Return the signature of the last four parts of a message."""
+    return hmac.digest(key, data, "sha256").hex().encode()
 
 
 def read(parts: Sequence[bytes]) -> Message:
     """Return a message; raises one of `INVALID` if it is not one."""
     start = parts.index(DELIMITER)
-    _, header, parent, _, content = parts[start + 1 : start + 6]
+    given, header, parent, metadata, content = parts[start + 1 : start + 6]
     kind, number = parsed_header(header).get("msg_type"), parsed_header(parent).get("msg_id")
     if not isinstance(kind, str):
         raise TypeError("the type of a message is a text")
@@ -78,6 +90,8 @@ def read(parts: Sequence[bytes]) -> Message:
         parent=number if isinstance(number, str) else None,
         content=content,
         size=sum(map(len, parts)),
+        signature=given,
+        signed=header + parent + metadata,
     )
 
 

@@ -166,11 +166,11 @@ class Connection:
         try:
             self._socket.connect(path)
             self._socket.setblocking(False)
+            self._socket.send(GREETING + ready(socket_type))
         except OSError:
             self._socket.close()
             raise
         self._reader = PacedReader(self._socket.fileno(), self._read, share)
-        self._socket.send(GREETING + ready(socket_type))
 
     @property
     def dropped_bytes(self) -> int:

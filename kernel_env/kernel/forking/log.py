@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from kernel_env.kernel.cell import Cell
+from kernel_env.untrusted_text import quote_name
 
 RESEED_S = 60.0
 
@@ -56,14 +57,19 @@ def differences(before: Iterable[Cell], after: Iterable[Cell]) -> list[str]:
     """
     was, now = summaries(before), summaries(after)
     names = sorted(name for name in was | now if was.get(name) != now.get(name))
-    return [f"{name} was {was.get(name, 'absent')}, is {now.get(name, 'absent')}" for name in names]
+    return [
+        f"{quote_name(name)} was {was.get(name, 'absent')}, is {now.get(name, 'absent')}"
+        for name in names
+    ]
 
 
 def summaries(cells: Iterable[Cell]) -> dict[str, str]:
     """Return a short description of each variable and file that exists after some cells."""
     present: dict[str, str] = {}
     for cell in cells:
-        changes = [(v.name, f"{v.type} {v.shape}".strip(), v.change) for v in cell.variables]
+        changes = [
+            (v.name, f"{quote_name(v.type)} {v.shape}".strip(), v.change) for v in cell.variables
+        ]
         changes += [(f"/{f.path}", f"{f.bytes} bytes", f.change) for f in cell.files]
         for name, summary, change in changes:
             if change == "deleted":

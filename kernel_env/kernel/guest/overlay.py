@@ -56,7 +56,7 @@ from .held_files import (
     shared_mappings,
     working_directory,
 )
-from .syscalls import LINUX, check_result, libc, step
+from .syscalls import LINUX, check_result, libc, set_accessible, step
 
 CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
 MS_NOSUID, MS_NODEV = 2, 4
@@ -157,6 +157,7 @@ def remove_tree(root: str) -> None:
 
 def unshare_namespaces() -> None:
     """Enter a new mount namespace, in a user namespace that knows this process's user only."""
+    set_accessible(True)  # otherwise these files cannot be written
     user, group = os.geteuid(), os.getegid()
     check_result("unshare", libc.unshare(CLONE_NEWUSER | CLONE_NEWNS))
     for name, text in (

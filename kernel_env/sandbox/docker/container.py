@@ -9,7 +9,8 @@
 
 Files live in the container's own memory, so a program that writes without end gets
 "No space left on device" and the host's disk does not fill up. The socket folder, which holds
-the init program and the socket that it connects to, is mounted read-only.
+the init program and the socket that it connects to, is mounted read-only. Each container has a
+user ID of its own (`users`), because Linux counts some resources per user.
 
 Not protected: the container shares the kernel of the host (use the runtime `runsc` against
 that), programs in one container are not protected from each other, and CPU caches are
@@ -20,7 +21,8 @@ kernel.
 import asyncio
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 from typing import Any, ParamSpec, TypeVar
 
@@ -31,13 +33,11 @@ from docker.types import DeviceRequest, Ulimit
 
 from kernel_env import temporary
 from kernel_env.errors import SandboxError
-from kernel_env.sandbox.docker import engine, images, seccomp
+from kernel_env.sandbox.docker import engine, images, seccomp, users
 from kernel_env.sandbox.guest_client import INIT_FOLDER, GuestClient, init_command
 from kernel_env.sandbox.guest_sandbox import GuestSandbox
 from kernel_env.sandbox.protocol import GIB, SNAPSHOTS, WORKSPACE, Spec
 
-USER = 10001
-"""User ID of programs in the container; unlikely to be that of a host account."""
 HOME = "/home/agent"
 TEMPORARY_FOLDERS = (HOME, "/tmp", "/dev/shm")  # noqa: S108 - the container's own
 SOCKET_FOLDER = "/run/kernel_env"
@@ -70,6 +70,7 @@ class DockerSandbox(GuestSandbox):
         self._folder: Path | None = None
         self._client: docker.DockerClient | None = None
         self._creating: asyncio.Task[Container] | None = None
+        self._stack = ExitStack()
 
     async def _open(self) -> None:
         client = self._client = await asyncio.to_thread(engine.connect)
@@ -86,9 +87,10 @@ class DockerSandbox(GuestSandbox):
         sockets.chmod(0o755)
         copy_init(sockets)
         self.guest = GuestClient(sockets)
-        creating = call(
-            client.containers.create, image.tag, self._command(), **self._options(sockets)
-        )
+        user = self._stack.enter_context(users.hold_user_id())
+        accounts = users.write_accounts(self._folder, user, HOME)
+        options = self._options(user, {sockets: SOCKET_FOLDER, **accounts})
+        creating = call(client.containers.create, image.tag, self._command(), **options)
         self._creating = asyncio.create_task(creating)
         container = await asyncio.shield(self._creating)
         await self._start(container)
@@ -102,6 +104,7 @@ class DockerSandbox(GuestSandbox):
             await asyncio.wait({creating})  # the engine creates it in any case
             if not creating.cancelled() and creating.exception() is None:
                 await asyncio.shield(asyncio.to_thread(remove, creating.result()))
+        self._stack.close()
         if self._client is not None:
             self._client.close()
         if self._folder is not None:
@@ -148,20 +151,17 @@ class DockerSandbox(GuestSandbox):
     def _command(self) -> list[str]:
         return init_command(self.python, SOCKET_FOLDER, f"{SOCKET_FOLDER}/door", str(SNAPSHOTS))
 
-    def _options(self, sockets: Path) -> dict[str, Any]:
+    def _options(self, user: int, own_mounts: Mapping[Path, str]) -> dict[str, Any]:
         spec = self.spec
-        mine = f"uid={USER},gid={USER},nosuid,nodev,exec"
+        mine = f"uid={user},gid={user},nosuid,nodev,exec"
         workspace = int(spec.workspace_gb * GIB)
         snapshots = 2 * workspace
         memory = int(spec.memory_gb * GIB) + workspace + snapshots + TEMPORARY_BYTES
-        mounts = {
-            sockets: SOCKET_FOLDER,
-            **{host: str(name) for name, host in spec.folders.items()},
-        }
+        mounts = {**own_mounts, **{host: str(name) for name, host in spec.folders.items()}}
         return {
             "name": f"kernel-env-{uuid.uuid4().hex[:12]}",
             "labels": {LABEL: "sandbox", f"{LABEL}.owner": owner()},
-            "user": f"{USER}:{USER}",
+            "user": f"{user}:{user}",
             "working_dir": str(WORKSPACE),
             "environment": self.environment,
             "network_mode": "none",

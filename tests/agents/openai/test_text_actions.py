@@ -78,6 +78,43 @@ async def test_an_action_that_was_cut_off_is_not_executed(
     assert chat.sent_texts[-1].startswith("your answer was cut off at the length limit")
 
 
+@pytest.mark.parametrize("words", ["I am done.", "The score is good enough, thank you."])
+async def test_a_model_that_has_submitted_may_end_with_a_sentence(
+    chat: ChatServer, play: Play, words: str
+) -> None:
+    chat.script = [tool_answer(cell(SOLVE)), *[text_answer(words)] * 9]
+
+    result = await play()
+
+    assert (result.status, result.steps, result.error) == ("finished", 1, "")
+    assert result.private_score is not None
+    assert len(chat.requests) == 3, "it was reminded once of how to act"
+
+
+async def test_a_model_may_say_that_it_is_done_without_a_submission(
+    chat: ChatServer, play: Play
+) -> None:
+    chat.script = [tool_answer(cell("1")), *[text_answer("I'm done here.")] * 9]
+
+    result = await play()
+
+    assert (result.status, result.steps, len(chat.requests)) == ("finished", 1, 3)
+
+
+async def test_a_plan_in_words_before_the_next_action_does_not_end_the_episode(
+    chat: ChatServer, play: Play
+) -> None:
+    chat.script = [
+        tool_answer(cell(SOLVE)),
+        text_answer("Next I will look at the residuals."),
+        tool_answer(cell("'residuals'")),
+    ]
+
+    result = await play()
+
+    assert (result.status, result.steps) == ("finished", 2)
+
+
 async def test_the_agent_fails_after_four_invalid_answers(chat: ChatServer, play: Play) -> None:
     chat.script = [text_answer(f"Lovely weather\n{n}. " + "la " * 200) for n in range(9)]
 

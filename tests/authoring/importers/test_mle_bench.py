@@ -68,6 +68,50 @@ def test_data_prepared_by_mle_bench_is_copied(
     assert (public / "sample_submission.csv").read_text() == sample
 
 
+def kept_notebook(run: Path) -> str:
+    """Return the notebook of the only episode of a run."""
+    (path,) = run.rglob("trajectory.ipynb")
+    return path.read_text()
+
+
+def test_the_file_that_is_left_is_reported_and_options_are_deviations(
+    checkout: Path, tmp_path: Path
+) -> None:
+    remember_state(checkouts.mle_bench(checkout))
+    write_raw_data(tmp_path)
+    import_tasks("mle-bench", checkout, "ripe-fruit")
+    left = {
+        "last": [submission(*TRUTH), submission(*[abs(y - 0.1) for y in TRUTH])],
+        "bad": [submission(*TRUTH), b"bad"],
+        "none": [submission(*TRUTH), None],
+    }
+    for name, files in left.items():
+        actions = [
+            {"kind": "execute_code", "code": f"import os; path = os.environ['OUTPUT_PATH']\n{code}"}
+            for data in files
+            for code in (
+                "os.remove(path)" if data is None else f"open(path, 'wb').write({data!r})",
+            )
+        ]
+        checkouts.write(tmp_path / f"{name}.json", json.dumps(actions))
+        run = ["run", "mle-bench-ripe-fruit", "--agent", "scripted", "--sandbox", "local"]
+        run += ["--script", tmp_path / f"{name}.json", "--out", tmp_path / "runs" / name]
+        run_command(*run, *(["--feedback", "public"] if name == "last" else []))
+
+    report = json.loads(run_command("report", tmp_path / "runs").stdout)
+
+    bad, last, none = report["competition_reports"]
+    assert last["score"] == 0.1
+    assert last["submission_path"].endswith("step-0002.csv")
+    for rejected, exists in ((bad, True), (none, False)):
+        assert (rejected["score"], rejected["valid_submission"]) == (None, False)
+        assert rejected["submission_exists"] == exists
+        assert rejected["submission_path"] == ""
+    assert "the agent saw scores (feedback public)" in last["protocol"]["deviations"]
+    assert last["protocol"]["counts"] == bad["protocol"]["counts"] == "last"
+    assert not any("scores" in each for each in bad["protocol"]["deviations"])
+
+
 def test_runs_can_be_reported_in_mle_benchs_format(
     checkout: Path, tmp_path: Path, tiny: str
 ) -> None:
@@ -100,6 +144,19 @@ def test_runs_can_be_reported_in_mle_benchs_format(
     assert "error: none of these 2 runs is of a task with a leaderboard of human" in failed.stderr
     report = json.loads(done.stdout)
     good, idle = report.pop("competition_reports")
+    deviations = [
+        "the time limit was 14,400 s, not 86,400 s",
+        "at most 60 steps",
+        "the sandbox local does not isolate the agent's code",
+    ]
+    assert report.pop("protocol") == {
+        "name": "mle-bench, with deviations",
+        "deviations": sorted(deviations),
+    }
+    rules = {"feedback": "validity", "counts": "last", "deviations": deviations}
+    assert (good.pop("protocol"), idle.pop("protocol")) == (rules, rules)
+    notebook = kept_notebook(tmp_path / "runs" / "good")
+    assert "Submission accepted: it is well-formed." in notebook
     assert report == {
         "total_runs": 2,
         "total_runs_with_submissions": 1,

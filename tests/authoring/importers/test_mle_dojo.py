@@ -180,6 +180,8 @@ def test_the_human_rank_is_the_mean_of_both_boards(checkout: Path, tmp_path: Pat
     assert record["position_private"] == 0
     notebook = Path(record["notebook"]).read_text()
     assert "Human rank, as MLE-Dojo computes it: 0.4583." in notebook
+    failed = run_command("report", "--format", "mle-bench", tmp_path / "runs", fails=True)
+    assert "left out: mle-dojo-cherrypicking is a task of mle-dojo, not of MLE" in failed.stderr
 
 
 def test_a_reference_leaderboard_has_no_human_rank(tiny: str, tmp_path: Path) -> None:

@@ -36,6 +36,9 @@ def test_a_message_of_jupyter_client_is_read() -> None:
 
     assert (message.kind, message.parent) == ("stream", parent["msg_id"])
     assert parsed_content(message.content, LIMIT) == {"text": "a"}
+    message.check_signature(b"key")
+    with pytest.raises(ValueError, match="a wrong signature"):
+        message.check_signature(b"other")
 
 
 @pytest.mark.parametrize(
