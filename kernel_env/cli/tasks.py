@@ -1,6 +1,6 @@
 """Implement `kernel-env tasks`: list, show, prepare and create tasks."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,10 @@ from kernel_env.cli.console import (
     print_result,
     print_table,
 )
+
+if TYPE_CHECKING:
+    from kernel_env.tasks import Task
+    from kernel_env.tasks.prepare import Prepared
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -113,6 +117,8 @@ def prepare(
                 task = preparation.obtain(catalog.find(name), report)
                 report(f"{task.id}: preparing", None)
                 prepared = preparation.prepare(task)
+                report(f"{task.id}: trying its grader", None)
+                grader = try_grader(task, prepared)
         except KeyboardInterrupt:
             fail("interrupted; downloaded data is kept, run the command again to resume", code=130)
         if json:
@@ -127,6 +133,21 @@ def prepare(
             )
         else:
             print_result(f"{task.id}: ready in {prepared.public.parent}")
+            if grader:
+                print_message(f"{task.id}: {grader}")
+
+
+def try_grader(task: "Task", prepared: "Prepared") -> str:
+    """Try a task's grader. Raises `TaskError`, with the task's name."""
+    import asyncio
+
+    from kernel_env.errors import TaskError
+    from kernel_env.tasks import prepare as preparation
+
+    try:
+        return asyncio.run(preparation.try_grader(task, prepared))
+    except TaskError as error:
+        raise TaskError(f"{task.id} is prepared, but cannot be graded: {error}") from error
 
 
 @app.command("show")

@@ -20,7 +20,7 @@ from kernel_env.grading.host import Grader, Scores
 from kernel_env.grading.protocol import Shown, beats
 from kernel_env.kernel.recoverable import RecoverableKernel
 from kernel_env.sandbox.protocol import FileStat
-from kernel_env.tasks.prepare import grading_spec
+from kernel_env.tasks.prepare import grading_spec, submission_limit_mb
 
 MB = 1_000_000
 FOLDER = "submissions"
@@ -79,7 +79,7 @@ class Submissions:
         Raises `TaskError` when the metric fails, `SandboxError` when it cannot be stored.
         """
         path = self._setup.task.submission_path
-        limit = self._setup.task.file.submission.limit_mb
+        limit = submission_limit_mb(self._setup.task, self._setup.prepared)
         try:
             found = await kernel.stat(path)
             if found == self._stat:

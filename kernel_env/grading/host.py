@@ -41,6 +41,16 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THRE
 
 
 @dataclass(frozen=True, kw_only=True)
+class Interpreter:
+    """A Python with the libraries that a task's code was written for."""
+
+    python: Path
+    """The program."""
+    modules: Path
+    """A folder that has our own package and nothing else, for its module path."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class GradingSpec:
     """How a task's submissions are graded."""
 
@@ -56,6 +66,8 @@ class GradingSpec:
     function rejects a submission with `SubmissionError`."""
     sample: Path | None = None
     """A submission that must be gradable, the task's sample submission; None if there is none."""
+    interpreter: Interpreter | None = None
+    """The Python that `grade_file` needs; None for this one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,9 +96,17 @@ class KnownGood:
 
 
 class Grader:
-    """A grading process. It starts with the first submission, not when the block is entered."""
+    """A grading process. It starts with the first submission, not when the block is entered.
 
-    def __init__(self) -> None:
+    Tasks that need another Python are graded in a second process, which runs that.
+
+    Args:
+        interpreter: the Python that runs the process; None for this one.
+    """
+
+    def __init__(self, interpreter: "Interpreter | None" = None) -> None:
+        self._interpreter = interpreter
+        self._others: dict[Interpreter, Grader] = {}
         self._process: asyncio.subprocess.Process | None = None
         self._control: socket.socket | None = None
         self._folder: Path | None = None
@@ -104,6 +124,15 @@ class Grader:
         trace: TracebackType | None,
     ) -> None:
         await self._end()
+        for other in self._others.values():
+            await other.__aexit__(None, None, None)
+
+    def _for(self, grading_spec: GradingSpec) -> "Grader":
+        """Return the grader whose process runs the Python that a task needs."""
+        wanted = grading_spec.interpreter
+        if wanted is None or wanted == self._interpreter:
+            return self
+        return self._others.setdefault(wanted, Grader(wanted))
 
     async def _end(self) -> None:
         """End the process and its children, and remove their work dirs."""
@@ -143,6 +172,8 @@ class Grader:
             SubmissionError: the submission cannot be graded; the message gives the reason.
             TaskError: the metric or the answers failed, which is not the agent's fault.
         """
+        if (other := self._for(grading_spec)) is not self:
+            return await other.grade(data, grading_spec, splits, rival=rival)
         files = [data] if rival is None else [data, rival]
         response = await self._ask(grading_spec, splits, files, QUICK_SECONDS)
         if response["kind"] == "failed":
@@ -166,6 +197,8 @@ class Grader:
 
     async def sample_scores(self, grading_spec: GradingSpec) -> Scores | None:
         """Return the scores of the sample submission; None if it is missing or has none."""
+        if (other := self._for(grading_spec)) is not self:
+            return await other.sample_scores(grading_spec)
         return (await self._known_good(grading_spec)).scores
 
     async def _known_good(self, grading_spec: GradingSpec) -> KnownGood:
@@ -243,13 +276,13 @@ class Grader:
             self._folder = temporary.folder()
             with theirs:
                 self._process = await asyncio.create_subprocess_exec(
-                    sys.executable,
+                    self._interpreter.python if self._interpreter else sys.executable,
                     "-P",
                     "-m",
                     "kernel_env.grading.worker",
                     stdin=theirs.fileno(),
                     stdout=asyncio.subprocess.DEVNULL,
-                    env=environment(self._folder),
+                    env=environment(self._folder, self._interpreter),
                     start_new_session=True,  # Ctrl-C must reach only the host
                 )
 
@@ -257,11 +290,13 @@ class Grader:
 ENDED = "the grading process ended while it graded; read its log on stderr"
 
 
-def environment(folder: Path) -> dict[str, str]:
+def environment(folder: Path, interpreter: Interpreter | None = None) -> dict[str, str]:
     """Return the environment of the grading process: nothing of the host's that could be secret.
 
     Args:
         folder: where temporary files are written.
+        interpreter: the Python that runs the process; None for this one.
     """
     known = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
-    return {**known, **ONE_THREAD, "TMPDIR": os.fspath(folder)}
+    modules = {"PYTHONPATH": os.fspath(interpreter.modules)} if interpreter else {}
+    return {**known, **modules, **ONE_THREAD, "TMPDIR": os.fspath(folder)}

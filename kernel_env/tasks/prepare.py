@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from kernel_env import cache
-from kernel_env.errors import TaskError
-from kernel_env.tasks import catalog, kaggle, spec
+from kernel_env.errors import SubmissionError, TaskError
+from kernel_env.tasks import catalog, environments, kaggle, spec
 from kernel_env.tasks.spec import Task
 
 if TYPE_CHECKING:
-    from kernel_env.grading.host import GradingSpec
+    from kernel_env.grading.host import GradingSpec, Interpreter
 
+MODULE = "kernel_env.tasks.prepare"
 TIMEOUT_S = 1800
 """The time limit for a prepare function."""
 
@@ -52,6 +53,8 @@ def prepared_folder(task: Task) -> Path:
         digest.update(task.file.kaggle.model_dump_json().encode())
     if task.file.origin:
         digest.update(os.fsencode(task.raw))
+        if environments.interpreter(task.file.origin.benchmark):
+            digest.update(environments.digest(task.file.origin.benchmark).encode())
     return cache.folder() / "tasks" / f"{task.id}-{digest.hexdigest()[:16]}"
 
 
@@ -118,6 +121,25 @@ def prepare(task: Task) -> Prepared:
     return Prepared(public=folder / "public", answers=answers)
 
 
+SAMPLES = 4
+"""A submission to an imported task can be this many times as large as its sample submission."""
+
+
+def submission_limit_mb(task: Task, prepared: Prepared) -> float:
+    """Return the largest submission that is accepted, in MB.
+
+    Benchmarks have no limit of their own, and few competitions have samples of over 100 MB.
+    """
+    limit = task.file.submission.limit_mb
+    if task.file.origin is None:
+        return limit
+    for folder in (prepared.public, prepared.answers):
+        sample = folder / "sample_submission.csv"
+        if sample.is_file():
+            return max(limit, SAMPLES * sample.stat().st_size / 1e6)
+    return limit
+
+
 def grading_spec(task: Task, prepared: Prepared) -> "GradingSpec":
     """Build the grading spec for submissions to a task."""
     from kernel_env.grading.host import GradingSpec
@@ -127,6 +149,7 @@ def grading_spec(task: Task, prepared: Prepared) -> "GradingSpec":
         schema=task.scoring.schema,
         metric=None if task.grade_file else task.file.metric.name,
         grade_file=task.grade_file,
+        interpreter=interpreter(task),
         sample=sample_submission(prepared),
     )
 
@@ -138,6 +161,38 @@ def sample_submission(prepared: Prepared) -> Path | None:
     return next((folder / name for folder in folders if (folder / name).is_file()), None)
 
 
+def interpreter(task: Task) -> "Interpreter | None":
+    """Return the Python that a task's code needs; None for this one.
+
+    It is this one as well as long as `obtain` did not make the other.
+    """
+    return environments.interpreter(task.file.origin.benchmark) if task.file.origin else None
+
+
+async def try_grader(task: Task, prepared: Prepared) -> str:
+    """Let a task's own grader score the sample submission, before an agent depends on it.
+
+    Returns:
+        What was found, as text.
+
+    Raises:
+        TaskError: the grader fails, for example because a package is missing, or it rejects the
+            sample submission.
+    """
+    from kernel_env.grading.host import Grader
+
+    spec_ = grading_spec(task, prepared)
+    sample = prepared.public / "sample_submission.csv"
+    if task.grade_file is None or not sample.is_file():
+        return ""
+    async with Grader() as grader:
+        try:
+            scores = await grader.grade(sample.read_bytes(), spec_, ("Public", "Private"))
+        except SubmissionError as error:
+            raise TaskError(f"its grader rejects sample_submission.csv: {error}") from error
+    return f"its grader gives sample_submission.csv {scores.private:.6g}"
+
+
 def obtain(task: Task, progress: kaggle.Progress = kaggle.no_progress) -> Task:
     """Download the raw files and the leaderboard of a task if they are missing.
 
@@ -147,6 +202,11 @@ def obtain(task: Task, progress: kaggle.Progress = kaggle.no_progress) -> Task:
     Raises:
         DownloadError: the download failed; the message tells the operator what to do.
     """
+    if task.file.origin and environments.lock_file(task.file.origin.benchmark):
+        benchmark = task.file.origin.benchmark
+        if not environments.interpreter(benchmark):
+            progress(f"{benchmark}: installing the libraries that its code was written for", None)
+        environments.make(benchmark)
     if task.file.origin and task.file.origin.kaggle and missing(task):
         competition = task.file.origin.kaggle
         kaggle.download(competition, kaggle.competition_folder(competition), progress)
@@ -184,8 +244,7 @@ def check_checksum(path: Path, sha256: str, expectation: str) -> None:
     """
     if not path.is_file():
         raise TaskError(f"{path} is missing; {expectation.format(f'the sha256 {sha256}')}")
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = sha256_of(path)
     if found != sha256:
         raise TaskError(f"{path} has the sha256 {found}; {expectation.format(sha256)}")
 
@@ -212,7 +271,9 @@ def run_prepare(task: Task, folder: Path) -> None:
     public.mkdir()
     private.mkdir(mode=0o700)
     prepare_file = task.folder / "prepare.py"
-    argv = [sys.executable, "-P", "-m", __name__]
+    other = interpreter(task)
+    argv = [os.fspath(other.python) if other else sys.executable, "-P", "-m", MODULE]
+    variables = {**os.environ, "PYTHONPATH": os.fspath(other.modules)} if other else None
     try:
         done = subprocess.run(
             [*argv, prepare_file, task.raw, public, private],
@@ -220,6 +281,7 @@ def run_prepare(task: Task, folder: Path) -> None:
             timeout=TIMEOUT_S,
             check=False,
             stdin=subprocess.DEVNULL,
+            env=variables,
         )
     except subprocess.TimeoutExpired as error:
         raise TaskError(f"{prepare_file} took longer than {TIMEOUT_S} s") from error
@@ -227,6 +289,7 @@ def run_prepare(task: Task, folder: Path) -> None:
         last_line = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
         reason = last_line.removeprefix(f"{TaskError.__module__}.{TaskError.__qualname__}: ")
         raise TaskError(f"{prepare_file} failed: {reason or f'exit code {done.returncode}'}")
+    (public / "description.md").unlink(missing_ok=True)  # it could be a link to the original
     shutil.copyfile(task.folder / "description.md", public / "description.md")
     if not task.scoring.schema.is_free_form:
         columns = task.scoring.schema.columns
@@ -235,16 +298,28 @@ def run_prepare(task: Task, folder: Path) -> None:
     private.chmod(0o700)
     folder.chmod(0o755)
     for path in (public, *public.rglob("*")):  # another user reads them in the container
-        path.chmod(0o755 if path.is_dir() else 0o644)
+        if path.is_dir() or not is_readable_by_all(path):  # which linked files are already
+            path.chmod(0o755 if path.is_dir() else 0o644)
     checksums = {
         str(path.relative_to(folder)): {
             "bytes": path.stat().st_size,
-            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "sha256": sha256_of(path),
         }
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
     (folder / "checksums.json").write_text(json.dumps(checksums, indent=1) + "\n")
+
+
+def is_readable_by_all(path: Path) -> bool:
+    """Return whether every user can read a file, and only its owner can write it."""
+    return path.stat().st_mode & 0o466 == 0o444
+
+
+def sha256_of(path: Path) -> str:
+    """Compute a file's SHA-256, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_header(task: Task, path: Path, columns: list[str]) -> None:

@@ -36,6 +36,7 @@ SingleLine = Annotated[str, StringConstraints(pattern=r"^[^\n]+$")]
 Columns = Annotated[list[SingleLine], Field(min_length=1)]
 Positive = Annotated[float, Field(gt=0)]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+Competition = Annotated[str, StringConstraints(pattern=rf"^{kaggle.NAME.pattern}$")]
 
 
 class Section(BaseModel):
@@ -109,7 +110,7 @@ class ProtocolSection(Section):
 class KaggleSection(Section):
     """The Kaggle competition with the raw files; `kernel-env tasks prepare` downloads them."""
 
-    competition: Name
+    competition: Competition
     """The last part of the address of the competition's page."""
 
 
@@ -122,7 +123,7 @@ class OriginSection(Section):
     """The task's name in the benchmark."""
     places: Annotated[list[SingleLine], Field(min_length=1)]
     """The paths where the data can be; `prepare` gets the first one that exists."""
-    kaggle: Name | None = None
+    kaggle: Competition | None = None
     """The Kaggle competition whose files `prepare` also accepts."""
     todo: SingleLine
     """What the operator must do if none of the paths exists."""
@@ -226,6 +227,8 @@ def load(folder: Path) -> Task:
         TaskError: the folder is wrong; the message names every file and field that is.
     """
     file, faults = load_file(folder)
+    if not folder.is_dir():
+        raise TaskError("; ".join(faults))
     for name in ("description.md", "prepare.py"):
         if not (folder / name).is_file():
             faults.append(f"{folder / name} is missing; a task folder needs it")

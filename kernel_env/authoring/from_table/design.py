@@ -94,6 +94,8 @@ class Design:
     """The feature columns: all columns without the id, the target and those that are dropped."""
     dropped: tuple[str, ...] = ()
     """The columns that prepare.py drops, because all their cells are empty."""
+    with_words: tuple[str, ...] = ()
+    """The columns of numbers in which prepare.py empties cells such as `NA`."""
     as_text: tuple[str, ...] = ()
     """Those of the id and the target that pandas changes unless it reads them as text."""
     remarks: tuple[str, ...] = ()
@@ -184,6 +186,11 @@ def design(
         rows=len(labelled),
         left_out=len(table) - len(labelled),
         dropped=dropped,
+        with_words=tuple(
+            name
+            for name in features
+            if not labelled[name].equals(without_missing_words(labelled[name]))
+        ),
         as_text=tuple(
             name
             for name in (id_column, target if classes and positive is None else None)

@@ -62,7 +62,7 @@ def read_cell(design: Design) -> str:
     """Return the cell that reads the tables; what pandas would change is read as text."""
     names = {design.id: "ID", design.target: "TARGET"}
     texts = ", ".join(f"{names[name]}: str" for name in design.as_text)
-    options = f", converters={{{texts}}}" if texts else ""
+    options = f', dtype={{{texts}}}, keep_default_na=False, na_values=[""]' if texts else ""
     return f"""\
 import os
 from pathlib import Path

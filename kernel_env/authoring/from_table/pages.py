@@ -152,7 +152,7 @@ def as_text(design: Design) -> str:
     options = ", ".join(f"{quoted(name)}: str" for name in design.as_text)
     return (
         f" pandas changes {names} unless they are read as text:"
-        f" `pd.read_csv(path, converters={{{options}}})`."
+        f' `pd.read_csv(path, dtype={{{options}}}, keep_default_na=False, na_values=[""])`.'
     )
 
 

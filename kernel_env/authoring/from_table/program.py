@@ -27,6 +27,8 @@ def prepare_py(design: Design, data: str) -> str:
     by_time = split.method == "time"
     if design.dropped:
         constants.append(f"EMPTY = {json.dumps(design.dropped, ensure_ascii=False)}")
+    if design.with_words:
+        constants.append(f"NUMBERS = {json.dumps(design.with_words, ensure_ascii=False)}")
     table = f"labelled(read(raw / {quoted(data)}))"
     arrange = f"in_time_order({table})" if by_time else f"shuffled({table}, random)"
     return f'''\
@@ -113,13 +115,21 @@ def read_function(design: Design) -> str:
     if design.domain == "vision":
         return PICTURE_FUNCTIONS
     dropped = ".drop(columns=EMPTY)" if design.dropped else ""
+    emptied = EMPTY_WORDS if design.with_words else ""
+    about = ", without the columns that are always empty" if design.dropped else ""
     return f'''\
 def read(path: Path) -> pd.DataFrame:
-    """Read a table as text{", without the columns that are always empty" if dropped else ""}."""
+    """Read a table as text{about}."""
     table = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False)
-    return table.fillna("").replace(r"\\r\\n?", "\\n", regex=True){dropped}'''
+    table = table.fillna("").replace(r"\\r\\n?", "\\n", regex=True){dropped}
+{emptied}    return table'''
 
 
+EMPTY_WORDS = """\
+    for name in NUMBERS:  # words such as NA stand for missing numbers
+        is_number = pd.to_numeric(table[name], errors="coerce").notna()
+        table[name] = table[name].where(is_number, "")
+"""
 PICTURE_FUNCTIONS = '''\
 def read(path: Path) -> pd.DataFrame:
     """List an archive of pictures: the name, a hash of the content, and the folder as target."""

@@ -25,6 +25,11 @@ SUBMISSION = "submission.csv"
 PREPARED = "prepared"
 """The file that MLAgentBench writes into `scripts` after `prepare.py` has run."""
 PREPARE_S = 1800
+UNFIT = {
+    "vectorization": "its score is a run time that the agent's own program writes down",
+    "imdb": "its programs download data from a hub while they run, and sandboxes have no network",
+}
+"""Benchmarks that are not imported, with the reason."""
 
 
 def find(path: Path, data: Path | None, names: Sequence[str]) -> Iterator[FoundTask | SkippedTask]:
@@ -54,6 +59,8 @@ def find(path: Path, data: Path | None, names: Sequence[str]) -> Iterator[FoundT
 
 def describe_benchmark(home: Path, data: Path, plot: Path) -> FoundTask:
     """Describe one benchmark. Raises `TaskError`."""
+    if home.name in UNFIT:
+        raise TaskError(UNFIT[home.name])
     code = home / "scripts" / "eval.py"
     if not code.is_file():
         raise TaskError("it has no eval.py, and so no score")

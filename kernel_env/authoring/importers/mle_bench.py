@@ -9,9 +9,9 @@ downloaded (`<data>/<id>/raw`).
 """
 
 import ast
+import hashlib
 import importlib
 import json
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -154,8 +154,8 @@ def load_function(home: Path, module: str, name: str) -> Any:
 def prepare(home: Path, raw: Path, public: Path, private: Path) -> None:
     """Prepare a competition's data.
 
-    Prepared data of MLE-bench is copied. Raw files are copied and passed to the competition's
-    prepare function.
+    Prepared data of MLE-bench is linked or copied. Raw files are copied and passed to the
+    competition's prepare function.
     """
     config = read_config(home / "config.yaml")
     answers = prepared_path(config, "answers", "private")
@@ -165,8 +165,9 @@ def prepare(home: Path, raw: Path, public: Path, private: Path) -> None:
             run(raw=raw_copy, public=public, private=private)
     else:
         prepared = raw.parents[len(PurePosixPath(answers).parts)]
-        external_code.copy_folder(prepared / "public", public)
-        external_code.copy_folder(prepared / "private", private)
+        external_code.link_folder(prepared / "public", public)
+        external_code.link_folder(prepared / "private", private)
+    check_checksums(home / "checksums.yaml", {"public": public, "private": private})
     external_code.require_file(private, answers)
     sample = PurePosixPath(config["dataset.sample_submission"])
     # Some competitions keep the sample submission private.
@@ -174,7 +175,38 @@ def prepare(home: Path, raw: Path, public: Path, private: Path) -> None:
     sample_file = external_code.require_file(folder, str(PurePosixPath(*sample.parts[3:])))
     for target in {folder, private}:
         if sample_file != target / SAMPLE:
-            shutil.copyfile(sample_file, target / SAMPLE)
+            external_code.replace_file(sample_file, target / SAMPLE)
+
+
+def check_checksums(path: Path, parts: Mapping[str, Path]) -> None:
+    """Compare prepared files with the MD5 in a competition's checksums.yaml, if it has that file.
+
+    MLE-bench records the tables directly in `public` and `private`, one line `  name: MD5` each.
+
+    Raises:
+        TaskError: a file is missing or differs.
+    """
+    if not path.is_file():
+        return
+    part = ""
+    for line in task_folder.read_text(path).splitlines():
+        name, _, value = line.rpartition(":")
+        if not line.startswith(" "):
+            part = name.strip() if not value.strip() else ""
+        elif part in parts:
+            file, expected = parts[part] / parse_scalar(name), parse_scalar(value)
+            found = md5_of(file) if file.is_file() else "missing"
+            if found != expected:
+                raise TaskError(
+                    f"{part}/{file.name} is not what MLE-bench prepares: its MD5 is {found},"
+                    f" {path} expects {expected}; download and prepare the data again"
+                )
+
+
+def md5_of(path: Path) -> str:
+    """Compute a file's MD5, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def grade(home: Path, private: Path, submission: Path) -> float:

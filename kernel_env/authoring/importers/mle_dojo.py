@@ -12,7 +12,6 @@ DSBench publishes if the competition's `prepare.py` is an empty stub, or what ML
 
 import ast
 import json
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -169,12 +168,12 @@ def is_stub(path: Path, text: str) -> bool:
 def prepare(home: Path, raw: Path, public: Path, private: Path) -> None:
     """Prepare a competition's data.
 
-    Prepared data of MLE-Dojo and data of DSBench are copied. Raw files are copied and passed to
-    the competition's prepare function.
+    Prepared data of MLE-Dojo is linked or copied, data of DSBench is copied. Raw files are copied
+    and passed to the competition's prepare function.
     """
     if raw.name == ANSWERS:
-        external_code.copy_folder(raw.parents[1] / "public", public)
-        external_code.copy_folder(raw.parent, private)
+        external_code.link_folder(raw.parents[1] / "public", public)
+        external_code.link_folder(raw.parent, private)
     elif raw.parent.name == dsbench.DATA:
         dsbench.copy_data(raw, public, private)
     else:
@@ -182,7 +181,7 @@ def prepare(home: Path, raw: Path, public: Path, private: Path) -> None:
             module = external_code.load_module(home / "utils" / "prepare.py")
             module.prepare(raw_copy, public, private)
     external_code.require_file(private, ANSWERS)
-    shutil.copyfile(external_code.require_file(public, SAMPLE), private / SAMPLE)
+    external_code.replace_file(external_code.require_file(public, SAMPLE), private / SAMPLE)
 
 
 def grade(home: Path, private: Path, submission: Path) -> float:

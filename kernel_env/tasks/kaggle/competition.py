@@ -33,8 +33,8 @@ from kernel_env.tasks.kaggle.client import SITE, ClientProcess, disk_advice, rai
 Progress = Callable[[str, float | None], None]
 """(the current activity as text, the finished share from 0 to 1 or None if unknown)."""
 
-NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
-"""The name of a competition."""
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
+"""The name of a competition; few have capitals, as AI4Code."""
 RAW, CHECKSUMS = "raw", "checksums.json"
 PATIENCE = 5
 """The number of attempts in a row without a new byte; with the pauses, about half a minute."""

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from kernel_env.errors import SubmissionError
-from kernel_env.grading.host import Scores
 from kernel_env.tasks import catalog
 from support import checkouts
 from support.checkouts import TRUTH, WRONG, submission
@@ -29,7 +28,7 @@ def test_evaluation_programs_become_tasks_and_grade(
     import_tasks("dsbench", checkout, "leftovers", "--data", data)
 
     assert catalog.find("dsbench-leftovers").description == "Predict y for the leftovers.\n"
-    assert grade("dsbench-leftovers", submission(*TRUTH)) == Scores(public=0.0, private=0.0)
+    assert grade("dsbench-leftovers", submission(*TRUTH)).private == 0.0
     assert grade("dsbench-leftovers", submission(*WRONG[:1], *TRUTH[1:])).public == 0.1
     with pytest.raises(
         SubmissionError, match=r"^the grader failed on the submission: KeyError: 'y'"

@@ -30,14 +30,20 @@ def read_tables(
 
     pandas reads the id `0028` as a number and the class `NA` as a missing value.
     """
-    texts = {id_column: str, **({target: str} if has_classes else {})}
-    train = pd.read_csv(data / "train.csv", converters=texts)
-    test = pd.read_csv(data / "test.csv", converters={id_column: str})
+    train, test = pd.read_csv(data / "train.csv"), pd.read_csv(data / "test.csv")
+    names = [id_column, target] if has_classes else [id_column]
+    train[names] = read_as_written(data / "train.csv", names)
+    test[[id_column]] = read_as_written(data / "test.csv", [id_column])
     if has_classes:
         numbers = pd.to_numeric(train[target], errors="coerce")
         if numbers.notna().all() and (numbers.astype(str) == train[target]).all():
             train[target] = numbers
     return train, test
+
+
+def read_as_written(path: Path, columns: list[str]) -> pd.DataFrame:
+    """Read some columns as text; nothing is missing or converted."""
+    return pd.read_csv(path, usecols=columns, dtype=str, keep_default_na=False)[columns]
 
 
 def run(
