@@ -1,6 +1,7 @@
 """An `EpisodeConfig` rejects every invalid option when it is created."""
 
 from dataclasses import FrozenInstanceError
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -142,8 +143,13 @@ async def test_an_invalid_option_creates_no_folder(
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("value", [None, 3, ["docker"]])
-@pytest.mark.parametrize("option", ["task", "sandbox", "reward", "feedback", "budget"])
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *product(("task", "sandbox", "reward", "budget"), (None, 3, ["docker"])),
+        *product(("feedback", "counts"), (3, ["public"])),
+    ],
+)
 def test_an_option_of_the_wrong_type_is_a_usage_error(
     tiny: str, option: str, value: object
 ) -> None:
