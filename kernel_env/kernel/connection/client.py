@@ -57,12 +57,14 @@ class RunningCell:
     reply: dict[str, Any] | None = None
     idle: bool = False
     done: asyncio.Event = field(default_factory=asyncio.Event)
+    idle_limit: asyncio.TimerHandle | None = None
+    """Ends the wait for the last outputs."""
 
     def set_reply(self, content: dict[str, Any]) -> None:
         """Take the reply; the cell is done once all outputs have arrived."""
         if self.reply is None:
             self.reply = content
-            asyncio.get_running_loop().call_later(IDLE_S, self.done.set)
+            self.idle_limit = asyncio.get_running_loop().call_later(IDLE_S, self.done.set)
         self._check_done()
 
     def set_idle(self) -> None:
@@ -71,7 +73,8 @@ class RunningCell:
         self._check_done()
 
     def _check_done(self) -> None:
-        if self.reply is not None and self.idle:
+        if self.idle_limit is not None and self.idle:
+            self.idle_limit.cancel()
             self.done.set()
 
 
