@@ -4,13 +4,21 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from kernel_env.audit.task import board, duplicates, exploits, leaks, preparation, publication
-from kernel_env.audit.task.finding import Finding, failed, not_applicable, not_run, ok
+from kernel_env.audit.task import (
+    board,
+    duplicates,
+    exploits,
+    imported,
+    leaks,
+    preparation,
+    publication,
+)
+from kernel_env.audit.task.finding import Finding, failed, not_run, ok
 from kernel_env.audit.task.task_under_test import TaskUnderTest, load_tables
 from kernel_env.errors import KernelError, SandboxError, TaskError
 from kernel_env.grading.host import Grader
 from kernel_env.sandbox.selection import choose
-from kernel_env.tasks import spec
+from kernel_env.tasks import Task, spec
 from kernel_env.tasks.prepare import prepare
 
 DATA_CHECKS = (
@@ -86,8 +94,7 @@ def open_folder(folder: Path) -> OpenedFolder:
     findings += publication.check(task)
     findings += preparation.check(task)
     if task.scoring.schema.is_free_form:
-        why = "the task's grade.py reads submissions itself, so no columns are declared to check"
-        return OpenedFolder(findings=[*findings, not_applicable("tables", why)], subject=None)
+        return open_free_form(task, findings)
     try:
         subject = load_tables(task, prepare(task))
     except (TaskError, OSError, ValueError) as error:
@@ -98,6 +105,19 @@ def open_folder(folder: Path) -> OpenedFolder:
     return OpenedFolder(
         findings=findings, subject=None if findings[-1].verdict == "failed" else subject
     )
+
+
+def open_free_form(task: Task, findings: list[Finding]) -> OpenedFolder:
+    """Prepare a task whose own grader reads the files, and check its data as far as known."""
+    try:
+        prepared = prepare(task)
+        more, guessed = imported.check(task, prepared)
+        more += [] if guessed is None else [f for c in DATA_CHECKS for f in c(guessed)]
+    except (TaskError, OSError, ValueError) as error:
+        more = []
+        if findings[-1].verdict == "ok":
+            more = [failed("tables", f"the prepared tables cannot be read: {error}")]
+    return OpenedFolder(findings=[*findings, *more], subject=None)
 
 
 async def check_data(subject: TaskUnderTest, grader: Grader) -> AsyncIterator[Finding]:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from kernel_env.errors import DownloadError
 from kernel_env.grading.leaderboard import human_rank
-from kernel_env.tasks import spec
+from kernel_env.tasks import environments, spec
 from support import checkouts
 from support.checkouts import state
 from support.importing import run_command
@@ -58,10 +59,20 @@ def import_all(benchmark: str, path: Path, into: Path) -> tuple[dict[str, spec.T
     return by_id, [line for line in done.stderr.splitlines() if line.startswith("left out")]
 
 
-def load_code(homes: list[Path]) -> dict[str, object]:
-    """Load the code of competitions in a process; return each metric's direction or the error."""
+def load_code(homes: list[Path], benchmark: str) -> dict[str, object]:
+    """Load the code of competitions in a process; return each metric's direction or the error.
+
+    The process runs in the benchmark's environment if that can be made.
+    """
+    try:
+        interpreter = environments.make(benchmark)
+    except DownloadError:
+        interpreter = None
+    python = interpreter.python if interpreter else sys.executable
+    modules = {"PYTHONPATH": str(interpreter.modules)} if interpreter else {}
     done = subprocess.run(
-        [sys.executable, "-c", LOAD_PROGRAM],
+        [python, "-c", LOAD_PROGRAM],
+        env={**os.environ, **modules},
         input=json.dumps([str(home) for home in homes]),
         capture_output=True,
         text=True,
@@ -91,8 +102,9 @@ def test_all_of_mle_dojo_is_imported(tmp_path: Path) -> None:
     stubs = [t for t in tasks.values() if t.file.origin and "empty stub" in t.file.origin.todo]
     kept = [h for h in homes if not ast.parse((h / "utils" / "prepare.py").read_text()).body]
     assert len(stubs) == len(kept)
-    results = load_code(homes)
+    results = load_code(homes, "mle-dojo")
     missing = missing_packages(results)
+    assert not missing or environments.interpreter("mle-dojo") is None
     for name, task in tasks.items():
         assert name in missing or task.scoring.higher_is_better is results[name]
         assert len(task.description) > 200
@@ -144,7 +156,8 @@ def test_all_of_mle_bench_is_imported(tmp_path: Path) -> None:
     assert skipped == []
     assert sorted(tasks) == [home.name for home in homes]
     assert all(len(task.description) > 200 for task in tasks.values())
-    assert len(missing_packages(load_code(homes))) < len(homes) / 4
+    missing = missing_packages(load_code(homes, "mle-bench"))
+    assert not missing or environments.interpreter("mle-bench") is None
     assert state(path) == before
 
 
