@@ -74,7 +74,7 @@ PAGES: dict[str, dict[str, list[str]]] = {
         "kernel_env.grading.protocol": ["Protocol", "Shown"],
         "kernel_env.grading.metric": ["Metric", "Score", "CellType"],
         "kernel_env.grading.leaderboard": ["Leaderboard"],
-        "kernel_env.grading.host": ["Grader()", "GradingSpec", "Scores"],
+        "kernel_env.grading.host": ["Grader()", "GradingSpec", "Interpreter", "Scores"],
     },
     "tasks": {
         "kernel_env.tasks.catalog": ["find", "task_folders"],

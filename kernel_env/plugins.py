@@ -21,10 +21,15 @@ _GROUPS: dict[Kind, str] = {
 }
 
 
-@cache
 def entries(kind: Kind) -> EntryPoints:
-    """Return the entry points of this kind; the installed packages are read once per process."""
-    return entry_points(group=_GROUPS[kind])
+    """Return the entry points of this kind."""
+    return entries_on(tuple(sys.path), _GROUPS[kind])
+
+
+@cache
+def entries_on(path: tuple[str, ...], group: str) -> EntryPoints:  # noqa: ARG001 - looked up there
+    """Return the entry points of a group; installed packages are read once for each module path."""
+    return entry_points(group=group)
 
 
 def names(kind: Kind) -> list[str]:

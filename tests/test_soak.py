@@ -126,5 +126,5 @@ async def test_many_episodes_leave_no_resources_in_use(
     print_later(f"{EPISODES} episodes with {count - EPISODES} forks: {growth / 2**20:.1f} MiB more")
     print_later(f"before: {dict(before)}; after: {dict(after)}")
     assert after == before
-    assert after["containers"] == after["folders"] == after["mounts"] == 0
+    assert (after["containers"], after["mounts"], after["folders"]) == (0, 0, 1)  # the grader's
     assert growth < MAX_GROWTH_BYTES

@@ -117,7 +117,8 @@ def prepare(
                 task = preparation.obtain(catalog.find(name), report)
                 report(f"{task.id}: preparing", None)
                 prepared = preparation.prepare(task)
-                report(f"{task.id}: trying its grader", None)
+                if task.grade_file is not None:
+                    report(f"{task.id}: trying its grader", None)
                 grader = try_grader(task, prepared)
         except KeyboardInterrupt:
             fail("interrupted; downloaded data is kept, run the command again to resume", code=130)

@@ -22,14 +22,14 @@ def test_tasks_are_listed_and_shown() -> None:
 
 
 def test_an_invalid_task_is_left_out_of_the_list_with_the_reason(task_folder: Path) -> None:
-    (task_folder / "NOTICE").unlink()
+    (task_folder / "description.md").unlink()
 
     listed = run_cli("tasks", "list", "--json", KERNEL_ENV_TASKS=str(task_folder.parent))
 
     assert "adult-income" in listed.stdout
     assert "tiny" not in [json.loads(line)["task"] for line in listed.stdout.splitlines()]
     (line,) = listed.stderr.splitlines()
-    assert line.startswith(f"tiny: left out: {task_folder}/NOTICE is missing")
+    assert line.startswith(f"tiny: left out: {task_folder}/description.md is missing")
 
 
 def test_twenty_tasks_are_listed_within_half_a_second(tiny: str, tmp_path: Path) -> None:

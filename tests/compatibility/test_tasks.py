@@ -101,9 +101,11 @@ def code_of(source: str) -> str:
 
 
 def facts_of(source: str) -> dict[str, object]:
-    """Return a task.toml without its prose, which says what to do next."""
+    """Return a task.toml without its prose, which says what to do next, and without Kaggle's name
+    of it, which tasks with capital letters have only now."""
     facts = tomllib.loads(source)
     facts["origin"].pop("todo")
+    facts["origin"].pop("kaggle", None)
     return facts
 
 

@@ -97,7 +97,7 @@ async def test_the_record_of_a_fork_contains_its_parents_steps_and_its_origin(
     assert journal.header.fork is not None
     assert (journal.header.fork.episode, journal.header.fork.step) == (name, 2)
     assert (
-        f"Forked from episode {name} after step 2: earlier steps belong to both, and its kernel"
+        f"Forked from episode `{name}` after step 2: earlier steps belong to both, and its kernel"
         " was forked from that one." in text
     )
     assert "later = 1" not in text

@@ -32,9 +32,9 @@ def test_caps_are_within_the_limits_of_the_host() -> None:
     "dropped", [None, 7, [], {"stdout": -5}, {"stdout": "9"}, {"stdout": 1.5, "display": True}]
 )
 def test_invalid_dropped_counts_are_ignored(dropped: object) -> None:
-    cell = RunningCell("id", reply={"kernel_env": {"dropped": dropped}})
+    cell = RunningCell("id", 0, reply={"kernel_env": {"dropped": dropped}})
 
-    value = cell_of(cell, (), seconds=0, timed_out=False, broke=None)
+    value = cell_of(cell, (), dropped_bytes=0, seconds=0, timed_out=False, broke=None)
 
     assert value.dropped_bytes == 0
 

@@ -54,7 +54,7 @@ async def test_a_container_cannot_use_up_the_inotify_instances_of_another(
         "import ctypes, time; libc = ctypes.CDLL(None)\n"
         "count = 0\n"
         "while libc.inotify_init1(0) >= 0 and count < 100_000: count += 1\n"
-        "time.sleep(60)"
+        "print(count, flush=True); time.sleep(60)"
     )
     hungry, other = containers
     process = await hungry.spawn([hungry.python, "-c", use_up])

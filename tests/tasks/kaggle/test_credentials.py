@@ -123,7 +123,7 @@ def test_the_command_prints_the_error_and_exits_with_1(ships: Path, server: Kagg
     )
 
 
-@pytest.mark.parametrize("name", ["", "..", "../titanic", "a/b", "Titanic", "-h"])
+@pytest.mark.parametrize("name", ["", "..", "../titanic", "a/b", "ti tanic", "-h"])
 def test_an_invalid_competition_name_is_rejected(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match="is not the name of a Kaggle competition"):
         competition.download(name, tmp_path / "x")
