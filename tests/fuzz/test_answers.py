@@ -9,10 +9,13 @@ from hypothesis import strategies as st
 from kernel_env.agents.openai import answers
 from kernel_env.agents.openai.answers import Choice, Fault, parse_answer
 from kernel_env.agents.openai.conversation import Turn, messages
+from support.fuzz import examples
 from support.hostile_text import HOSTILE
 from support.mutations import JSON, damaged_bytes, damaged_json
 
-FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FUZZ = settings(
+    max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 
 WORDS = st.sampled_from(
     [

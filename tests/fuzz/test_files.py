@@ -20,12 +20,13 @@ from kernel_env.episode.result import result_of
 from kernel_env.episode.step import Progress
 from kernel_env.episode.trajectory import ENDING, HEADER, NOTE, Trajectory
 from kernel_env.errors import UsageError
+from support.fuzz import examples
 from support.hostile_text import active_cells, is_clean
 from support.mutations import damaged_bytes, damaged_json
 from support.trajectories import trajectories
 
 FUZZ = settings(
-    max_examples=60,
+    max_examples=examples(60),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )

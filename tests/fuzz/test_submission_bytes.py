@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from kernel_env.grading import table_codec, worker
 from kernel_env.grading.metric import CellType
+from support.fuzz import examples
 from support.schemas import schema
 
 CORPUS = [
@@ -74,7 +75,7 @@ CELL_TYPES: tuple[CellType, ...] = (
 
 
 @given(mutated(), st.sampled_from(CELL_TYPES))
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(500), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_bytes_are_a_table_or_have_a_reason(data: bytes, wants: CellType) -> None:
     check(data, wants)
 

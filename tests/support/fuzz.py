@@ -5,8 +5,14 @@ import random
 import time
 from collections.abc import Iterator
 
-SECONDS = float(os.environ.get("KERNEL_ENV_FUZZ_SECONDS", "3"))
+DEFAULT_SECONDS = 3.0
+SECONDS = float(os.environ.get("KERNEL_ENV_FUZZ_SECONDS", DEFAULT_SECONDS))
 """How long each fuzzer runs; `make fuzz SECONDS=…` sets it."""
+
+
+def examples(count: int) -> int:
+    """Return how many examples Hypothesis tries: `count`, or more in proportion to the time."""
+    return max(count, int(count * SECONDS / DEFAULT_SECONDS))
 
 
 def random_sources(first: int = 0) -> Iterator[random.Random]:
