@@ -97,7 +97,8 @@ class GuestClient:
     async def accept(self, *, timeout_s: float) -> Self:
         """Wait for the init process to connect, then remove the socket. Raises `TimeoutError`."""
         loop = asyncio.get_running_loop()
-        connection, _ = await asyncio.wait_for(loop.sock_accept(self._listener), timeout_s)
+        async with asyncio.timeout(timeout_s):
+            connection, _ = await loop.sock_accept(self._listener)
         self._listener.close()
         self.socket_path.unlink()
         connection.setblocking(False)
@@ -187,7 +188,8 @@ class GuestClient:
             async with self._sending:
                 sent = socket.send_fds(self._connection, [data], list(descriptors))
                 await asyncio.get_running_loop().sock_sendall(self._connection, data[sent:])
-            answer, received = await asyncio.wait_for(response, timeout_s)
+            async with asyncio.timeout(timeout_s):
+                answer, received = await response
         except TimeoutError as error:
             raise SandboxError(f"the sandbox did not answer {do!r} in {timeout_s:g} s") from error
         except (BrokenPipeError, ConnectionResetError) as error:

@@ -85,7 +85,8 @@ class GuestSandbox(ABC):
             finally:
                 os.close(inside)
             try:
-                code = await asyncio.wait_for(process.wait(), timeout_s)
+                async with asyncio.timeout(timeout_s):
+                    code = await process.wait()
             except TimeoutError:
                 await process.signal(signal.SIGKILL)
                 await asyncio.wait([process.ended], timeout=RESPONSE_S)

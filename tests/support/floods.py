@@ -97,7 +97,8 @@ send("stream", {"name": "stdout", "text": "a"}, 20, other={"msg_id": "x" * M})
 """,
     "late output of a thread without end": """
 def flood():
-    while True: send("stream", {"name": "stdout", "text": "x" * 100_000}, other={})
+    while not ended: send("stream", {"name": "stdout", "text": "x" * 100_000}, other={})
+ended = False
 threading.Thread(target=flood, daemon=True).start(); time.sleep(0.2)
 """,
 }

@@ -154,7 +154,8 @@ class KernelClient:
     async def _exited(self) -> None:
         """Wait for its end, so that it dies in this cell and not in a later one."""
         try:
-            await asyncio.wait_for(self._death.wait(), EXIT_S)
+            async with asyncio.timeout(EXIT_S):
+                await self._death.wait()
         except TimeoutError:
             self._died("the cell told the kernel to exit")
 
@@ -253,7 +254,8 @@ class KernelClient:
     async def _find_cause(self) -> None:
         """Record why a kernel died: its exit code says more, and arrives at once or not at all."""
         try:
-            code = await asyncio.wait_for(self.process.wait(), DRAIN_S)
+            async with asyncio.timeout(DRAIN_S):
+                code = await self.process.wait()
             self._died(cause_of_death(code))
         except TimeoutError:
             self._died("the kernel closed its connections")

@@ -14,10 +14,11 @@ from itertools import count
 from typing import Any
 
 from kernel_env.errors import KernelError
-from kernel_env.kernel.connection.messages import INVALID, parsed_object
+from kernel_env.kernel.connection.messages import INVALID, has_many_values, parsed_object
 from kernel_env.sandbox.fork_support import ForkSupport
 
-RESPONSE_BYTES = 1 << 16
+RESPONSE_BYTES, RESPONSE_VALUES = 1 << 16, 1000
+"""Most bytes and JSON values of a response."""
 """Most bytes of a response."""
 MAX_UNEXPECTED = 100
 """Most other lines before the response to a request: late responses to earlier ones."""
@@ -93,6 +94,8 @@ class ControlChannel:
                     if len(self._buffer) > RESPONSE_BYTES:
                         raise KernelError("invalid response from a forked kernel: too long")
             line, self._buffer = self._buffer.split(b"\n", 1)
+            if has_many_values(line, RESPONSE_VALUES):
+                raise KernelError("invalid response from a forked kernel: too many values")
             response = parsed_object(line)
         except TimeoutError as error:
             raise KernelError("a forked kernel did not respond in time") from error
@@ -111,7 +114,8 @@ class ControlChannel:
         readable = asyncio.Event()
         loop.add_reader(self._socket, readable.set)
         try:
-            await asyncio.wait_for(readable.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await readable.wait()
             return await support.sender(self._socket.fileno())
         except TimeoutError as error:
             raise KernelError("a forked kernel did not respond in time") from error

@@ -184,6 +184,20 @@ def forget_resource_trackers(_: Any) -> None:
     for module in modules:
         if (tracker := getattr(module, "_resource_tracker", None)) is not None:
             tracker._fd = tracker._pid = None
+    ours: Any = sys.modules.get("multiprocessing.resource_tracker")
+    if ours is not None and not hasattr(ours.unregister, "in_fork"):
+        ours.unregister = unregistering_unknown(ours.register, ours.unregister)
+
+
+def unregistering_unknown(register: Callable[..., Any], unregister: Callable[..., Any]) -> Any:
+    """Return a function that unregisters a resource that only an earlier process may know of."""
+
+    def register_and_unregister(name: str, kind: str) -> None:
+        register(name, kind)
+        unregister(name, kind)
+
+    register_and_unregister.in_fork = True  # type: ignore[attr-defined]
+    return register_and_unregister
 
 
 def finalized_objects(util: Any) -> Iterator[Any]:
