@@ -42,7 +42,7 @@ async def processes_are_killed_except_those_to_keep(make: Make) -> None:
         assert kept.exit_code is None
         assert await state_of(sandbox, kept.pid) == "T"
         await forks.resume([kept.pid])
-        assert await state_of(sandbox, kept.pid) == "S"
+        assert await state_of(sandbox, kept.pid) in ("R", "S")
 
 
 async def the_sender_of_a_message_is_known(make: Make) -> None:
