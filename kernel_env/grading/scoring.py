@@ -271,7 +271,7 @@ def match_labels(
         return changed, ""
     different = list(dict.fromkeys(unknown))
     first = different[: submission.EXAMPLES_SHOWN]
-    shown = ", ".join(quote_value(label, 40) for label in first)
+    shown = ", ".join(quote_value(label, submission.EXAMPLE_CHARACTERS) for label in first)
     if len(different) > len(first):
         shown += f" and {len(different) - len(first):,} more"
     return changed, (

@@ -239,7 +239,8 @@ def numbers(text: "pd.Series[str]", cell_type: CellType) -> "pd.Series[Any]":
     if wrong.any():
         raise SubmissionError(
             f"column {name!r} has {int(wrong.sum()):,} values that are not finite numbers"
-            f" (for example {quote_value(text[wrong].iloc[0], 40)}); this task expects numbers"
+            f" (for example {quote_value(text[wrong].iloc[0], EXAMPLE_CHARACTERS)}); this task"
+            " expects numbers"
         )
     low, high = column.min(), column.max()
     if cell_type == "probability" and not (low >= 0 and high <= 1):
@@ -283,7 +284,7 @@ def infer_type(text: "pd.Series[str]") -> "pd.Series[Any]":
 
 def listed(names: Sequence[str]) -> str:
     """Join the first names and count the rest."""
-    shown = ", ".join(quote_name(name, 40) for name in names[: 2 * EXAMPLES_SHOWN])
+    shown = ", ".join(quote_name(name, EXAMPLE_CHARACTERS) for name in names[: 2 * EXAMPLES_SHOWN])
     more = len(names) - 2 * EXAMPLES_SHOWN
     return shown + (f" and {more} more" if more > 0 else "")
 
@@ -291,7 +292,9 @@ def listed(names: Sequence[str]) -> str:
 def examples(rows: "pd.DataFrame") -> str:
     """Join the first ids, as the agent wrote them."""
     first = rows.head(EXAMPLES_SHOWN).to_numpy()
-    return ", ".join("/".join(quote_name(str(cell), 40) for cell in row) for row in first)
+    return ", ".join(
+        "/".join(quote_name(str(cell), EXAMPLE_CHARACTERS) for cell in row) for row in first
+    )
 
 
 def example_of(rows: "pd.DataFrame") -> str:

@@ -4,7 +4,23 @@ The caps on output are in the kernel, where the agent's code can pass them by: t
 the kernel's own sockets.
 """
 
-PRELUDE = """
+FIND_CONNECTION = """
+import os, socket
+def connection(number):
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            s = socket.socket(fileno=os.dup(int(name)))
+            end = s.family == socket.AF_UNIX and s.getsockname().endswith(f"/s-{number}")
+            if end and not s.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                return s
+        except OSError:
+            pass
+"""
+"""Defines a function that returns the connection to the kernel's socket of that number."""
+
+PRELUDE = (
+    FIND_CONNECTION
+    + """
 import json, os, socket, threading, time
 k = get_ipython().kernel
 parent, raw = k.get_parent(), k.iopub_socket.io_thread.socket
@@ -18,17 +34,9 @@ def send(kind, content, count=1, other=None):
         raw.send_multipart(message(kind, content, other))
 def shell(kind, content, other=None):
     k.shell_stream.socket.send_multipart([*k._parent_ident["shell"], *message(kind, content, other)])
-def connection(number):
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            s = socket.socket(fileno=os.dup(int(name)))
-            end = s.family == socket.AF_UNIX and s.getsockname().endswith(f"/s-{number}")
-            if end and not s.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-                return s
-        except OSError:
-            pass
 M = 1 << 20
 """
+)
 """Defines `send` and `shell`, which send a message past the caps, and `connection`, which returns the
 connection to the client of one of the sockets: 1 is shell, 2 iopub, 4 control."""
 

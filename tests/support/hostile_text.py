@@ -40,10 +40,6 @@ HOSTILE = {
     "many sequences": "\x1b]" * 3_000,
 }
 """By what they try. FORGED must never be more than a word that is quoted."""
-NO_SURROGATES = {
-    name: text for name, text in HOSTILE.items() if text.isascii() or "\ud800" not in text
-}
-"""Those that a JSON file in UTF-8 can have."""
 
 
 def is_clean(text: str, *, allowed: str = "\n\t") -> bool:

@@ -16,6 +16,7 @@ from kernel_env.errors import KernelError
 from kernel_env.kernel import KernelClient, open_kernel
 from kernel_env.sandbox import Sandbox
 from kernel_env.sandbox.conformance import SMALL
+from support.floods import FIND_CONNECTION
 from support.kernels import KERNEL_FOLDERS, cell_text
 
 SPEC = replace(SMALL, memory_gb=1, folders=KERNEL_FOLDERS, processes=256)
@@ -194,20 +195,14 @@ async def test_invalid_and_forged_messages_are_harmless(kernel: KernelClient) ->
     assert kernel.invalid_messages >= 1
 
 
-CORRUPT_A_CONNECTION = """
-import os, socket, threading, time
-def channel(number):
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            s = socket.socket(fileno=os.dup(int(name)))
-            end = s.family == socket.AF_UNIX and s.getsockname().endswith(f"/s-{number}")
-            if end and not s.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-                return s
-        except OSError:
-            pass
+CORRUPT_A_CONNECTION = (
+    FIND_CONNECTION
+    + """
+import threading, time
 def corrupt(number):
-    channel(number).send(b"\\x02" + (2**60).to_bytes(8, "big"))
+    connection(number).send(b"\\x02" + (2**60).to_bytes(8, "big"))
 """
+)
 
 
 @pytest.mark.parametrize("number", [1, 2, 4])
