@@ -132,7 +132,7 @@ def check_bytes(data: bytes, schema: SubmissionSchema) -> None:
             raise SubmissionError(
                 f"the submission is {name}, not UTF-8 text; write it with to_csv, uncompressed"
             )
-    if not data.strip(b"\r\n\t \0"):
+    if not data.strip(b" \t\n\r\v\f\0"):
         kind = "whitespace and zero bytes" if b"\0" in data else "whitespace"
         fault = f"contains only {kind} ({len(data):,} bytes)" if data else "is empty"
         raise SubmissionError(

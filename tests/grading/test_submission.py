@@ -28,6 +28,7 @@ def aligned(data: bytes, columns: SubmissionSchema, ids: pd.DataFrame = IDS) -> 
     [
         (b"", r"the submission is empty; write a CSV file with the columns id, y"),
         (b"\n\n", r"contains only whitespace \(2 bytes\)"),
+        (b"\v\f\n", "contains only whitespace"),
         (b"\0" * 100_000, r"only whitespace and zero bytes \(100,000 bytes\)"),
         (b"id,y\n1,\0\n", r"zero bytes"),
         (b"\xff\xfe\x00", r"zero bytes|not UTF-8"),
