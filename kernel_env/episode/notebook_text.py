@@ -34,8 +34,8 @@ WHOSE_CODE = Markdown(
     " files and your network, unless the kernel is one of `kernel-env kernelspec`."
 )
 BOARDS = {
-    "human": "the entries of a competition's human teams",
-    "reference": "reference pipelines of kernel_env, no human teams",
+    "human": Markdown("the human teams of a competition"),
+    "reference": Markdown("reference pipelines of kernel\\_env, no human teams"),
 }
 """What the entries of a leaderboard are, by its kind."""
 
