@@ -22,9 +22,10 @@ def export(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Write the notebook of an episode, whether or not it has ended."""
+    from kernel_env.episode.html_page import write_page
     from kernel_env.episode.notebook import NOTEBOOK, render, write_notebook
     from kernel_env.episode.reading import read_trajectory, source_of
-    from kernel_env.report.page import page_of, write_page
+    from kernel_env.report.page import page_of
 
     trajectory = read_trajectory(journal)
     kind, file = "notebook", out or source_of(journal).with_name(NOTEBOOK)
