@@ -16,6 +16,10 @@ def export(
         Path | None,
         typer.Option(help="The notebook file (default: trajectory.ipynb in the run's folder)."),
     ] = None,
+    sign: Annotated[
+        Path | None,
+        typer.Option(metavar="KEY", help="Sign the notebook as yours with this Ed25519 key."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Write the notebook of an episode, whether or not it has ended."""
@@ -24,7 +28,14 @@ def export(
 
     trajectory = read_trajectory(journal)
     notebook = out or source_of(journal).with_name(NOTEBOOK)
-    write_notebook(trajectory, notebook)
+    if sign is None:
+        write_notebook(trajectory, notebook)
+    else:
+        from kernel_env.cli.verification import read_key, sign_notebook
+
+        key = read_key(sign)
+        write_notebook(trajectory, notebook)
+        sign_notebook(notebook, key, "made")
     if json:
         print_json({"notebook": str(notebook), "steps": len(trajectory.steps)})
     else:

@@ -30,6 +30,8 @@ class EarlierHeader:
     after_step: int
     """The step after which that episode began."""
     digest: str
+    seed: int | None = None
+    """What its random states started from there; None if they were not changed."""
 
 
 @show_fields
