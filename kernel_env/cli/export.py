@@ -14,8 +14,11 @@ def export(
     ],
     out: Annotated[
         Path | None,
-        typer.Option(help="The notebook file (default: trajectory.ipynb in the run's folder)."),
+        typer.Option(help="The file (default: trajectory.ipynb, or .html, in the run's folder)."),
     ] = None,
+    html: Annotated[
+        bool, typer.Option("--html", help="Write an HTML page instead (needs the extra html).")
+    ] = False,
     sign: Annotated[
         Path | None,
         typer.Option(metavar="KEY", help="Sign the notebook as yours with this Ed25519 key."),
@@ -23,20 +26,25 @@ def export(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Write the notebook of an episode, whether or not it has ended."""
-    from kernel_env.episode.notebook import NOTEBOOK, write_notebook
+    from kernel_env.cli.verification import read_key, sign_notebook
+    from kernel_env.episode.notebook import NOTEBOOK, render, write_notebook
     from kernel_env.episode.reading import read_trajectory, source_of
+    from kernel_env.errors import UsageError
+    from kernel_env.report.page import page_of, write_page
 
+    if html and sign:
+        raise UsageError("--sign is for notebooks; a page has no place for a signature")
+    key = read_key(sign) if sign else None
     trajectory = read_trajectory(journal)
-    notebook = out or source_of(journal).with_name(NOTEBOOK)
-    if sign is None:
-        write_notebook(trajectory, notebook)
+    kind, file = "notebook", out or source_of(journal).with_name(NOTEBOOK)
+    if html:
+        kind, file = "page", out or file.with_suffix(".html")
+        write_page(page_of(render(trajectory)), file)
     else:
-        from kernel_env.cli.verification import read_key, sign_notebook
-
-        key = read_key(sign)
-        write_notebook(trajectory, notebook)
-        sign_notebook(notebook, key, "made")
+        write_notebook(trajectory, file)
+        if key is not None:
+            sign_notebook(file, key, "made")
     if json:
-        print_json({"notebook": str(notebook), "steps": len(trajectory.steps)})
+        print_json({kind: str(file), "steps": len(trajectory.steps)})
     else:
-        print_result(f"notebook: {notebook}")
+        print_result(f"{kind}: {file}")

@@ -220,7 +220,7 @@ def code_cell(name: str, cell: Cell, shown: list[Output], data: dict[str, Any]) 
         data["outcome"]["cell"].pop("outputs")
     tags = [data["action"]["kind"]]
     if cell.error:
-        tags.append("raises-exception")  # nbclient goes on after an error in a cell with this tag
+        tags.append("raises-exception")  # nbclient continues after an error in a cell with this tag
     made: NotebookNode = nbformat.v4.new_code_cell(
         source,
         id=name,

@@ -34,8 +34,8 @@ WHOSE_CODE = Markdown(
     " files and your network, unless the kernel is one of `kernel-env kernelspec`."
 )
 BOARDS = {
-    "human": "the entries of a competition's human teams",
-    "reference": "reference pipelines of kernel_env, no human teams",
+    "human": Markdown("the human teams of a competition"),
+    "reference": Markdown("reference pipelines of kernel\\_env, no human teams"),
 }
 """What the entries of a leaderboard are, by its kind."""
 
@@ -75,11 +75,7 @@ def summary(trajectory: Trajectory, chart: str | None) -> Markdown:
             Markdown("# {}").format(headline(header, ending)),
             LINE.join(table),
             *([picture] if chart else []),
-            *(
-                [Markdown("⚠ On this machine, {}.").format(ending.missing)]
-                if missing(ending)
-                else []
-            ),
+            *([Markdown("⚠ On this machine, {}.").format(missing)] if missing else []),
             *([describe_fork(header.fork)] if header.fork else []),
             WHOSE_CODE.format(author=author),
         ]

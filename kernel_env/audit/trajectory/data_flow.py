@@ -116,10 +116,8 @@ def add_source(code: str, flow: Flow) -> None:
 
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
-CERTAIN = (ast.Assign, ast.AnnAssign, ast.Import, ast.ImportFrom, ast.ClassDef) + (
-    ast.FunctionDef,
-    ast.AsyncFunctionDef,
-)
+BINDING = (ast.Assign, ast.AnnAssign, ast.Import, ast.ImportFrom)
+CERTAIN = (*BINDING, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 """Statements that bind their names in any case."""
 
 
