@@ -26,7 +26,7 @@ def export(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Write the notebook of an episode, whether or not it has ended."""
-    from kernel_env.cli.verification import read_key, sign_notebook
+    from kernel_env.cli.verification import read_key, refuse_changed, sign_notebook
     from kernel_env.episode.notebook import NOTEBOOK, render, write_notebook
     from kernel_env.episode.reading import read_trajectory, source_of
     from kernel_env.errors import UsageError
@@ -35,6 +35,8 @@ def export(
     if html and sign:
         raise UsageError("--sign is for notebooks; a page has no place for a signature")
     key = read_key(sign) if sign else None
+    if key is not None:
+        refuse_changed(source_of(journal))
     trajectory = read_trajectory(journal)
     kind, file = "notebook", out or source_of(journal).with_name(NOTEBOOK)
     if html:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NoReturn
 from kernel_env.cli.console import (
     fail,
     print_json,
-    print_message,
     print_result,
     print_table,
     progress,
@@ -70,7 +69,7 @@ def verify_and_print(
     try:
         recording = read_recording(path)
     except Unreadable as error:
-        finish(tampered(None, [Tampering(where=str(path), what=str(error))]), json=json)
+        finish(tampered(None, [Tampering(where=error.where, what=str(error))]), json=json)
     if key is not None:
         message(notebook_of(recording)[1], "", "")  # it must have digests to sign
     if changed := find_changes(recording):
@@ -137,12 +136,21 @@ def notebook_of(recording: "Recording") -> "tuple[Path, NotebookNode]":
 
 
 def sign_notebook(path: "Path", key: "Ed25519PrivateKey", claim: "Claim") -> "Signature":
-    """Sign the file of a notebook, and say so."""
-    from kernel_env.audit.trajectory.signature import fingerprint, sign_file
+    """Sign the file of a notebook."""
+    from kernel_env.audit.trajectory.signature import sign_file
 
-    signature = sign_file(path, key, claim)
-    print_message(f"signed {path} with the key {fingerprint(key.public_key())}")
-    return signature
+    return sign_file(path, key, claim)
+
+
+def refuse_changed(path: "Path") -> None:
+    """Exit if an episode was changed after it was recorded: nobody should sign that."""
+    from kernel_env.audit.trajectory.recording import read_recording
+    from kernel_env.audit.trajectory.verdict import EXIT_CODES
+    from kernel_env.audit.trajectory.verify import find_changes
+
+    if changed := find_changes(read_recording(path)):
+        reason = f"{path} was changed and is not signed: {changed.reason}"
+        fail(reason, code=EXIT_CODES["TAMPERED"])
 
 
 def check_signature(recording: "Recording", key: "Ed25519PublicKey") -> "list[Signature]":
@@ -156,9 +164,6 @@ def check_signature(recording: "Recording", key: "Ed25519PublicKey") -> "list[Si
         others = len(signatures(notebook))
         reason = f"; it has {others} by other keys or over other content" if others else ""
         fail(f"{path} is not signed by {fingerprint(key)}{reason}", code=NOT_SIGNED)
-    for each in found:
-        claim = {"made": "as theirs", "reproduced": "as reproduced"}[each.claim]
-        print_message(f"signed by {fingerprint(key)} {claim}, {each.signed}")
     return found
 
 
@@ -166,6 +171,16 @@ def show_signatures(found: "Sequence[Signature]", *, json: bool) -> None:
     """Print which signatures are valid, after a check without a replay."""
     if json:
         print_json({"verdict": None, "signatures": [asdict(each) for each in found]})
+    for each in () if json else found:
+        show_signature(each)
+
+
+def show_signature(signature: "Signature") -> None:
+    """Print a valid signature."""
+    from kernel_env.audit.trajectory.signature import fingerprint_of
+
+    claim = {"made": "made it", "reproduced": "reproduced it"}[signature.claim]
+    print_result(f"signed by {fingerprint_of(signature.key)}, who {claim}, {signature.signed}")
 
 
 # ── what was found ────────────────────────────────────────────────────────────────────────
@@ -196,6 +211,8 @@ def show(found: "Verification") -> None:
         masked = ", ".join(f"{name} {count}" for name, count in sorted(found.masks.items()))
         print_result(f"masked, because it differs: {masked}")
     show_submissions(found.compared, found.final)
+    for signature in found.signatures:
+        show_signature(signature)
     print_result(f"{found.verdict}: {found.reason}")
 
 

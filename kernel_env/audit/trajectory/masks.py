@@ -23,7 +23,8 @@ DAYS = 2
 """A date that is further from the run than this many days belongs to data."""
 LIMIT_CHARACTERS = 1_000_000
 """A text that is longer is compared as it is."""
-NUMBER = r"(?<![\w.])\d{1,20}+(?:,\d{3}){0,6}+(?:\.\d++)?+(?:e[+-]?\d++)?+"
+DIGITS = r"\d{1,20}+(?:,\d{3}){0,6}+(?:\.\d++)?+(?:e[+-]?\d++)?+"
+NUMBER = rf"(?<![\w.]){DIGITS}"
 UNIT = r"(?:ns|[uµμ]s|ms|s|secs?|seconds?|min|mins|minutes?|h|hours?)(?!\w)"
 MONTH = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
 CLOCK = r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d{1,9})?)?"
@@ -64,7 +65,7 @@ PATTERNS: dict[str, str] = {
 """The masks, by name. Where several match, the first one counts."""
 AFTER = (
     r"(?P<label>(?i:\b(?:took|elapsed|time|duration|runtime|seconds)\b)[^\w\n]{1,3})"
-    rf"(?P<labelled>\d{1, 20}+(?:,\d{3}){0, 6}+(?:\.\d++)?+(?: ?{UNIT})?)(?![\w.])"
+    rf"(?P<labelled>{DIGITS}(?: ?{UNIT})?)(?![\w.])"
 )
 """A number that a word before it makes a duration."""
 GROUPS = {f"mask{number}": name for number, name in enumerate(PATTERNS)}

@@ -4,19 +4,22 @@ Of a run's folder all files are read, so that they can be compared; of a single 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from nbformat import NotebookNode
+from pydantic import TypeAdapter
 
 from kernel_env.episode.journal import read_journal
+from kernel_env.episode.json_codec import parse_foreign_step
 from kernel_env.episode.notebook import NOTEBOOK
-from kernel_env.episode.notebook_parser import parse_notebook, read_notebook
+from kernel_env.episode.notebook_parser import parse_cell, parse_notebook, read_notebook
 from kernel_env.episode.reading import is_journal, source_of
 from kernel_env.episode.result import RECORD
-from kernel_env.episode.trajectory import Trajectory
+from kernel_env.episode.trajectory import ENDING, HEADER, NOTE, Trajectory
 from kernel_env.errors import UsageError
 
 
@@ -43,7 +46,16 @@ class Recording:
 
 
 class Unreadable(UsageError):
-    """A file of an episode that cannot be read as one, though it says that it is."""
+    """A file of an episode that cannot be read as one, though it says that it is.
+
+    Args:
+        message: what is wrong.
+        where: the entry that cannot be read: `header`, `step 3`, a file.
+    """
+
+    def __init__(self, message: str, where: str) -> None:
+        super().__init__(message)
+        self.where = where
 
 
 def read_recording(path: Path) -> Recording:
@@ -84,7 +96,7 @@ def read(journal: Path) -> Trajectory:
         return read_journal(journal)
     except UsageError as error:
         if begins_as_journal(journal):
-            raise Unreadable(str(error)) from error
+            raise Unreadable(str(error), unreadable_line(journal)) from error
         raise
 
 
@@ -104,10 +116,66 @@ def parse(path: Path, notebook: NotebookNode) -> Trajectory:
     try:
         trajectory = parse_notebook(notebook)
     except UsageError as error:
-        raise Unreadable(f"{path}: {error}") from error
+        raise Unreadable(f"{path}: {error}", unreadable_cell(notebook)) from error
     if not trajectory.digests and any(map(has_digest, notebook.cells)):
         return replace(trajectory, digests=("",))  # they were removed from the metadata
     return trajectory
+
+
+def unreadable_cell(notebook: NotebookNode) -> str:
+    """Return the first entry of a notebook that cannot be read."""
+    metadata = notebook.metadata["kernel_env"]
+    checks: list[tuple[str, Callable[[], object]]] = [
+        ("header", lambda: HEADER.validate_python(metadata["header"]))
+    ]
+    notes, steps = 1, 1
+    for cell in notebook.cells:
+        data = json.loads(json.dumps(cell.metadata.get("kernel_env")))
+        if not isinstance(data, dict) or "thought_of" in data:
+            continue
+        if "note" in data:
+            checks.append((f"note {notes}", partial(NOTE.validate_python, data["note"])))
+            notes += 1
+        else:
+            checks.append((f"step {steps}", partial(parse_cell, cell, data, steps)))
+            steps += 1
+    checks.append(("ending", lambda: ENDING.validate_python(metadata["ending"])))
+    return first_fault(checks) or "the notebook"
+
+
+PARSERS: dict[str, TypeAdapter[Any]] = {"header": HEADER, "note": NOTE, "ending": ENDING}
+
+
+def unreadable_line(journal: Path) -> str:
+    """Return the first entry of a journal that cannot be read."""
+    checks: list[tuple[str, Callable[[], object]]] = []
+    counts = {"step": 0, "note": 0}
+    for count, line in enumerate(journal.read_bytes().split(b"\n")[:-1], 1):
+        try:
+            entry = json.loads(line)
+            kind = next(name for name in ("step", *PARSERS) if name in entry)
+        except (ValueError, TypeError, RecursionError, StopIteration):
+            return first_fault(checks) or f"line {count}"
+        if kind in counts:
+            counts[kind] += 1
+        number = counts.get(kind, 0)
+        check = (
+            partial(parse_foreign_step, entry[kind], number)
+            if kind == "step"
+            else partial(PARSERS[kind].validate_python, entry[kind])
+        )
+        checks.append((f"{kind} {number}" if number else kind, check))
+    return first_fault(checks) or journal.name
+
+
+def first_fault(checks: Iterable[tuple[str, Callable[[], object]]]) -> str:
+    """Return the name of the first check that fails; empty if none does."""
+    for name, check in checks:
+        try:
+            check()
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return name
+    return ""
 
 
 def has_digest(cell: NotebookNode) -> bool:
@@ -125,7 +193,7 @@ def read_record(path: Path) -> Mapping[str, Any] | None:
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise Unreadable(f"{path} is not JSON: {error}") from error
+        raise Unreadable(f"{path} is not JSON: {error}", RECORD) from error
     if not isinstance(record, dict):
-        raise Unreadable(f"{path} is not a JSON object")
+        raise Unreadable(f"{path} is not a JSON object", RECORD)
     return record

@@ -117,7 +117,12 @@ def openssh(key: Ed25519PublicKey) -> str:
 
 def fingerprint(key: Ed25519PublicKey) -> str:
     """Return the fingerprint of a public key, as `ssh-keygen -l` shows it."""
-    digest = hashlib.sha256(base64.b64decode(openssh(key).split()[1])).digest()
+    return fingerprint_of(openssh(key))
+
+
+def fingerprint_of(key: str) -> str:
+    """Return the fingerprint of a public key as OpenSSH writes it."""
+    digest = hashlib.sha256(base64.b64decode(key.split()[1])).digest()
     return f"SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
 
 
