@@ -25,7 +25,7 @@ LIMIT_CHARACTERS = 1_000_000
 """A text that is longer is compared as it is."""
 DIGITS = r"\d{1,20}+(?:,\d{3}){0,6}+(?:\.\d++)?+(?:e[+-]?\d++)?+"
 NUMBER = rf"(?<![\w.]){DIGITS}"
-UNIT = r"(?:ns|[uµμ]s|ms|s|secs?|seconds?|min|mins|minutes?|h|hours?)(?!\w)"
+UNIT = r"(?:ns|[uµμ]s|ms|s|secs?|seconds?|min|mins|minutes?|h|hours?)(?![\w/])"
 MONTH = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
 CLOCK = r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d{1,9})?)?"
 
