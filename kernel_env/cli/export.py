@@ -27,10 +27,11 @@ def export(
 ) -> None:
     """Write the notebook of an episode, whether or not it has ended."""
     from kernel_env.cli.verification import read_key, refuse_changed, sign_notebook
+    from kernel_env.episode.html_page import write_page
     from kernel_env.episode.notebook import NOTEBOOK, render, write_notebook
     from kernel_env.episode.reading import read_trajectory, source_of
     from kernel_env.errors import UsageError
-    from kernel_env.report.page import page_of, write_page
+    from kernel_env.report.page import page_of
 
     if html and sign:
         raise UsageError("--sign is for notebooks; a page has no place for a signature")

@@ -1,5 +1,6 @@
 """Resolve an `EpisodeConfig` on this machine: task, data, limits, kernels, folder, header."""
 
+import hashlib
 import os
 import platform
 import secrets
@@ -143,6 +144,12 @@ def setup_of_fork(setup: EpisodeSetup, fork: Fork) -> EpisodeSetup:
         fork=fork,
     )
     return replace(setup, header=header, folder=new_folder(setup.folder.parent, episode))
+
+
+def seed_of_fork(episode: str, step: int, number: int) -> int:
+    """Derive a seed for the random states of a fork, reproducible and different for each."""
+    digest = hashlib.sha256(f"{episode} {step} {number}".encode()).digest()
+    return int.from_bytes(digest[:4], "big")
 
 
 @cache

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from kernel_env.episode.html_page import POLICY
 from kernel_env.episode.notebook import render
 from kernel_env.episode.step import CellExecuted
 from kernel_env.episode.trajectory import Trajectory
 from kernel_env.kernel.cell import Cell
-from kernel_env.report.page import POLICY, page_of, title_of
+from kernel_env.report.page import page_of, title_of
 from support.cli import run_cli
 from support.hostile_text import HOSTILE
 from support.trajectories import HEADER, cell_step

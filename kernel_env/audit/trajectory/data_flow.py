@@ -72,7 +72,9 @@ class Flow:
     made_of: dict[str, set[str]] = field(default_factory=dict)
     """For each name: all names in what was assigned to it."""
     aliases: list[set[str]] = field(default_factory=list)
-    """Names that may be bound to parts of the same object."""
+    """Names that may be bound to parts of the same object after an assignment."""
+    loop_aliases: list[set[str]] = field(default_factory=list)
+    """The same within a loop."""
     modules: dict[str, str] = field(default_factory=dict)
     """For each imported name: the library."""
     constants: set[str] = field(default_factory=set)
@@ -231,7 +233,7 @@ class Visitor(ast.NodeVisitor):
 
     def visit_For(self, node: ast.For | ast.AsyncFor) -> None:
         """Note a loop: its target can be a part of what it runs over."""
-        self.flow.aliases.append({*roots_of(node.target), *roots_of(node.iter)})
+        self.flow.loop_aliases.append({*roots_of(node.target), *roots_of(node.iter)})
         self.visit(node.iter)
         self.visit(node.target)
         self.within(set(roots_of(node.target)), [*node.body, *node.orelse])
@@ -253,10 +255,13 @@ class Visitor(ast.NodeVisitor):
     visit_SetComp = visit_GeneratorExp = visit_DictComp = visit_ListComp  # noqa: N815
 
     def visit_Lambda(self, node: ast.Lambda) -> None:
-        """Note a lambda like the code around it."""
+        """Note a lambda: what it reads, it reads when it is called."""
         for default in (*node.args.defaults, *filter(None, node.args.kw_defaults)):
             self.visit(default)
+        outside, self.read = self.read, set()
         self.within(set(parameters_of(node.args)), [node.body])
+        self.flow.used_in_functions |= self.read
+        self.read |= outside
 
     def within(self, names: set[str], nodes: Sequence[ast.AST]) -> None:
         """Visit nodes in which some names are bound."""
@@ -317,7 +322,7 @@ class Visitor(ast.NodeVisitor):
         flow.searches |= inner.searches
         flow.opaque = flow.opaque or inner.opaque
         flow.always = flow.always or inner.always
-        flow.aliases += inner.aliases
+        flow.loop_aliases += [*inner.aliases, *inner.loop_aliases]
         flow.modules |= inner.modules
         return inner, visitor
 

@@ -138,9 +138,10 @@ class Selection:
             self.search(name, candidate.number, candidate.number)
         for name in sorted(flow.fills):
             self.search(name, candidate.number, candidate.number, only_binding=True)
-        for name in sorted(flow.used_in_functions):
+        own = flow.replaces if candidate.number == self.final else set()
+        for name in sorted(flow.used_in_functions - own):
             self.search(name, self.final, candidate.number)
-        for name in sorted(flow.filled_in_functions):
+        for name in sorted(flow.filled_in_functions - own):
             self.search(name, self.final, candidate.number, only_binding=True)
 
     def search(self, name: str, before: int, user: int, *, only_binding: bool = False) -> None:
@@ -227,12 +228,14 @@ class Names:
         self.changes_owner: set[str] = set()
         self._effects: dict[str, set[str]] = {}
         self._made_of: dict[str, set[str]] = {}
+        self._aliases: list[set[str]] = []
         for flow in flows:
             self.modules |= flow.modules
             self.changes_arguments |= flow.changes_arguments
             self.changes_owner |= flow.changes_owner
             merge(self._effects, flow.effects)
             merge(self._made_of, flow.made_of)
+            self._aliases += flow.aliases
 
     def changed_by(self, flow: Flow, step: Step) -> frozenset[str]:
         """Return all names that a cell binds, or whose objects it may change."""
@@ -255,9 +258,8 @@ class Names:
             changed |= self.effects_of(call.function)
         for name in flow.uses | flow.fills:
             changed |= self.effects_of(name)
-        while more := {
-            name for names in flow.aliases if names & changed for name in names - changed
-        }:
+        aliases = [*self._aliases, *flow.loop_aliases]
+        while more := set().union(*(names for names in aliases if names & changed)) - changed:
             changed |= more
         recorded = {each.name for each in step.cell.variables} if step.cell else set()
         return frozenset(changed | flow.binds | recorded)

@@ -8,6 +8,7 @@
 | TAMPERED | it was changed after it was recorded; it is not run |
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -67,6 +68,13 @@ class Options:
     """How far scores of different submissions may be apart, relative to the larger one."""
     final_only: bool = False
     """Play only what the submission that counts needs, and compare only that."""
+
+    def __post_init__(self) -> None:
+        """Check the numbers. Raises `UsageError`."""
+        if not 0 <= self.tolerance < math.inf:
+            raise UsageError(f"the tolerance is {self.tolerance}; it must be a number from 0 on")
+        if self.seconds is not None and not 0 < self.seconds < math.inf:
+            raise UsageError(f"the time limit is {self.seconds} s; it must be a positive number")
 
 
 Report = Callable[[str, float | None], None]
