@@ -28,7 +28,7 @@ STEPS: list[Action] = [
     ExecuteCode(code="import random, numpy as np\nrandom.seed(1); np.random.seed(1)\nn = random.random()"),
     ValidateCode(code="n = 0\n1 / 0"),
     ExecuteCode(code="print('gone'); os.kill(os.getpid(), 9)"),
-    ExecuteCode(code="n, np.random.rand()"),
+    ExecuteCode(code="n, np.random.rand(), {str(n) for n in range(30)}"),
     ExecuteCode(code="open('noise', 'w').write('x')\nimport sys; print('w', file=sys.stderr); undefined"),
     ExecuteCode(code=SUBMIT_LINE),
     ExecuteCode(code="import pandas as pd\npd.read_csv(os.environ['OUTPUT_PATH']).describe()"),
