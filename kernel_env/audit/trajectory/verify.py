@@ -216,6 +216,7 @@ def config_of(header: Header, options: Options, out: Path) -> EpisodeConfig:
         feedback=header.feedback,  # type: ignore[arg-type]
         counts="last" if options.final_only else header.counts,  # type: ignore[arg-type]
         seed=header.seed,
+        random_seed=header.random_seed,
         gpus=gpus,
         gpu_device=options.gpu_device,
         devices=options.devices,

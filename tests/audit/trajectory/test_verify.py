@@ -25,7 +25,7 @@ from support.episodes import SUBMIT_LINE
 STEPS: list[Action] = [
     RequestInfo(info_type="all"),
     ExecuteCode(code="import os, time\nprint('pid', os.getpid(), object())\nprint(time.time())"),
-    ExecuteCode(code="import random, numpy as np\nrandom.seed(1); np.random.seed(1)\nn = random.random()"),
+    ExecuteCode(code="import random, numpy as np\nn = random.random()"),
     ValidateCode(code="n = 0\n1 / 0"),
     ExecuteCode(code="print('gone'); os.kill(os.getpid(), 9)"),
     ExecuteCode(code="n, np.random.rand(), {str(n) for n in range(30)}"),
