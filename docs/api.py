@@ -66,6 +66,21 @@ PAGES: dict[str, dict[str, list[str]]] = {
         "kernel_env.episode.notebook": ["render", "write_notebook"],
         "kernel_env.episode.notebook_parser": ["read_notebook", "parse_notebook"],
     },
+    "verification": {
+        "kernel_env.audit.trajectory": ["read_recording", "verify", "Options"],
+        "kernel_env.audit.trajectory.verdict": [
+            "Verification",
+            "Verdict",
+            "Tampering",
+            "Setting",
+            "StepComparison",
+            "SubmissionComparison",
+            "ScoreComparison",
+            "Planned",
+            "Signature",
+        ],
+        "kernel_env.audit.trajectory.outputs": ["Sameness", "Difference"],
+    },
     "grading": {
         "kernel_env.grading.grade": ["Grade", "Place"],
         "kernel_env.grading.reward": [
