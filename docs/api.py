@@ -58,6 +58,7 @@ PAGES: dict[str, dict[str, list[str]]] = {
             "Header",
             "Ending",
             "Fork",
+            "EarlierHeader",
             "Status",
             "Note",
             "NoteKind",
@@ -67,7 +68,7 @@ PAGES: dict[str, dict[str, list[str]]] = {
         "kernel_env.episode.notebook_parser": ["read_notebook", "parse_notebook"],
     },
     "verification": {
-        "kernel_env.audit.trajectory": ["read_recording", "verify", "Options"],
+        "kernel_env.audit.trajectory": ["read_recording", "Recording()", "verify", "Options"],
         "kernel_env.audit.trajectory.verdict": [
             "Verification",
             "Verdict",

@@ -9,6 +9,7 @@ from kernel_env.cli.run import Devices, GpuDevice, Gpus, named_devices, run_and_
 
 
 def replay(
+    context: typer.Context,
     notebook: Annotated[
         Path,
         typer.Argument(
@@ -41,9 +42,8 @@ def replay(
         str | None, typer.Option(help="The task (default: the one of the episode).")
     ] = None,
     out: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the runs (default: runs; with --verify, nothing is kept)."),
-    ] = None,
+        Path, typer.Option(help="Folder of the runs; with --verify, nothing is kept without it.")
+    ] = Path("runs"),
     sandbox: Annotated[
         str, typer.Option(help="docker, local, auto, or a plug-in's name.")
     ] = "auto",
@@ -66,10 +66,11 @@ def replay(
         from kernel_env.audit.trajectory.verify import Options
         from kernel_env.cli.verification import verify_and_print
 
+        source = context.get_parameter_source("out")
         options = Options(
             task=task,
             sandbox=sandbox,
-            out=out,
+            out=None if source is None or source.name == "DEFAULT" else out,
             gpus=gpus,
             gpu_device=gpu_device,
             devices=named_devices(device),
@@ -83,7 +84,7 @@ def replay(
     for name, value in {**given, "--sign": sign}.items():
         if value not in (None, False):
             raise UsageError(f"{name} is an option of --verify; add --verify")
-    play(notebook, task, out or Path("runs"), sandbox, gpus, gpu_device, device, json=json)
+    play(notebook, task, out, sandbox, gpus, gpu_device, device, json=json)
 
 
 def play(
