@@ -70,6 +70,21 @@ PAGES: dict[str, dict[str, list[str]]] = {
         "kernel_env.episode.chain": ["Difference", "first_difference"],
         "kernel_env.episode.tree_page": ["write_tree"],
     },
+    "verification": {
+        "kernel_env.audit.trajectory": ["read_recording", "Recording()", "verify", "Options"],
+        "kernel_env.audit.trajectory.verdict": [
+            "Verification",
+            "Verdict",
+            "Tampering",
+            "Setting",
+            "StepComparison",
+            "SubmissionComparison",
+            "ScoreComparison",
+            "Planned",
+            "Signature",
+        ],
+        "kernel_env.audit.trajectory.outputs": ["Sameness", "Difference"],
+    },
     "grading": {
         "kernel_env.grading.grade": ["Grade", "Place"],
         "kernel_env.grading.reward": [

@@ -298,7 +298,7 @@ class Episode:
     # ── forks ─────────────────────────────────────────────────────────────────────────────
 
     async def fork(
-        self, n: int = 1, *, at_step: int | None = None, reseed: bool = False
+        self, n: int = 1, *, at_step: int | None = None, reseed: bool | int = False
     ) -> list["Episode"]:
         """Return episodes that continue from here, or from after an earlier step.
 
@@ -310,7 +310,8 @@ class Episode:
             n: how many.
             at_step: the step after which they begin. If its checkpoint was evicted, cells are
                 replayed; `setup.header.fork` says which of the two it was.
-            reseed: give each its own random states; otherwise all draw the same numbers.
+            reseed: give each its own random states; otherwise all draw the same numbers. A
+                number is what they start from, to repeat the fork that recorded it.
 
         Raises:
             UsageError: there is no such step, or the episode has ended.
@@ -328,7 +329,8 @@ class Episode:
             children: list[Episode] = []
             try:
                 for number in range(n):
-                    seed = seed_of_fork(self.setup.header.episode, step, number) if reseed else None
+                    own = seed_of_fork(self.setup.header.episode, step, number) if reseed else None
+                    seed = own if isinstance(reseed, bool) else reseed
                     children.append(await self._fork_once(step, seed))
             except BaseException:
                 for child in children:

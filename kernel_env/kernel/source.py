@@ -34,13 +34,15 @@ class NewSandboxes:
     """Returns a sandbox that has not been started."""
     paths: Mapping[str, PurePosixPath]
     """Environment variables of the kernels; their values become guest paths."""
+    seed: int | None = None
+    """What the random states of the kernels start from; None: a new number for each."""
 
     async def open(self) -> KernelInstance:
         """Start a sandbox and a pristine kernel in it."""
         server = await ForkServer.open(self.make_sandbox, self.paths)
         instance = KernelInstance(server)
         try:
-            await instance.start(seed=secrets.randbits(32))
+            await instance.start(seed=secrets.randbits(32) if self.seed is None else self.seed)
         except BaseException:
             await close_instance(instance, self)
             raise
