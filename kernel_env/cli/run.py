@@ -12,6 +12,7 @@ from kernel_env.cli.console import (
     print_result,
     print_table,
     progress,
+    steps_text,
 )
 
 if TYPE_CHECKING:
@@ -236,7 +237,7 @@ def show(results: "list[EpisodeResult]") -> None:
                 f"{r.agent} {r.model}".strip(),
                 str(r.seed),
                 r.status,
-                str(r.steps),
+                steps_text(r.steps, r.human_steps),
                 f"{number(r.public_score)} / {number(r.private_score)}",
                 f"{share(r.position_public)} / {share(r.position_private)} of {kind}{human}",
                 f"{r.seconds:.0f} s",

@@ -9,8 +9,6 @@ next cell runs, and the clock.
 """
 
 import asyncio
-import hashlib
-import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -36,9 +34,10 @@ from kernel_env.episode.machine import Machine, describe_machine
 from kernel_env.episode.notebook import NOTEBOOK
 from kernel_env.episode.observation import Observation, first_observation, history, observe
 from kernel_env.episode.result import EpisodeResult, result_of
-from kernel_env.episode.setup import EpisodeSetup, setup_of_fork
+from kernel_env.episode.setup import EpisodeSetup, seed_of, setup_of_fork
 from kernel_env.episode.shared_grader import SharedGrader
 from kernel_env.episode.step import (
+    Actor,
     CellExecuted,
     CodeValidated,
     InfoShown,
@@ -49,10 +48,8 @@ from kernel_env.episode.step import (
 )
 from kernel_env.episode.submissions import Submissions
 from kernel_env.episode.trajectory import Ending, Fork, Note, NoteKind, Status
-from kernel_env.errors import (
-    EpisodeOver,
-    UsageError,
-)
+from kernel_env.episode.turns import Turns
+from kernel_env.errors import EpisodeOver, UsageError
 from kernel_env.grading.reward import at_end
 from kernel_env.kernel.forking.checkpoints import CheckpointLimits
 from kernel_env.kernel.forking.fork_server import LimitedKernelWarning
@@ -81,6 +78,7 @@ class Episode:
         self.steps = journal
         self.progress = Progress(higher_is_better=setup.task.scoring.higher_is_better)
         self.latest: Step | None = None
+        """The agent's latest step."""
         self._shared = shared.join()
         limits = setup.budget
         self._kernel = kernel or RecoverableKernel(
@@ -90,9 +88,8 @@ class Episode:
         self._missing = ""
         self._machine: Machine | None = None
         self._submissions = Submissions(setup, shared.grader)
-        self._began = time.monotonic()
+        self._turns = Turns()
         self._charges = Spent()
-        self._acting = asyncio.Lock()
 
     # ── state ─────────────────────────────────────────────────────────────────────────────
 
@@ -154,15 +151,8 @@ class Episode:
 
     @property
     def spent(self) -> Spent:
-        """Return what has been used until now, charges since the last step included."""
-        done, charges = self.progress.spent, self._charges
-        return replace(
-            done,
-            seconds=round(time.monotonic() - self._began, 3),
-            tokens=done.tokens + charges.tokens,
-            money=done.money + charges.money,
-            estimated_tokens=done.estimated_tokens + charges.estimated_tokens,
-        )
+        """Return what the agent has used until now, charges since its last step included."""
+        return replace(self.progress.spent.plus(self._charges), seconds=self._turns.seconds)
 
     # ── the only method that changes an episode ───────────────────────────────────────────
 
@@ -171,61 +161,76 @@ class Episode:
         action: Action | Mapping[str, Any] | str,
         *,
         thought: str = "",
+        actor: Actor = "agent",
     ) -> Step:
         """Carry out an action and record it.
 
+        Actions wait for each other. A person's is not charged to the budget, has no reward, and is
+        cancelled when the episode ends; its submission is graded and does not count. The agent
+        reads what it changed in its next observation.
+
         Args:
             action: an action or its JSON form.
-            thought: the agent's reasoning before the action; it is recorded.
+            thought: the actor's reasoning before the action; it is recorded.
+            actor: `human` for a person who acts in the agent's episode.
 
         Raises:
             ActionError: it is not a valid action; nothing has happened.
-            EpisodeOver: the budget is used up.
+            EpisodeOver: the budget is used up, or the episode has ended.
             SandboxError, KernelError: the machine failed; earlier steps are safe.
             TaskError: the task's metric failed.
         """
         action = json_codec.parse_action(action)
-        async with self._acting:
+        async with self._turns.take(actor):
+            if self._turns.ended:
+                raise EpisodeOver("the episode has ended")
             if over := self.over:
                 raise EpisodeOver(f"the episode is over: {over}")
             started = datetime.now(UTC).isoformat(timespec="milliseconds")
             stored_before = self._submissions.stored_bytes
-            outcome = await self._outcome(action)
-            earned, reason = await earn(outcome, self.progress, self.setup, self._submissions)
+            outcome = await self._outcome(action, actor)
             step = Step(
                 number=len(self.steps) + 1,
                 action=action,
                 outcome=outcome,
                 thought=thought.encode(errors="replace").decode(),
-                reward=earned,
-                reward_reason=reason,
+                reward_reason="a person's step has no reward",
                 started=started,
-                spent=replace(spent := self.spent, steps=spent.steps + 1),
+                spent=replace(self.progress.spent, seconds=self._turns.seconds),
+                actor=actor,
             )
-            stored = self._submissions.stored_bytes - stored_before
-            step = with_stored_bytes(step, len(json_codec.step_json(step)) + stored)
-            progress = self.progress.after(step)
-            if self.setup.budget.exhausted(step.spent):
-                step = replace(step, reward=step.reward + self._final_reward(progress))
-                progress = self.progress.after(step)
+            if actor == "agent":
+                step = await self._charged(step, stored_before)
             self.steps.append(step)
             self._submissions.record_step()
-            self.progress, self.latest = progress, step
-            self._charges = Spent()
+            self.progress = self.progress.after(step)
+            if actor == "agent":
+                self.latest, self._charges = step, Spent()
             return step
+
+    async def _charged(self, step: Step, stored_before: int) -> Step:
+        """Return an agent's step with its reward and with what it used of the budget.
+
+        `stored_before` is the number of bytes of submissions before it. Raises `TaskError`.
+        """
+        earned, reason = await earn(step.outcome, self.progress, self.setup, self._submissions)
+        spent = self.spent.plus(Spent(steps=1))
+        step = replace(step, reward=earned, reward_reason=reason, spent=spent)
+        stored = len(json_codec.step_json(step)) + self._submissions.stored_bytes - stored_before
+        step = replace(step, spent=spent.plus(Spent(output_bytes=stored)))
+        if self.setup.budget.exhausted(step.spent):
+            progress = self.progress.after(step)
+            step = replace(step, reward=step.reward + self._final_reward(progress))
+        return step
 
     def charge(self, *, tokens: int, money: float = 0.0, estimated: bool = False) -> None:
         """Count what the agent used to decide: tokens, and US dollars if the price is known.
 
         With `estimated`, the tokens are a guess, and reports say so.
         """
-        charges = self._charges
-        self._charges = replace(
-            charges,
-            tokens=charges.tokens + tokens,
-            money=charges.money + money,
-            estimated_tokens=charges.estimated_tokens + (tokens if estimated else 0),
-        )
+        estimate = tokens if estimated else 0
+        charge = Spent(tokens=tokens, money=money, estimated_tokens=estimate)
+        self._charges = self._charges.plus(charge)
 
     def note(self, kind: NoteKind, text: str, *, reason: str = "") -> None:
         """Record what the agent read or said beside its actions; see `Note`.
@@ -238,19 +243,19 @@ class Episode:
             Note(kind=kind, text=valid, reason=escape_line(reason), after_step=after)
         )
 
-    async def _outcome(self, action: Action) -> Outcome:
+    async def _outcome(self, action: Action, actor: Actor) -> Outcome:
         match action:
             case ExecuteCode(code=code):
                 step = len(self.steps) + 1
-                cell = await self._kernel.run(code, timeout_s=self._cell_seconds, step=step)
+                cell = await self._kernel.run(code, timeout_s=self._cell_seconds(actor), step=step)
                 return CellExecuted(
                     cell=cell,
                     submission=await self._submissions.grade_if_changed(
-                        self._kernel, step, self.progress
+                        self._kernel, step, self.progress, actor
                     ),
                 )
             case ValidateCode(code=code):
-                cell = await self._kernel.run_trial(code, timeout_s=self._cell_seconds)
+                cell = await self._kernel.run_trial(code, timeout_s=self._cell_seconds(actor))
                 return CodeValidated(cell=cell, note="" if self._kernel.forkable else NOTE)
             case RequestInfo(info_type=what):
                 return InfoShown(text=self.info(what))
@@ -258,7 +263,7 @@ class Episode:
                 return InfoShown(text=history(self.steps[-last:]))
             case Reset():
                 await self._kernel.reset(step=len(self.steps) + 1)
-                self._submissions.clear()
+                self._submissions.clear(actor)
                 return KernelReset()
 
     def info(self, what: InfoType) -> str:
@@ -269,10 +274,11 @@ class Episode:
         machine = self._machine.metadata() if self._machine else {}
         return task_info(setup.task, public, guest_path(DATA), output, what, limits, machine)
 
-    @property
-    def _cell_seconds(self) -> float:
-        left = self.setup.budget.seconds_left(self.spent)
-        return max(0.1, min(self.setup.budget.cell_seconds, left))
+    def _cell_seconds(self, actor: Actor) -> float:
+        budget = self.setup.budget
+        if actor == "human":
+            return budget.cell_seconds
+        return max(0.1, min(budget.cell_seconds, budget.seconds_left(self.spent)))
 
     # ── grading ───────────────────────────────────────────────────────────────────────────
 
@@ -308,7 +314,7 @@ class Episode:
             UsageError: there is no such step, or the episode has ended.
             SandboxError, KernelError: the machine failed; this episode is not affected.
         """
-        async with self._acting:
+        async with self._turns.take("agent"):
             if self.steps.ending is not None:
                 raise UsageError("the episode has ended; fork it before its last step")
             step = len(self.steps) if at_step is None else at_step
@@ -353,8 +359,9 @@ class Episode:
     async def _continue(self, parents: Submissions) -> None:
         """Take over the state that the earlier steps have led to."""
         for step in self.steps:
-            self.progress, self.latest = self.progress.after(step), step
-        self._began -= self.progress.spent.seconds
+            self.progress = self.progress.after(step)
+            self.latest = step if step.actor == "agent" else self.latest
+        self._turns.start_clock(self.progress.spent.seconds)
         self._missing = self._kernel.limitations
         await self._submissions.take_over(parents, len(self.steps), self._kernel)
 
@@ -369,8 +376,8 @@ class Episode:
         except BaseException as error:
             await self.__aexit__(type(error), error, error.__traceback__)
             raise
-        if self.latest is None:
-            self._began = time.monotonic()
+        if not self.steps:
+            self._turns.start_clock()
         self._missing = self._kernel.limitations
         if self._missing:
             message = f"on this machine, {self._missing}"
@@ -403,6 +410,7 @@ class Episode:
         if self.steps.ending is None:
             stopped: BaseException | None = None
             try:
+                await self._turns.end()
                 await self._kernel.close()
             except Exception as error:  # noqa: BLE001 - becomes part of the ending
                 reason = f"{reason}; {error}"
@@ -430,15 +438,3 @@ class Episode:
             missing=self._missing,
             reward=0.0 if paid else self._final_reward(self.progress),
         )
-
-
-def with_stored_bytes(step: Step, count: int) -> Step:
-    """Return a step that has used so many more bytes of the budget."""
-    spent = step.spent
-    return replace(step, spent=replace(spent, output_bytes=spent.output_bytes + count))
-
-
-def seed_of(episode: str, step: int, number: int) -> int:
-    """Derive a seed for the random states of a fork, reproducible and different for each."""
-    digest = hashlib.sha256(f"{episode} {step} {number}".encode()).digest()
-    return int.from_bytes(digest[:4], "big")

@@ -219,7 +219,8 @@ def model_usage(spent: Spent, before: Spent) -> list[Markdown]:
 
 def describe_result(step: Step, cell: Cell, before: Spent) -> Markdown:
     """Describe the result of a code cell: changes, grade, reward, recovery."""
-    facts = [f"step {step.number}", Markdown(step.action.kind), *cell_facts(cell)]
+    by = [Markdown("by a person")] if step.actor == "human" else []
+    facts = [f"step {step.number}", Markdown(step.action.kind), *by, *cell_facts(cell)]
     facts += model_usage(step.spent, before)
     lines = [Markdown("<sub>{}</sub>").format(Markdown(" · ").join(facts))]
     if isinstance(step.outcome, CodeValidated):

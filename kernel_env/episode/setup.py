@@ -1,5 +1,6 @@
 """Resolve an `EpisodeConfig` on this machine: task, data, limits, kernels, folder, header."""
 
+import hashlib
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -135,6 +136,12 @@ def setup_of_fork(setup: EpisodeSetup, fork: Fork) -> EpisodeSetup:
         fork=fork,
     )
     return replace(setup, header=header, folder=new_folder(setup.folder.parent, episode))
+
+
+def seed_of(episode: str, step: int, number: int) -> int:
+    """Derive a seed for the random states of a fork, reproducible and different for each."""
+    digest = hashlib.sha256(f"{episode} {step} {number}".encode()).digest()
+    return int.from_bytes(digest[:4], "big")
 
 
 def new_name(started: datetime) -> str:

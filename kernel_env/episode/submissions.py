@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kernel_env.episode.setup import EpisodeSetup
-from kernel_env.episode.step import Graded, Progress, Rejected
+from kernel_env.episode.step import Actor, Graded, Progress, Rejected
 from kernel_env.errors import SandboxError, SubmissionError
 from kernel_env.grading.grade import Grade
 from kernel_env.grading.host import Grader, Scores
@@ -39,7 +39,8 @@ class FileLeft:
     sha256: str = ""
     """SHA-256 of the content; empty if there was no file."""
     step: int | None = None
-    """The step whose grade the content has; None if it was rejected or there is no file."""
+    """The step whose grade the file has that the agent left; None if that was rejected or there is
+    none. A file that a person leaves does not change it."""
 
 
 def link_or_copy(path: Path, other: Path) -> None:
@@ -67,7 +68,7 @@ class Submissions:
         """Bytes of the files that this episode has stored, those of its parents left out."""
 
     async def grade_if_changed(
-        self, kernel: RecoverableKernel, step: int, progress: Progress
+        self, kernel: RecoverableKernel, step: int, progress: Progress, actor: Actor = "agent"
     ) -> Graded | Rejected | None:
         """Grade the submission that a step left, if its content changed.
 
@@ -75,18 +76,20 @@ class Submissions:
             kernel: whose workspace has the file.
             step: the step's number.
             progress: the state before the step.
+            actor: who took the step.
 
         Raises `TaskError` when the metric fails, `SandboxError` when it cannot be stored.
         """
         path = self._setup.task.submission_path
         limit = submission_limit_mb(self._setup.task, self._setup.prepared)
+        none = FileLeft(step=None if actor == "agent" else self.left.step)
         try:
             found = await kernel.stat(path)
             if found == self._stat:
                 return None
             self._stat = found
             if found is None or found.file_type != "file":
-                self.left = FileLeft()
+                self.left = none
             if found is None:
                 return None
             if found.file_type != "file":
@@ -97,22 +100,23 @@ class Submissions:
         except SandboxError:
             return None  # the sandbox ended with the cell, which reports it
         except OSError as error:
-            self.left = FileLeft()
+            self.left = none
             return Rejected(reason=f"{path.name} cannot be read: {error.strerror or error}")
         sha256 = (await asyncio.to_thread(hashlib.sha256, data)).hexdigest()
         if sha256 == self.left.sha256:
             return None
-        self.left = FileLeft(sha256=sha256)
+        self.left = replace(none, sha256=sha256)
         try:
             scores = await self._grader.grade(data, self._spec, ("Public", "Private"))
         except SubmissionError as error:
             return Rejected(reason=str(error))
         grade = self._grade(scores)
-        shown = await self._shown(data, grade, progress)
+        shown = await self._shown(data, grade, progress, actor)
         await asyncio.to_thread(self._store, step, data)
         self.stored_bytes += len(data)
         self.grades[step] = grade
-        self.left = FileLeft(sha256=sha256, step=step)
+        if actor == "agent":
+            self.left = FileLeft(sha256=sha256, step=step)
         return self._graded(scores, grade, sha256, shown)
 
     async def floor(self) -> Grade | None:
@@ -124,9 +128,10 @@ class Submissions:
         """Store the state after a step, from which a fork may begin."""
         self.left_after.append(self.left)
 
-    def clear(self) -> None:
-        """Start over, because the workspace was emptied."""
-        self._stat, self.left = None, FileLeft()
+    def clear(self, actor: Actor = "agent") -> None:
+        """Start over, because an actor emptied the workspace."""
+        self._stat = None
+        self.left = FileLeft(step=None if actor == "agent" else self.left.step)
 
     async def take_over(
         self, parents: "Submissions", steps: int, kernel: RecoverableKernel
@@ -148,8 +153,8 @@ class Submissions:
 
     # ── what the agent is shown ────────────────────────────────────────────────────────────
 
-    async def _shown(self, data: bytes, grade: Grade, progress: Progress) -> Shown:
-        limit = self._setup.budget.submissions
+    async def _shown(self, data: bytes, grade: Grade, progress: Progress, actor: Actor) -> Shown:
+        limit = self._setup.budget.submissions if actor == "agent" else None
         if limit is not None and progress.submissions >= limit:
             return "not counted"
         feedback = self._setup.header.feedback
