@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from kernel_env.episode import json_codec
+from kernel_env.episode import chain, json_codec
 from kernel_env.episode.actions import (
     Action,
     ExecuteCode,
@@ -345,6 +345,7 @@ class Episode:
                 cells=forked.cells,
                 lost=forked.lost,
                 seed=seed,
+                headers=chain.headers_for_fork(header, step),
             )
             setup = setup_of_fork(self.setup, fork)
             journal = Journal(setup.folder / JOURNAL, setup.header, begin=self.steps.lines(step))

@@ -72,6 +72,10 @@ class EpisodeResult:
     human_steps: int = 0
     """How many steps a person took in the agent's episode. What they changed can have helped the
     agent, so that its score is not its own alone."""
+    parent: str = ""
+    """The episode that it was forked from; empty if it was not forked."""
+    parent_step: int | None = None
+    """The last step that it shares with its parent; None if it was not forked."""
 
     def json(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -118,4 +122,6 @@ def result_of(trajectory: Trajectory, notebook: Path) -> EpisodeResult:
         submissions=progress.submissions,
         estimated_tokens=ending.spent.estimated_tokens,
         human_steps=progress.human_steps,
+        parent=header.fork.episode if header.fork else "",
+        parent_step=header.fork.step if header.fork else None,
     )

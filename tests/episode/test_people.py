@@ -31,7 +31,9 @@ async def test_a_person_shares_the_kernel_and_the_agent_reads_what_changed(
     await execute(episode, "x = 1")
     before = episode.observation
 
-    await by_person(episode, "x, y = 10, 'é'\nopen('note.txt', 'w').write('hi')\nprint('sec' + 'ret')")
+    await by_person(
+        episode, "x, y = 10, 'é'\nopen('note.txt', 'w').write('hi')\nprint('sec' + 'ret')"
+    )
     value = await execute_text(episode, "x")
     text = episode.observation.text
     await execute(episode, "pass")
