@@ -1,5 +1,6 @@
 """Implement `kernel-env run`: run an agent on tasks, and print the results."""
 
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -16,7 +17,7 @@ from kernel_env.cli.console import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from kernel_env.episode import Episode
     from kernel_env.episode.result import EpisodeResult
@@ -108,6 +109,10 @@ def run(
         int, typer.Option(help="openai: maximum tokens of an answer.")
     ] = 4_000,
     images: Annotated[bool, typer.Option(help="openai: send plots to the model.")] = False,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Print the address of a page that shows the steps live."),
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON line per episode.")] = False,
 ) -> None:
     """Run an agent on tasks and print the results."""
@@ -152,7 +157,7 @@ def run(
         )
         plans += with_seeds(Plan(config=config, options=options), seeds)
     acting = make_agent(plans[0])
-    run_and_print([with_trust(plan, acting) for plan in plans], json=json)
+    run_and_print([with_trust(plan, acting) for plan in plans], json=json, watch=watch)
 
 
 def named_devices(values: list[str] | None) -> dict[str, str]:
@@ -161,7 +166,7 @@ def named_devices(values: list[str] | None) -> dict[str, str]:
     return {inside or device: device for device, _, inside in parts}
 
 
-def run_and_print(plans: "Sequence[Plan]", *, json: bool) -> None:
+def run_and_print(plans: "Sequence[Plan]", *, json: bool, watch: bool = False) -> None:
     """Prepare the tasks, run the plans and print the results; exit with 1 if an episode failed."""
     import asyncio
 
@@ -170,8 +175,10 @@ def run_and_print(plans: "Sequence[Plan]", *, json: bool) -> None:
     with progress() as report:
         prepare_tasks([plan.config for plan in plans], report)
     running: list[Episode] = []
+    each = show_json if json else lambda _: None
     try:
-        results = asyncio.run(collect(plans, running, show_json if json else lambda _: None))
+        with watched(running.append) if watch else nullcontext(running.append) as began:
+            results = asyncio.run(collect(plans, began, each))
     except (KeyboardInterrupt, asyncio.CancelledError):
         for episode in running:
             if episode.result is None or episode.result.status == "interrupted":
@@ -183,15 +190,35 @@ def run_and_print(plans: "Sequence[Plan]", *, json: bool) -> None:
         raise typer.Exit(1)
 
 
+@contextmanager
+def watched(began: "Callable[[Episode], None]") -> "Iterator[Callable[[Episode], None]]":
+    """Serve pages of the episodes. Yields what is to be called when one has begun."""
+    from kernel_env.watch import WatchServer
+
+    with WatchServer() as server:
+        print_message(f"watch: {server.url}")
+
+        def show(episode: "Episode") -> None:
+            began(episode)
+            server.add(episode.folder)
+
+        yield show
+
+
 async def collect(
-    plans: "Sequence[Plan]", running: "list[Episode]", each: "Callable[[EpisodeResult], None]"
+    plans: "Sequence[Plan]",
+    began: "Callable[[Episode], None]",
+    each: "Callable[[EpisodeResult], None]",
 ) -> "list[EpisodeResult]":
-    """Run the plans and return the results; call `each` with every result at once."""
+    """Run the plans and return the results; call `each` with every result at once.
+
+    `began` is called with each episode before its first step.
+    """
     from kernel_env.runner import run_plans
 
     results = []
     with progress() as report:
-        async for result in run_plans(plans, report, running.append):
+        async for result in run_plans(plans, report, began):
             each(result)
             results.append(result)
     return results
