@@ -14,18 +14,27 @@ def export(
     ],
     out: Annotated[
         Path | None,
-        typer.Option(help="The notebook file (default: trajectory.ipynb in the run's folder)."),
+        typer.Option(help="The file (default: trajectory.ipynb, or .html, in the run's folder)."),
     ] = None,
+    html: Annotated[
+        bool, typer.Option("--html", help="Write an HTML page instead (needs the extra html).")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Write the notebook of an episode, whether or not it has ended."""
-    from kernel_env.episode.notebook import NOTEBOOK, write_notebook
+    from kernel_env.episode.html_page import write_page
+    from kernel_env.episode.notebook import NOTEBOOK, render, write_notebook
     from kernel_env.episode.reading import read_trajectory, source_of
+    from kernel_env.report.page import page_of
 
     trajectory = read_trajectory(journal)
-    notebook = out or source_of(journal).with_name(NOTEBOOK)
-    write_notebook(trajectory, notebook)
-    if json:
-        print_json({"notebook": str(notebook), "steps": len(trajectory.steps)})
+    kind, file = "notebook", out or source_of(journal).with_name(NOTEBOOK)
+    if html:
+        kind, file = "page", out or file.with_suffix(".html")
+        write_page(page_of(render(trajectory)), file)
     else:
-        print_result(f"notebook: {notebook}")
+        write_notebook(trajectory, file)
+    if json:
+        print_json({kind: str(file), "steps": len(trajectory.steps)})
+    else:
+        print_result(f"{kind}: {file}")

@@ -34,7 +34,7 @@ from kernel_env.episode.machine import Machine, describe_machine
 from kernel_env.episode.notebook import NOTEBOOK
 from kernel_env.episode.observation import Observation, first_observation, history, observe
 from kernel_env.episode.result import EpisodeResult, result_of
-from kernel_env.episode.setup import EpisodeSetup, seed_of, setup_of_fork
+from kernel_env.episode.setup import EpisodeSetup, seed_of_fork, setup_of_fork
 from kernel_env.episode.shared_grader import SharedGrader
 from kernel_env.episode.step import (
     Actor,
@@ -79,7 +79,7 @@ class Episode:
         self.progress = Progress(higher_is_better=setup.task.scoring.higher_is_better)
         self.latest: Step | None = None
         """The agent's latest step."""
-        self._shared = shared.join()
+        self._shared = shared.join(setup.folder)
         limits = setup.budget
         self._kernel = kernel or RecoverableKernel(
             setup.kernels,
@@ -102,6 +102,11 @@ class Episode:
     def notebook(self) -> Path:
         """Return the path of the notebook, which is complete once the episode has ended."""
         return self.folder / NOTEBOOK
+
+    @property
+    def family(self) -> tuple[Path, ...]:
+        """Return the folders of the first episode and of all its forks."""
+        return tuple(self._shared.folders)
 
     @property
     def result(self) -> EpisodeResult | None:
@@ -326,7 +331,7 @@ class Episode:
             children: list[Episode] = []
             try:
                 for number in range(n):
-                    seed = seed_of(self.setup.header.episode, step, number) if reseed else None
+                    seed = seed_of_fork(self.setup.header.episode, step, number) if reseed else None
                     children.append(await self._fork_once(step, seed))
             except BaseException:
                 for child in children:

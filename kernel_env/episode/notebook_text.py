@@ -13,7 +13,7 @@ from kernel_env.episode.observation import (
     describe_recovery,
     describe_variable,
     remarks,
-    score_text,
+    rounded_text,
     submission_lines,
 )
 from kernel_env.episode.step import CodeValidated, Graded, InfoShown, KernelReset, Rejected, Step
@@ -34,8 +34,8 @@ WHOSE_CODE = Markdown(
     " files and your network, unless the kernel is one of `kernel-env kernelspec`."
 )
 BOARDS = {
-    "human": "the entries of a competition's human teams",
-    "reference": "reference pipelines of kernel_env, no human teams",
+    "human": Markdown("the human teams of a competition"),
+    "reference": Markdown("reference pipelines of kernel\\_env, no human teams"),
 }
 """What the entries of a leaderboard are, by its kind."""
 
@@ -101,16 +101,11 @@ def headline(header: Header, ending: Ending | None) -> Markdown:
         return Markdown("{}: not ended").format(name)
     if ending.grade is None:
         return Markdown("{}: no score").format(name)
-    scores = Markdown("public score {}").format(score_text(rounded(ending.grade.public_score)))
+    scores = Markdown("public score {}").format(rounded_text(ending.grade.public_score))
     if ending.grade.private_score is not None:
-        private = score_text(rounded(ending.grade.private_score))
+        private = rounded_text(ending.grade.private_score)
         scores = Markdown("{}, private score {}").format(scores, private)
     return Markdown("{}: {}").format(name, scores)
-
-
-def rounded(score: float) -> float:
-    """Return a score with six significant digits."""
-    return float(f"{score:.6g}")
 
 
 def status(ending: Ending | None) -> Markdown:
@@ -146,7 +141,7 @@ def score_rows(header: Header, ending: Ending | None) -> list[tuple[str, Markdow
 
 def scored(score: float, place: Place | None) -> Markdown:
     """Return a score with its place."""
-    told = Markdown("**{}**").format(score_text(rounded(score)))
+    told = Markdown("**{}**").format(rounded_text(score))
     return Markdown("{}, {}").format(told, Markdown(describe_place(place))) if place else told
 
 

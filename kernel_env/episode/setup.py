@@ -146,7 +146,7 @@ def setup_of_fork(setup: EpisodeSetup, fork: Fork) -> EpisodeSetup:
     return replace(setup, header=header, folder=new_folder(setup.folder.parent, episode))
 
 
-def seed_of(episode: str, step: int, number: int) -> int:
+def seed_of_fork(episode: str, step: int, number: int) -> int:
     """Derive a seed for the random states of a fork, reproducible and different for each."""
     digest = hashlib.sha256(f"{episode} {step} {number}".encode()).digest()
     return int.from_bytes(digest[:4], "big")
