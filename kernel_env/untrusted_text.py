@@ -115,10 +115,10 @@ def join(parts: Iterable[str | Block], own: re.Pattern[str]) -> str:
     return "\n".join(map(shown, parts))
 
 
-def between_fences(text: str) -> str:
+def between_fences(text: str, language: str = "") -> str:
     """Return a text between fences that are longer than any run of backticks in it."""
     fence = "`" * max(3, longest_run(text) + 1)
-    return f"{fence}\n{text}\n{fence}"
+    return f"{fence}{language}\n{text}\n{fence}"
 
 
 def longest_run(text: str) -> int:
@@ -164,9 +164,9 @@ def code_span(text: str) -> Markdown:
     return Markdown(f"{ticks}{space}{line}{space}{ticks}")
 
 
-def fenced(text: str) -> Markdown:
-    """Return a text as a fenced block."""
-    return Markdown(between_fences(separated(escape_lines(text))))
+def fenced(text: str, language: str = "") -> Markdown:
+    """Return a text as a fenced block, coloured as a language if one is named."""
+    return Markdown(between_fences(separated(escape_lines(text)), language))
 
 
 FENCE = re.compile(r"^([ \t>*+.)\d-]*(?:`{3,}(?=[^`\n]*$)|~{3,}))[^\n]*$", re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Implement `kernel-env export`: write the notebook of a journal, also of a killed episode."""
+"""Implement `kernel-env export`: write the notebook of an episode, also of a killed one."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,22 +9,32 @@ from kernel_env.cli.console import print_json, print_result
 
 
 def export(
-    journal: Annotated[Path, typer.Argument(help="journal.jsonl, or its folder.")],
+    journal: Annotated[
+        Path, typer.Argument(metavar="RUN", help="The folder of a run, its journal or notebook.")
+    ],
     out: Annotated[
         Path | None,
-        typer.Option(help="The notebook file (default: trajectory.ipynb beside the journal)."),
+        typer.Option(help="The file (default: trajectory.ipynb, or .html, in the run's folder)."),
     ] = None,
+    html: Annotated[
+        bool, typer.Option("--html", help="Write an HTML page instead (needs the extra html).")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Write the notebook of a journal, whether or not its episode has ended."""
-    from kernel_env.episode.journal import JOURNAL, read_journal
-    from kernel_env.episode.notebook import NOTEBOOK, write_notebook
+    """Write the notebook of an episode, whether or not it has ended."""
+    from kernel_env.episode.html_page import write_page
+    from kernel_env.episode.notebook import NOTEBOOK, render, write_notebook
+    from kernel_env.episode.reading import read_trajectory, source_of
+    from kernel_env.report.page import page_of
 
-    path = journal / JOURNAL if journal.is_dir() else journal
-    trajectory = read_journal(path)
-    notebook = out or path.with_name(NOTEBOOK)
-    write_notebook(trajectory, notebook)
-    if json:
-        print_json({"notebook": str(notebook), "steps": len(trajectory.steps)})
+    trajectory = read_trajectory(journal)
+    kind, file = "notebook", out or source_of(journal).with_name(NOTEBOOK)
+    if html:
+        kind, file = "page", out or file.with_suffix(".html")
+        write_page(page_of(render(trajectory)), file)
     else:
-        print_result(f"notebook: {notebook}")
+        write_notebook(trajectory, file)
+    if json:
+        print_json({kind: str(file), "steps": len(trajectory.steps)})
+    else:
+        print_result(f"{kind}: {file}")

@@ -1,11 +1,11 @@
-"""Implement `kernel-env report`: report finished runs in a benchmark's format, or list runs."""
+"""Implement `kernel-env report`: report finished runs, list runs, or show forks as a tree."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kernel_env.cli.console import print_json, print_message, print_table
+from kernel_env.cli.console import print_json, print_message, print_result, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,17 +19,24 @@ def report(
     ],
     format_: Annotated[
         str,
-        typer.Option("--format", metavar="FORMAT", help="mle-bench (JSON), or list: a table."),
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="mle-bench (JSON); list: a table; tree: a page of an episode and its forks.",
+        ),
     ] = "mle-bench",
+    out: Annotated[Path, typer.Option(help="tree: the file of the page.")] = Path("tree.html"),
     json_: Annotated[  # noqa: ARG001 - the context tells whether it was given
         bool, typer.Option("--json", help="list: print one JSON line per run.")
     ] = True,
 ) -> None:
-    """Report finished runs in MLE-bench's JSON format, or list all runs.
+    """Report finished runs in MLE-bench's JSON format, list all runs, or show forks as a tree.
 
     The report has scores, thresholds and medals. The list has task, agent, status, scores, date and
-    folder of each run, finished or not.
+    folder of each run, finished or not. The tree is a page with scores, code and plots of each
+    branch.
     """
+    from kernel_env.episode.tree_page import write_tree
     from kernel_env.errors import UnknownName
     from kernel_env.report import mle_bench
     from kernel_env.report import runs as finished
@@ -44,8 +51,11 @@ def report(
             source = context.get_parameter_source("json_")
             as_json = source is not None and source.name == "COMMANDLINE"
             show(finished.listed(runs, skip=skip), as_json=as_json)
+        case finished.TREE:
+            write_tree(finished.folders_of(runs), out)
+            print_result(f"page: {out}")
         case _:
-            raise UnknownName("format", format_, [mle_bench.FORMAT, finished.LIST])
+            raise UnknownName("format", format_, [mle_bench.FORMAT, finished.LIST, finished.TREE])
 
 
 def show(rows: "Iterable[dict[str, Any]]", *, as_json: bool) -> None:

@@ -9,7 +9,6 @@ next cell runs, and the clock.
 """
 
 import asyncio
-import hashlib
 import time
 import warnings
 from collections.abc import Mapping
@@ -19,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from kernel_env.episode import json_codec
+from kernel_env.episode import chain, json_codec
 from kernel_env.episode.actions import (
     Action,
     ExecuteCode,
@@ -36,7 +35,7 @@ from kernel_env.episode.machine import Machine, describe_machine
 from kernel_env.episode.notebook import NOTEBOOK
 from kernel_env.episode.observation import Observation, first_observation, history, observe
 from kernel_env.episode.result import EpisodeResult, result_of
-from kernel_env.episode.setup import EpisodeSetup, setup_of_fork
+from kernel_env.episode.setup import EpisodeSetup, seed_of_fork, setup_of_fork
 from kernel_env.episode.shared_grader import SharedGrader
 from kernel_env.episode.step import (
     CellExecuted,
@@ -81,7 +80,7 @@ class Episode:
         self.steps = journal
         self.progress = Progress(higher_is_better=setup.task.scoring.higher_is_better)
         self.latest: Step | None = None
-        self._shared = shared.join()
+        self._shared = shared.join(setup.folder)
         limits = setup.budget
         self._kernel = kernel or RecoverableKernel(
             setup.kernels,
@@ -105,6 +104,11 @@ class Episode:
     def notebook(self) -> Path:
         """Return the path of the notebook, which is complete once the episode has ended."""
         return self.folder / NOTEBOOK
+
+    @property
+    def family(self) -> tuple[Path, ...]:
+        """Return the folders of the first episode and of all its forks."""
+        return tuple(self._shared.folders)
 
     @property
     def result(self) -> EpisodeResult | None:
@@ -203,7 +207,7 @@ class Episode:
                 spent=replace(spent := self.spent, steps=spent.steps + 1),
             )
             stored = self._submissions.stored_bytes - stored_before
-            step = with_stored_bytes(step, len(json_codec.step_json(step)) + stored)
+            step = step.with_stored_bytes(len(json_codec.step_json(step)) + stored)
             progress = self.progress.after(step)
             if self.setup.budget.exhausted(step.spent):
                 step = replace(step, reward=step.reward + self._final_reward(progress))
@@ -320,7 +324,7 @@ class Episode:
             children: list[Episode] = []
             try:
                 for number in range(n):
-                    seed = seed_of(self.setup.header.episode, step, number) if reseed else None
+                    seed = seed_of_fork(self.setup.header.episode, step, number) if reseed else None
                     children.append(await self._fork_once(step, seed))
             except BaseException:
                 for child in children:
@@ -339,6 +343,7 @@ class Episode:
                 cells=forked.cells,
                 lost=forked.lost,
                 seed=seed,
+                headers=chain.headers_for_fork(header, step),
             )
             setup = setup_of_fork(self.setup, fork)
             journal = Journal(setup.folder / JOURNAL, setup.header, begin=self.steps.lines(step))
@@ -430,15 +435,3 @@ class Episode:
             missing=self._missing,
             reward=0.0 if paid else self._final_reward(self.progress),
         )
-
-
-def with_stored_bytes(step: Step, count: int) -> Step:
-    """Return a step that has used so many more bytes of the budget."""
-    spent = step.spent
-    return replace(step, spent=replace(spent, output_bytes=spent.output_bytes + count))
-
-
-def seed_of(episode: str, step: int, number: int) -> int:
-    """Derive a seed for the random states of a fork, reproducible and different for each."""
-    digest = hashlib.sha256(f"{episode} {step} {number}".encode()).digest()
-    return int.from_bytes(digest[:4], "big")

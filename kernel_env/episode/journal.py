@@ -1,21 +1,24 @@
 """Write and read the journal: one line of JSON per step, and per note between them.
 
-A line is synced to disk before the agent sees the observation of its step.
+A line is synced to disk before the agent sees the observation of its step. It begins with the
+digest of its entry; see `chain`.
 """
 
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, overload
 
-from kernel_env.episode import json_codec
+from kernel_env.episode import chain, json_codec
 from kernel_env.episode.step import Step
 from kernel_env.episode.trajectory import ENDING, HEADER, NOTE, Ending, Header, Note, Trajectory
 from kernel_env.errors import SandboxError, UsageError
 
 JOURNAL = "journal.jsonl"
-STEP_LINE = b'{"step": '
+LINE = re.compile(rb'\{"digest": "([0-9a-f]{64})", "(step|note)": ')
+"""The beginning of the line of a step or note."""
 MAX_HEADER_BYTES = 1 << 24
 """The longest first line; it has the task's description."""
 
@@ -34,10 +37,14 @@ class Journal(Sequence[Step]):
             self._file = path.open("xb", buffering=0)
         except OSError as error:
             raise SandboxError(f"the journal {path} cannot be created: {error.strerror}") from error
-        header_line = b'{"header": %s}\n' % HEADER.dump_json(header)
+        earlier = [found for line in begin if (found := LINE.match(line))]
+        self._digests = [found[1].decode() for found in earlier]
+        digest = chain.header_digest(header, self._digests[-1] if self._digests else "")
+        self._digests.append(digest)
+        header_line = line_of(digest, "header", HEADER.dump_json(header))
         offset = len(header_line)
-        for line in begin:
-            (self._offsets if line.startswith(STEP_LINE) else self._notes).append(offset)
+        for line, found in zip(begin, earlier, strict=True):
+            (self._offsets if found[2] == b"step" else self._notes).append(offset)
             offset += len(line)
         try:
             self._write(b"".join([header_line, *begin]))
@@ -51,11 +58,17 @@ class Journal(Sequence[Step]):
 
     def append(self, step: Step) -> None:
         """Write a step and sync it to disk. Raises `SandboxError`."""
-        self._offsets.append(self._write(STEP_LINE + b"%s}\n" % json_codec.step_json(step)))
+        self._offsets.append(self._add("step", step, json_codec.step_json(step)))
 
     def add_note(self, note: Note) -> None:
         """Write a note. Raises `SandboxError`."""
-        self._notes.append(self._write(b'{"note": %s}\n' % NOTE.dump_json(note)))
+        self._notes.append(self._add("note", note, NOTE.dump_json(note)))
+
+    def _add(self, kind: str, value: chain.Value, json_text: bytes) -> int:
+        digest = chain.link(self._digests[-1], value)
+        offset = self._write(line_of(digest, kind, json_text))
+        self._digests.append(digest)
+        return offset
 
     @property
     def notes(self) -> tuple[Note, ...]:
@@ -67,7 +80,7 @@ class Journal(Sequence[Step]):
     def end(self, ending: Ending) -> None:
         """Write how the episode ended. Raises `SandboxError`; it has ended all the same."""
         self.ending = ending
-        self._write(b'{"ending": %s}\n' % ENDING.dump_json(ending))
+        self._add("ending", ending, ENDING.dump_json(ending))
 
     def lines(self, steps: int) -> list[bytes]:
         """Return the lines of the first steps, and of the notes before the last of these."""
@@ -123,7 +136,18 @@ class Journal(Sequence[Step]):
     @property
     def trajectory(self) -> Trajectory:
         """Return the trajectory; its steps are read from the file on access."""
-        return Trajectory(header=self.header, steps=self, ending=self.ending, notes=self.notes)
+        return Trajectory(
+            header=self.header,
+            steps=self,
+            ending=self.ending,
+            notes=self.notes,
+            digests=tuple(self._digests),
+        )
+
+
+def line_of(digest: str, kind: str, json_text: bytes) -> bytes:
+    """Return a line of a journal."""
+    return b'{"digest": "%s", "%s": %s}\n' % (digest.encode(), kind.encode(), json_text)
 
 
 def read_header(path: Path) -> Header:
@@ -145,16 +169,34 @@ def read_journal(path: Path) -> Trajectory:
     try:
         lines = path.read_bytes().split(b"\n")[:-1]
         first, *rest = [json.loads(line) for line in lines]
+        header = HEADER.validate_python(first["header"])
         found = [entry["step"] for entry in rest if "step" in entry]
         steps = [json_codec.parse_foreign_step(data, n) for n, data in enumerate(found, 1)]
         endings = [ENDING.validate_python(entry["ending"]) for entry in rest if "ending" in entry]
         return Trajectory(
-            header=HEADER.validate_python(first["header"]),
+            header=header,
             steps=steps,
             ending=endings[-1] if endings else None,
             notes=tuple(NOTE.validate_python(entry["note"]) for entry in rest if "note" in entry),
+            digests=stored_digests(header, first, rest),
         )
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError, IndexError) as error:
         raise UsageError(f"{path} is not a journal of an episode: {error}") from error
+
+
+def stored_digests(
+    header: Header, first: dict[str, Any], rest: list[dict[str, Any]]
+) -> tuple[str, ...]:
+    """Return the digests of a journal's lines, in the order of the chain.
+
+    A fork's header, which is the first line, follows the steps that it shares with its parent.
+    """
+    if "digest" not in first:
+        return ()
+    shared = header.fork.step if header.fork else 0
+    numbers = [entry["step"]["number"] if "step" in entry else 0 for entry in rest]
+    at = numbers.index(shared) + 1 if shared in numbers and shared else 0
+    found = [str(entry.get("digest", "")) for entry in rest]
+    return (*found[:at], str(first["digest"]), *found[at:])

@@ -1,41 +1,42 @@
 """Render a trajectory as a notebook, and parse it back without loss.
 
-All that is not ours stands in code spans and fenced blocks, or in the outputs of code cells.
+Everything that a program reads stands in the metadata and in the code cells; the Markdown cells are
+for people (`notebook_text`). Run All runs the cells whose effects lasted: trials and cells that
+were undone are Markdown.
 """
 
+import base64
+import math
 import os
+import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
 
-from kernel_env.episode import json_codec
+from kernel_env.episode import chain, json_codec, notebook_text
 from kernel_env.episode.budget import Spent
-from kernel_env.episode.observation import (
-    cell_facts,
-    describe_place,
-    describe_recovery,
-    remarks,
-    submission_lines,
-)
-from kernel_env.episode.step import CodeValidated, Graded, InfoShown, KernelReset, Rejected, Step
-from kernel_env.episode.trajectory import ENDING, HEADER, NOTE, Fork, Header, Note, Trajectory
+from kernel_env.episode.observation import output_text
+from kernel_env.episode.step import CodeValidated, Graded, Rejected, Step
+from kernel_env.episode.trajectory import ENDING, HEADER, NOTE, Note, Trajectory
+from kernel_env.episode.visible_outputs import PICTURES, visible
 from kernel_env.errors import SandboxError
-from kernel_env.grading.leaderboard import human_rank
-from kernel_env.kernel.cell import Cell
-from kernel_env.untrusted_text import Markdown, code_span, fenced, without_html
+from kernel_env.kernel.cell import Cell, Output, Variable
+from kernel_env.untrusted_text import Markdown, clipped, fenced
 
-WHOSE_CODE = Markdown(
-    "{author} wrote the code below, and what it displays is its own too. **To run it again in a"
-    " sealed container: `kernel-env replay` with this file.** Run All, in Jupyter or elsewhere,"
-    " runs it as you, with your files and your network."
-)
-PARAGRAPH = Markdown("\n\n")
 NOTEBOOK = "trajectory.ipynb"
 """File name of an episode's notebook."""
+PLAIN_KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
+OUTPUT_CHARACTERS = 20_000
+"""The most characters that are shown of an output of a cell that is Markdown."""
+CHART = "scores.png"
+NAME = re.compile(r"[^\W\d]\w*")
+LOOP = re.compile(r"\bfor\s+([^:\n]{1,100}?)\s+in\b|\bas\s+(\w+)\s*:")
+"""Targets of loops and comprehensions, and the names of `with` and `except`."""
+ASSIGNED = re.compile(r"^[ \t]*(\w+)[ \t]*=(?!=)", re.MULTILINE)
 
 
 def write_notebook(trajectory: Trajectory, path: Path) -> None:
@@ -55,27 +56,68 @@ def write_notebook(trajectory: Trajectory, path: Path) -> None:
         raise SandboxError(f"the notebook {path} cannot be written: {error.strerror}") from error
 
 
-def render(trajectory: Trajectory) -> NotebookNode:
-    """Return the episode as a notebook of format 4.5."""
-    notebook: NotebookNode = nbformat.v4.new_notebook(
-        metadata={
-            "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
-            "language_info": {"name": "python"},
-            "kernel_env": {
-                "header": HEADER.dump_python(trajectory.header, mode="json"),
-                "ending": ENDING.dump_python(trajectory.ending, mode="json")
-                if trajectory.ending
-                else None,
-                "thoughts": {
-                    str(step.number): step.thought for step in trajectory.steps if step.thought
-                },
-            },
+def render(trajectory: Trajectory, kernelspec: Mapping[str, str] | None = None) -> NotebookNode:
+    """Return the episode as a notebook of format 4.5.
+
+    Args:
+        trajectory: the episode.
+        kernelspec: the kernel that Jupyter selects: its name, display name and language. Without
+            it, Python 3 as it is installed with Jupyter.
+    """
+    digests = chain.digests_by_name(trajectory)
+    thoughts: dict[str, str] = {}
+    last_uses = LastUses(trajectory)
+    submissions: list[tuple[int, Graded | Rejected]] = []
+    cells: list[NotebookNode] = []
+    spent = Spent()
+    cells += note_cells(trajectory, 0, digests)
+    for step in trajectory.steps:
+        cells += step_cells(step, spent, digests.get(f"step {step.number}", ""), last_uses)
+        cells += note_cells(trajectory, step.number, digests)
+        spent = step.spent
+        if step.thought:
+            thoughts[str(step.number)] = step.thought
+        if step.submission:
+            submissions.append((step.number, step.submission))
+    if submissions:
+        text = notebook_text.submissions_text(submissions, trajectory.ending)
+        cells.append(markdown("submissions", text))
+    cells = [
+        summary_cell(trajectory, submissions),
+        markdown("task", notebook_text.task_text(trajectory.header)),
+        *cells,
+    ]
+    ending = trajectory.ending
+    metadata: dict[str, Any] = {
+        "header": HEADER.dump_python(trajectory.header, mode="json"),
+        "ending": ENDING.dump_python(ending, mode="json") if ending else None,
+        "thoughts": thoughts,
+    }
+    if trajectory.digests:
+        metadata["digests"] = {
+            "header": digests.get("header", ""),
+            "ending": digests.get("ending", ""),
+            "last": trajectory.digests[-1],
+            "cells": cells_digest(cells),
         }
+    notebook: NotebookNode = nbformat.v4.new_notebook(
+        cells=cells,
+        metadata={
+            "kernelspec": dict(kernelspec or PLAIN_KERNEL),
+            "language_info": {"name": "python"},
+            "kernel_env": metadata,
+        },
     )
-    notebook.cells = [markdown("task", title(trajectory.header)), *middle_cells(trajectory)]
-    if trajectory.ending:
-        notebook.cells.append(markdown("ending", describe_ending(trajectory)))
     return notebook
+
+
+def cells_digest(cells: list[NotebookNode]) -> str:
+    """Return a digest over all that a reader of a notebook sees, in hexadecimal."""
+    shown = [
+        [cell.cell_type, cell.source, cell.get("outputs") or None, cell.get("attachments") or None]
+        for cell in cells
+    ]
+    return chain.sha256(chain.canonical(shown))
 
 
 def markdown(name: str, text: Markdown, **metadata: Any) -> NotebookNode:
@@ -84,211 +126,149 @@ def markdown(name: str, text: Markdown, **metadata: Any) -> NotebookNode:
     return cell
 
 
-def title(header: Header) -> Markdown:
-    """Return the text of the first cell: whose code it is, where it ran, and the task."""
-    agent, model = code_span(header.agent), code_span(header.model)
-    author = Markdown("The agent {}").format(agent) if header.agent else Markdown("A program")
-    if header.model:
-        author = Markdown("{} with the model {}").format(author, model)
-    facts = [
-        *([Markdown("agent {}").format(agent)] if header.agent else []),
-        *([Markdown("model {}").format(model)] if header.model else []),
-        Markdown("seed {}").format(header.seed),
-        Markdown("sandbox {}{}").format(
-            code_span(header.sandbox), Markdown("" if header.isolated else " (not isolated)")
-        ),
-        Markdown("image {}").format(code_span(header.image)),
-        Markdown("started {}").format(header.started),
-    ]
-    paragraphs = [
-        Markdown("An episode of kernel_env: {}. {}").format(
-            Markdown(" · ").join(facts), WHOSE_CODE.format(author=author)
-        ),
-        *([describe_fork(header.fork)] if header.fork else []),
-        without_html(header.description),
-    ]
-    return PARAGRAPH.join(paragraphs)
+def with_digest(data: dict[str, Any], digest: str) -> dict[str, Any]:
+    """Return a cell's metadata with the digest of its entry, if it has one."""
+    return {**data, "digest": digest} if digest else data
 
 
-def describe_fork(fork: Fork) -> Markdown:
-    """Describe where an episode was forked from."""
-    how = {
-        "copy": Markdown("its kernel was forked from that one"),
-        "replay": Markdown("{} cells were replayed to reach that step").format(fork.cells),
-    }[fork.how]
-    seed = Markdown(" Its random states start from {} there.").format(fork.seed)
-    lost = Markdown(" The replay did not reproduce everything: {}.").format(fork.lost)
-    return Markdown(
-        "🌿 Forked from episode {} after step {}: earlier steps belong to both, and {}.{}{}"
-    ).format(
-        code_span(fork.episode),
-        fork.step,
-        how,
-        seed if fork.seed else Markdown(),
-        lost if fork.lost else Markdown(),
+def summary_cell(
+    trajectory: Trajectory, submissions: list[tuple[int, Graded | Rejected]]
+) -> NotebookNode:
+    """Return the first cell: the result at a glance, and the chart of scores."""
+    png = chart(trajectory, submissions)
+    text = notebook_text.summary(trajectory, CHART if png else None)
+    cell = markdown("summary", text)
+    if png:
+        cell.attachments = {CHART: {"image/png": base64.b64encode(png).decode()}}
+    return cell
+
+
+def chart(trajectory: Trajectory, submissions: list[tuple[int, Graded | Rejected]]) -> bytes:
+    """Return the chart of public scores over steps; empty if nothing was graded."""
+    from kernel_env.episode.chart import Point, draw_scores
+
+    points = [
+        Point(step=number, score=submission.grade.public_score)
+        for number, submission in submissions
+        if isinstance(submission, Graded) and math.isfinite(submission.grade.public_score)
+    ]
+    if not points:
+        return b""
+    return draw_scores(
+        points,
+        steps=len(trajectory.steps),
+        metric=trajectory.header.metric,
+        higher_is_better=trajectory.header.higher_is_better,
+        chosen_step=trajectory.ending.chosen_step if trajectory.ending else None,
     )
 
 
-def middle_cells(trajectory: Trajectory) -> Iterator[NotebookNode]:
-    """Yield the cells of the steps, and the notes between them."""
-    notes = list(enumerate(trajectory.notes, 1))
-    spent = Spent()
-    for step in (None, *trajectory.steps):
-        if step is not None:
-            yield from step_cells(step, spent)
-            spent = step.spent
-        number = step.number if step else 0
-        for index, note in notes:
-            if note.after_step == number:
-                yield note_cell(index, note)
+def note_cells(
+    trajectory: Trajectory, step: int, digests: Mapping[str, str]
+) -> Iterator[NotebookNode]:
+    """Yield the notes that were made after a step."""
+    for index, note in enumerate(trajectory.notes, 1):
+        if note.after_step == step:
+            yield note_cell(index, note, digests.get(f"note {index}", ""))
 
 
-def note_cell(index: int, note: Note) -> NotebookNode:
+def note_cell(index: int, note: Note, digest: str) -> NotebookNode:
     """Return the cell of a note."""
-    title = {
-        "instructions": Markdown(
-            "<details><summary>Instructions of the agent</summary>\n\n{}\n\n</details>"
-        ),
-        "refused": Markdown("The agent's answer was refused, because {reason}:\n\n{}"),
-        "last_words": Markdown("The agent's last words:\n\n{}"),
-    }[note.kind]
-    text = title.format(fenced(note.text), reason=note.reason)
-    return markdown(f"note-{index:04d}", text, kernel_env={"note": NOTE.dump_python(note)})
+    data = with_digest({"note": NOTE.dump_python(note)}, digest)
+    return markdown(f"note-{index:04d}", notebook_text.note_text(note), kernel_env=data)
 
 
-def step_cells(step: Step, before: Spent) -> Iterator[NotebookNode]:
+def step_cells(
+    step: Step, before: Spent, digest: str, last_uses: "LastUses"
+) -> Iterator[NotebookNode]:
     """Yield the cells of one step: thought, action with outputs, and result.
 
-    `before` is what the episode had used before it.
+    Args:
+        step: the step.
+        before: what the episode had used before it.
+        digest: its digest in the chain.
+        last_uses: tells which of its variables later cells use.
     """
     name = f"step-{step.number:04d}"
     if step.thought:
-        text = Markdown("The agent before step {}:\n\n{}").format(step.number, fenced(step.thought))
+        text = notebook_text.thought_text(step)
         yield markdown(f"{name}-thought", text, kernel_env={"thought_of": step.number})
-    data = json_codec.step_data(step)
+    data = with_digest(json_codec.step_data(step), digest)
     data.pop("thought")
     if step.cell is None:
-        used = [Markdown("<sub>{}</sub>").format(fact) for fact in model_usage(step.spent, before)]
-        text = PARAGRAPH.join([describe_action(step), *used])
-        yield markdown(name, text, kernel_env=data)
+        yield markdown(name, notebook_text.action_text(step, before), kernel_env=data)
         return
-    source = data["action"].pop("code")
-    outputs = data["outcome"]["cell"].pop("outputs")
-    tags: list[str] = [step.action.kind]
-    if step.cell.error:
-        tags.append(
-            "raises-exception"
-        )  # Jupyter and nbclient expect an error in a cell with this tag
+    code = data["action"]["code"]
+    shown = visible(step.cell.outputs)
     if isinstance(step.outcome, CodeValidated) or step.cell.undone:
-        tags.append("skip-execution")  # nbclient does not run cells with this tag
-    yield nbformat.v4.new_code_cell(
+        yield text_cell(name, step, code, shown, data)
+    else:
+        yield code_cell(name, step.cell, shown, data)
+    lasting = last_uses.lasting(step.number, code, step.cell.variables)
+    yield markdown(f"{name}-result", notebook_text.result_text(step, step.cell, before, lasting))
+
+
+def code_cell(name: str, cell: Cell, shown: list[Output], data: dict[str, Any]) -> NotebookNode:
+    """Return a cell that ran, as code with its outputs; `data` keeps what they do not show."""
+    source = data["action"].pop("code")
+    if shown == list(cell.outputs):
+        data["outcome"]["cell"].pop("outputs")
+    tags = [data["action"]["kind"]]
+    if cell.error:
+        tags.append("raises-exception")  # nbclient continues after an error in a cell with this tag
+    made: NotebookNode = nbformat.v4.new_code_cell(
         source,
         id=name,
-        outputs=[nbformat.from_dict(output) for output in outputs],
-        execution_count=step.cell.execution_count,
+        outputs=[nbformat.from_dict(output) for output in shown],
+        execution_count=cell.execution_count,
         metadata={"kernel_env": data, "tags": tags},
     )
-    yield markdown(f"{name}-result", describe_result(step, step.cell, before))
+    return made
 
 
-def describe_action(step: Step) -> Markdown:
-    """Describe a step that ran no code."""
-    match step.outcome:
-        case InfoShown(text=text):
-            given = json_codec.action_json(step.action).items()
-            arguments = ", ".join(f"{k}={v!r}" for k, v in given if k != "kind")
-            return Markdown(
-                "**Step {}:** {}\n\n<details><summary>{:,} characters</summary>\n\n{}\n\n</details>"
-            ).format(step.number, f"{step.action.kind}({arguments})", len(text), fenced(text))
-        case KernelReset():
-            return Markdown("**Step {}: reset** — a fresh kernel, an empty workspace").format(
-                step.number
-            )
-    return Markdown()
+def text_cell(
+    name: str, step: Step, code: str, shown: list[Output], data: dict[str, Any]
+) -> NotebookNode:
+    """Return a cell that Run All must not run, as Markdown with its text and its pictures."""
+    parts: list[Markdown] = []
+    pictures: dict[str, dict[str, str]] = {}
+    for output in shown:
+        kinds = [kind for kind in PICTURES if kind in output.get("data", {})]
+        if kinds:
+            file = f"{name}-{len(pictures) + 1}.{kinds[0].partition('/')[2]}"
+            pictures[file] = {kinds[0]: output["data"][kinds[0]]}
+            parts.append(Markdown("![output](attachment:{})").format(Markdown(file)))
+        elif text := output_text(output).rstrip("\n"):
+            parts.append(fenced(clipped(text, OUTPUT_CHARACTERS)))
+    text = notebook_text.code_text(step, code, parts)
+    made = markdown(name, text, kernel_env=data, tags=[step.action.kind])
+    if pictures:
+        made.attachments = pictures
+    return made
 
 
-def model_usage(spent: Spent, before: Spent) -> list[Markdown]:
-    """Describe the tokens and dollars that were used since `before`; a guess is marked as one."""
-    about = "about " if spent.estimated_tokens > before.estimated_tokens else ""
-    tokens, money = spent.tokens - before.tokens, spent.money - before.money
-    return [
-        *([Markdown("{}{:,} tokens").format(about, tokens)] if tokens > 0 else []),
-        *([Markdown("{}{:.4f} US dollars").format(about, money)] if money > 0 else []),
-    ]
+class LastUses:
+    """Which step uses a name last, over all cells of an episode."""
+
+    def __init__(self, trajectory: Trajectory) -> None:
+        self._step_of: dict[str, int] = {}
+        for step in trajectory.steps:
+            for name in set(NAME.findall(getattr(step.action, "code", ""))):
+                self._step_of[name] = step.number
+
+    def lasting(self, step: int, code: str, variables: tuple[Variable, ...]) -> list[Variable]:
+        """Return the new variables of a step that matter later: no loop variables."""
+        loops = loop_names(code)
+        return [
+            variable
+            for variable in variables
+            if variable.change == "new"
+            and variable.name not in loops
+            and self._step_of.get(variable.name, 0) > step
+        ]
 
 
-def describe_result(step: Step, cell: Cell, before: Spent) -> Markdown:
-    """Describe the result of a code cell: changes, grade, reward, recovery."""
-    facts = [f"step {step.number}", Markdown(step.action.kind), *cell_facts(cell)]
-    facts += model_usage(step.spent, before)
-    lines = [Markdown("<sub>{}</sub>").format(Markdown(" · ").join(facts))]
-    if isinstance(step.outcome, CodeValidated):
-        note = Markdown(" {}" if step.outcome.note else "").format(step.outcome.note)
-        lines.append(Markdown("Trial: all changes were discarded.{}").format(note))
-    match step.submission:
-        case Graded(grade=grade, shown=shown):
-            place = f", {describe_place(grade.public)}" if grade.public else ""
-            lines.append(
-                Markdown("✅ **Submission graded: public score {:.6g}{}.**").format(
-                    grade.public_score, place
-                )
-            )
-            told = submission_lines(step.submission)[shown == "score" :]
-            lines += [Markdown("{}").format(line) for line in told]
-        case Rejected(reason=reason):
-            lines.append(Markdown("⛔ **Submission rejected:** {}").format(reason))
-    if step.submission is not None:
-        lines.append(Markdown("Reward {:.4g}: {}.").format(step.reward, step.reward_reason))
-    if cell.timed_out:
-        lines.append(Markdown("⏱ Time limit reached after {:.1f} s.").format(cell.seconds))
-    if cell.recovery:
-        said = describe_recovery(cell.recovery)
-        lines.append(Markdown("🛟 **Kernel restored:** {}").format(said))
-    lines += [Markdown("Note: {}").format(line) for line in remarks(cell)]
-    if step.state_lost:
-        lines.append(Markdown("💥 **State lost:** {}").format(step.state_lost))
-    if cell.late:
-        lines.append(
-            Markdown("Threads or programs of earlier cells printed (see the cell's metadata).")
-        )
-    return PARAGRAPH.join(lines)
-
-
-def describe_ending(trajectory: Trajectory) -> Markdown:
-    """Return the text of the last cell: how the episode ended."""
-    ending = trajectory.ending
-    assert ending is not None
-    spent = [
-        Markdown("{} steps").format(ending.spent.steps),
-        Markdown("{:.0f} s").format(ending.spent.seconds),
-        *model_usage(ending.spent, Spent()),
-    ]
-    lines = [
-        Markdown("## Result"),
-        Markdown("Ended as {}: {}. Spent: {}.").format(
-            ending.status, ending.reason, Markdown(", ").join(spent)
-        ),
-    ]
-    if ending.missing:
-        lines.append(Markdown("⚠ On this machine, {}.").format(ending.missing))
-    if ending.grade is None:
-        return PARAGRAPH.join([*lines, Markdown("No submission was graded.")])
-    grade, kind = ending.grade, trajectory.header.leaderboard_kind
-    rows = [("public", grade.public_score, grade.public)]
-    if grade.private_score is not None:
-        rows.append(("private", grade.private_score, grade.private))
-    table = [
-        Markdown("| leaderboard | {} | place among {} entries |").format(
-            trajectory.header.metric.replace("|", "¦"), kind
-        ),
-        Markdown("|---|---|---|"),
-    ]
-    for split, score, place in rows:
-        told = describe_place(place) if place else "–"
-        table.append(Markdown("| {} | {:.6g} | {} |").format(split, score, told))
-    lines.append(Markdown("The submission of step {} counts.").format(ending.chosen_step))
-    lines.append(Markdown("\n").join(table))
-    rank = human_rank(grade.public, grade.private)
-    if kind == "human" and rank is not None:
-        lines.append(Markdown("Human rank, as MLE-Dojo computes it: {:.4f}.").format(rank))
-    return PARAGRAPH.join(lines)
+def loop_names(code: str) -> set[str]:
+    """Return the names that a cell binds only in loops, `with` and `except`; code is not parsed."""
+    inside = {name for found in LOOP.findall(code) for name in NAME.findall("".join(found))}
+    return inside - set(ASSIGNED.findall(code))

@@ -8,7 +8,7 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
-from kernel_env.episode import json_codec
+from kernel_env.episode import chain, json_codec
 from kernel_env.episode.step import Step
 from kernel_env.episode.trajectory import ENDING, HEADER, NOTE, Note, Trajectory
 from kernel_env.errors import UsageError
@@ -21,6 +21,7 @@ def parse_notebook(notebook: NotebookNode) -> Trajectory:
         thoughts = metadata.get("thoughts", {})
         notes: list[Note] = []
         steps: list[Step] = []
+        digests: dict[str, str] = {}
         thought = ""
         for cell in notebook.cells:
             data = cell.metadata.get("kernel_env")
@@ -28,6 +29,7 @@ def parse_notebook(notebook: NotebookNode) -> Trajectory:
                 continue
             if "note" in data:
                 notes.append(NOTE.validate_python(data["note"]))
+                digests[f"note {len(notes)}"] = data.get("digest", "")
                 continue
             if "thought_of" in data:
                 # In version 0.1 the source of the cell was the thought itself.
@@ -35,22 +37,36 @@ def parse_notebook(notebook: NotebookNode) -> Trajectory:
                 continue
             step = parse_cell(cell, json.loads(json.dumps(data)), len(steps) + 1)
             steps.append(replace(step, thought=thought))
+            digests[f"step {step.number}"] = data.get("digest", "")
             thought = ""
-        return Trajectory(
+        trajectory = Trajectory(
             header=HEADER.validate_python(metadata["header"]),
             steps=tuple(steps),
             ending=ENDING.validate_python(metadata["ending"]) if metadata["ending"] else None,
             notes=tuple(notes),
         )
+        stored = metadata.get("digests")
+        return with_digests(trajectory, {**stored, **digests}) if stored else trajectory
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(f"this notebook is not a trajectory of kernel_env: {error}") from error
 
 
+def with_digests(trajectory: Trajectory, stored: dict[str, str]) -> Trajectory:
+    """Return a trajectory with its digests, given by name. If cells are missing at its end, the
+    `last` digest tells: it follows those that are there.
+    """
+    found = [str(stored.get(name, "")) for name in chain.entry_names(trajectory)]
+    if found[-1:] != [stored["last"]]:
+        found.append(str(stored["last"]))
+    return replace(trajectory, digests=tuple(found))
+
+
 def parse_cell(cell: NotebookNode, data: dict[str, Any], number: int) -> Step:
-    """Return the step of a cell: its metadata, with code and outputs added."""
+    """Return the step of a cell: its metadata, with code and outputs added that it leaves out."""
     if cell.cell_type == "code":
         data["action"]["code"] = cell.source
-        data["outcome"]["cell"]["outputs"] = json.loads(json.dumps(cell.outputs))
+        outputs = json.loads(json.dumps(cell.outputs))
+        data["outcome"]["cell"].setdefault("outputs", outputs)
     return json_codec.parse_foreign_step(data, number)
 
 

@@ -250,6 +250,11 @@ def score_text(score: float | None) -> str:
     return padded if float(padded) == score and "e" not in padded else f"{score:.12g}"
 
 
+def rounded_text(score: float) -> str:
+    """Return a score for a reader, with six significant digits."""
+    return score_text(float(f"{score:.6g}"))
+
+
 def notes(graded: Graded) -> list[str]:
     """Return what the agent should know about its predictions."""
     return [f"[{graded.note}]"] if graded.note else []

@@ -68,6 +68,10 @@ class EpisodeResult:
     """How often a submission was graded."""
     estimated_tokens: int = 0
     """Those of the tokens that the agent estimated, because its endpoint reported none."""
+    parent: str = ""
+    """The episode that it was forked from; empty if it was not forked."""
+    parent_step: int | None = None
+    """The last step that it shares with its parent; None if it was not forked."""
 
     def json(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -113,4 +117,6 @@ def result_of(trajectory: Trajectory, notebook: Path) -> EpisodeResult:
         counts=header.counts,
         submissions=progress.submissions,
         estimated_tokens=ending.spent.estimated_tokens,
+        parent=header.fork.episode if header.fork else "",
+        parent_step=header.fork.step if header.fork else None,
     )

@@ -1,9 +1,13 @@
 """Resolve an `EpisodeConfig` on this machine: task, data, limits, kernels, folder, header."""
 
+import hashlib
+import os
+import platform
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 
@@ -16,7 +20,7 @@ from kernel_env.kernel.connection.launch import PROGRAM, PROGRAM_FOLDER
 from kernel_env.kernel.source import KernelSource, NewSandboxes
 from kernel_env.kernel.warm_pool import Kind, Pool
 from kernel_env.sandbox.gpus import Gpu
-from kernel_env.sandbox.protocol import DATA, Spec
+from kernel_env.sandbox.protocol import DATA, GIB, Spec
 from kernel_env.sandbox.selection import choose
 from kernel_env.tasks import Task
 from kernel_env.tasks.prepare import Prepared, prepare
@@ -85,6 +89,7 @@ def resolve_config(
         )
         kernels = pool.source(kind)
     episode = new_name(started)
+    isolated: bool = make.isolated  # type: ignore[attr-defined]
     custom = getattr(config.reward, "__name__", "custom")
     header = Header(
         episode=episode,
@@ -100,7 +105,7 @@ def resolve_config(
         feedback=config.protocol.feedback,
         counts=config.protocol.counts,
         sandbox=name,
-        isolated=make.isolated,  # type: ignore[attr-defined]
+        isolated=isolated,
         image=spec.image,
         agent=config.agent,
         model=config.model,
@@ -108,6 +113,10 @@ def resolve_config(
         started=started.isoformat(timespec="seconds"),
         version=version("kernel-env"),
         gpus=spec.gpus,
+        image_digest=getattr(make, "image_digest", lambda _: "")(spec),
+        cpus=spec.cpus if isolated else 0.0,
+        memory_gb=spec.memory_gb if isolated else 0.0,
+        host=describe_host(),
     )
     return EpisodeSetup(
         config=config,
@@ -135,6 +144,20 @@ def setup_of_fork(setup: EpisodeSetup, fork: Fork) -> EpisodeSetup:
         fork=fork,
     )
     return replace(setup, header=header, folder=new_folder(setup.folder.parent, episode))
+
+
+def seed_of_fork(episode: str, step: int, number: int) -> int:
+    """Derive a seed for the random states of a fork, reproducible and different for each."""
+    digest = hashlib.sha256(f"{episode} {step} {number}".encode()).digest()
+    return int.from_bytes(digest[:4], "big")
+
+
+@cache
+def describe_host() -> str:
+    """Describe this machine: cores, memory, system."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GIB
+    system = f"{platform.system()} {platform.release()} {platform.machine()}"
+    return f"{os.cpu_count()} cores, {memory:.3g} GiB, {system}"
 
 
 def new_name(started: datetime) -> str:

@@ -1,7 +1,8 @@
-"""Share one grading process between an episode and its forks."""
+"""Share one grading process between an episode and its forks, and know who they are."""
 
 import asyncio
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Self
 
 from kernel_env.grading.host import Grader
@@ -20,10 +21,13 @@ class SharedGrader:
         self.grader, self._stack = grader, stack
         self._warming = asyncio.create_task(grader.warm_up())
         self._users = 0
+        self.folders: list[Path] = []
+        """The folders of all episodes that have used it."""
 
-    def join(self) -> Self:
-        """Add a user."""
+    def join(self, folder: Path) -> Self:
+        """Add an episode, by its folder."""
         self._users += 1
+        self.folders.append(folder)
         return self
 
     async def leave(self) -> None:

@@ -130,6 +130,11 @@ class Step:
         """Return why variables or files are not as the agent left them; None if they are."""
         return self.outcome.cell.state_lost if isinstance(self.outcome, CellExecuted) else None
 
+    def with_stored_bytes(self, count: int) -> "Step":
+        """Return this step with so many more bytes of the budget used."""
+        spent = replace(self.spent, output_bytes=self.spent.output_bytes + count)
+        return replace(self, spent=spent)
+
 
 @show_fields
 @dataclass(frozen=True, kw_only=True)

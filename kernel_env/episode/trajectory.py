@@ -24,6 +24,16 @@ failed: the agent, the task's metric, the machine, or kernel_env itself."""
 
 @show_fields
 @dataclass(frozen=True, kw_only=True)
+class EarlierHeader:
+    """The header of an episode that this one descends from, as far as `chain` needs it."""
+
+    after_step: int
+    """The step after which that episode began."""
+    digest: str
+
+
+@show_fields
+@dataclass(frozen=True, kw_only=True)
 class Fork:
     """Where an episode was forked from another."""
 
@@ -38,6 +48,8 @@ class Fork:
     """What the replay did not reproduce; empty if it reproduced everything."""
     seed: int | None = None
     """What the random states start from at the fork; None if they were not changed."""
+    headers: tuple[EarlierHeader, ...] = ()
+    """The headers of the episodes before it, the first one first."""
 
 
 @show_fields
@@ -75,6 +87,14 @@ class Header:
     """Number of GPUs that the sandbox could use."""
     counts: str = "best"
     """Which submission counts: the `best` one, or the `last`."""
+    image_digest: str = ""
+    """Names the exact content that the image was built from; empty if the sandbox has none."""
+    cpus: float = 0.0
+    """Processor cores of the sandbox; 0 if nothing limits it."""
+    memory_gb: float = 0.0
+    """Memory of the sandbox, GiB; 0 if nothing limits it."""
+    host: str = ""
+    """The machine: cores, memory, system."""
 
 
 @show_fields
@@ -126,6 +146,9 @@ class Trajectory:
     """None for an episode that is running, or whose host process was killed."""
     notes: Sequence[Note] = ()
     """In the order in which they were made."""
+    digests: Sequence[str] = ()
+    """The digests that were stored with header, notes, steps and ending; see `chain`. Empty in
+    trajectories of version 0.1."""
 
 
 HEADER = TypeAdapter(Header)

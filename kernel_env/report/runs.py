@@ -20,6 +20,8 @@ from kernel_env.tasks import catalog, spec
 
 LIST = "list"
 """The format that lists runs."""
+TREE = "tree"
+"""The format that shows an episode and its forks."""
 
 
 def listed(runs: Iterable[Path], skip: Callable[[Path, str], None]) -> list[dict[str, Any]]:
@@ -32,16 +34,24 @@ def listed(runs: Iterable[Path], skip: Callable[[Path, str], None]) -> list[dict
     Raises `UsageError` if a path has no run.
     """
     rows = []
+    for folder in folders_of(runs):
+        try:
+            rows.append(describe_run(folder))
+        except UsageError as error:
+            skip(folder, str(error))
+    return sorted(rows, key=lambda row: (row["started"], row["folder"]))
+
+
+def folders_of(runs: Iterable[Path]) -> Iterator[Path]:
+    """Yield the folders of all runs at or below some paths.
+
+    Raises `UsageError` if a path has no run.
+    """
     for run in runs:
         found = [run.parent] if run.is_file() else [path.parent for path in run.rglob(JOURNAL)]
         if not found:
             raise UsageError(f"{run} has no {JOURNAL} below it; give the folder of runs")
-        for folder in found:
-            try:
-                rows.append(describe_run(folder))
-            except UsageError as error:
-                skip(folder, str(error))
-    return sorted(rows, key=lambda row: (row["started"], row["folder"]))
+        yield from found
 
 
 def describe_run(folder: Path) -> dict[str, Any]:

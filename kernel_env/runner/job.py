@@ -14,6 +14,7 @@ from kernel_env import plugins
 from kernel_env.agents.base import Agent, Options
 from kernel_env.episode import Episode, EpisodeConfig, open_configured
 from kernel_env.episode.result import EpisodeResult
+from kernel_env.episode.tree_page import TREE, write_tree
 from kernel_env.errors import (
     AgentError,
     EpisodeOver,
@@ -104,6 +105,8 @@ async def run_episode(
         if episode is None or episode.result is None:
             raise  # the episode did not begin, or its result could not be stored
     assert episode is not None
+    if len(episode.family) > 1:
+        write_tree(episode.family, episode.folder / TREE)
     result = episode.result
     assert result is not None, "a closed episode has a result"
     return result

@@ -121,7 +121,8 @@ class Sandbox(Protocol):
     A class `S` is a back end if `S(spec)` returns such an object and `S.isolated` is set. If it
     also sets `S.host_gpus = True`, its programs use the GPUs of this machine, and the spec names
     which; otherwise the spec has the number, and the back end finds GPUs itself. A sandbox with
-    images has an `image_tag`, a name that changes with the image's content.
+    images has an `image_tag`, a name that changes with the image's content, and its class returns
+    that name from `S.image_digest(spec)`.
     """
 
     isolated: bool

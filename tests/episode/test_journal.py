@@ -1,13 +1,21 @@
 """A journal stores every step at once, and is read back without loss."""
 
+import shutil
+from bisect import bisect_right
 from contextlib import closing
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import nbformat
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from kernel_env.episode import chain
 from kernel_env.episode.journal import Journal, read_journal
+from kernel_env.episode.notebook import render
+from kernel_env.episode.notebook_parser import parse_notebook
+from kernel_env.episode.reading import read_trajectory
 from kernel_env.episode.trajectory import Trajectory
 from kernel_env.errors import SandboxError, UsageError
 from support.trajectories import HEADER, cell_step, trajectories
@@ -50,6 +58,38 @@ def test_an_incomplete_last_line_is_ignored(tmp_path: Path) -> None:
         path.write_bytes(complete[:length])
         complete_lines = sum(offset < length for offset in line_ends)
         assert len(read_journal(path).steps) == complete_lines - 1
+
+
+@given(trajectories())
+@settings(
+    max_examples=4,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    deadline=None,
+)
+def test_a_journal_that_was_cut_anywhere_has_all_steps_before_the_cut(
+    tmp_path: Path, trajectory: Trajectory
+) -> None:
+    folder = tmp_path / "run"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    path = folder / "journal.jsonl"
+    with closing(Journal(path, replace(trajectory.header, fork=None))) as journal:
+        ends = [path.stat().st_size]
+        for step in trajectory.steps:
+            journal.append(step)
+            ends.append(path.stat().st_size)
+    complete, steps = path.read_bytes(), list(trajectory.steps)
+
+    for length in range(ends[-4:][0], len(complete) + 1):
+        path.write_bytes(complete[:length])
+        written = bisect_right(ends, length) - 1
+        found = read_trajectory(folder)
+        assert list(found.steps) == steps[:written]
+        assert chain.first_difference(found) is None
+        if length in (ends[-1], ends[-1] - 1):
+            notebook = nbformat.reads(nbformat.writes(render(found)), as_version=4)
+            nbformat.validate(notebook)
+            assert list(parse_notebook(notebook).steps) == steps[:written]
 
 
 def test_a_step_takes_the_same_space_at_any_length(tmp_path: Path) -> None:

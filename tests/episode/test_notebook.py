@@ -1,5 +1,6 @@
 """A notebook contains a whole trajectory, is valid, and is readable."""
 
+import base64
 from pathlib import Path
 
 import nbformat
@@ -46,13 +47,16 @@ async def test_a_notebook_contains_the_steps_and_readable_text(episode: Episode)
         "# Tiny",
         "First, a line.",
         "✅",
-        "Reward 1: the gain in the share",
-        "Trial: all changes were discarded",
-        "## Result",
-        "The submission of step 2 counts.",
+        "reward 1: ",
+        "**Step 3: validate_code.** It ran on a copy",
+        "## Submissions",
+        "The submission of step 2 counts;",
     ):
         assert words in text
-    assert [c.source for c in notebook.cells if c.cell_type == "code"] == [SUBMIT_LINE, "1 / 0"]
+    assert [c.source for c in notebook.cells if c.cell_type == "code"] == [SUBMIT_LINE]
+    first = notebook.cells[0]
+    assert first.source.startswith("# Tiny: public score 0.0")
+    assert base64.b64decode(first.attachments["scores.png"]["image/png"]).startswith(b"\x89PNG")
 
 
 def test_a_notebook_is_replaced_atomically(tmp_path: Path) -> None:

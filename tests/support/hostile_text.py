@@ -62,6 +62,9 @@ def is_dangerous(character: str) -> bool:
 
 INERT = {"p", "code", "pre", "sub", "details", "summary", "table", "thead", "tbody", "tr", "td"}
 """Elements in which a foreign word may stand."""
+COLOURED = {"code", "div", "span", "pre"}
+"""Elements with which code is coloured."""
+INERT |= COLOURED
 SAFE = INERT | {"h1", "h2", "h3", "strong", "em", "ul", "ol", "li", "hr", "br", "th", "blockquote"}
 """Elements of our own text and of a description."""
 
@@ -75,7 +78,8 @@ class Elements(HTMLParser):
         self.found: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag not in SAFE or attrs:
+        coloured = tag in COLOURED and [name for name, _ in attrs] == ["class"]
+        if not coloured and (tag not in SAFE or attrs):
             self.found.append(f"<{tag} {attrs}>")
         if tag not in ("hr", "br", "img"):
             self.open.append(tag)

@@ -72,6 +72,14 @@ class DockerSandbox(GuestSandbox):
         self._creating: asyncio.Task[Container] | None = None
         self._stack = ExitStack()
 
+    @staticmethod
+    def image_digest(spec: Spec) -> str:
+        """Return the image's tag, which changes with everything that it is made from.
+
+        Raises `UnknownName`, `UsageError`.
+        """
+        return images.find(spec.image, cuda=spec.gpus > 0).tag
+
     async def _open(self) -> None:
         client = self._client = await asyncio.to_thread(engine.connect)
         image = self._image

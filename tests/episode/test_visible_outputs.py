@@ -1,0 +1,144 @@
+"""What a notebook shows of a display can do nothing to its reader, whatever its type."""
+
+import base64
+import json
+import zlib
+from dataclasses import replace
+
+import nbformat
+import pytest
+from nbconvert import HTMLExporter
+
+from kernel_env.episode.notebook import render
+from kernel_env.episode.notebook_parser import parse_notebook
+from kernel_env.episode.step import CellExecuted
+from kernel_env.episode.trajectory import Trajectory
+from kernel_env.episode.visible_outputs import MAX_PIXELS, clean_html, is_picture, visible
+from kernel_env.kernel.cell import Cell, Output
+from support.trajectories import HEADER, cell_step
+
+
+def png(width: int, height: int, *, bytes_per_row: int = 1) -> str:
+    """Return the PNG image of a size in base64; its data need not be complete."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        sum32 = zlib.crc32(kind + data)
+        return len(data).to_bytes(4) + kind + data + sum32.to_bytes(4)
+
+    size = width.to_bytes(4) + height.to_bytes(4) + b"\x08\x00\x00\x00\x00"
+    rows = zlib.compress(b"\x00" * bytes_per_row * min(height, 100))
+    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    return base64.b64encode(data).decode()
+
+
+SVG = '<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"><script>alert(2)</script></svg>'
+HOSTILE = {
+    "script": {"text/html": "<script>alert(1)</script><b>bold</b>"},
+    "handler": {"text/html": "<img src=x onerror=alert(1)><p onclick=alert(1)>text</p>"},
+    "svg in HTML": {"text/html": f"<div>{SVG}</div>"},
+    "frame": {"text/html": "<iframe srcdoc='<script>alert(1)</script>'></iframe>"},
+    "style": {"text/html": "<style>body{background:url(https://x.example/)}</style><p>x</p>"},
+    "cover": {"text/html": "<div style='position:fixed;inset:0'>You won</div>"},
+    "beacon": {"text/html": "<img src='https://x.example/a.png'><link rel=stylesheet href=//x>"},
+    "link": {"text/html": "<a href='javascript:alert(1)'>x</a><a href='data:text/html,x'>y</a>"},
+    "form": {"text/html": "<form action=https://x.example><input name=password></form>"},
+    "meta": {"text/html": "<meta http-equiv=refresh content='0;url=https://x.example'>"},
+    "math": {"text/html": "<math><mtext><table><mglyph><style><img src=x onerror=alert(1)>"},
+    "entity": {
+        "text/html": "<img src='jav&#x09;ascript:alert(1)'><img src=data:text/html;base64,x>"
+    },
+    "drawing": {"image/svg+xml": SVG},
+    "program": {"application/javascript": "alert(1)", "text/plain": "<Javascript object>"},
+    "program alone": {"application/javascript": "alert(1)"},
+    "Markdown": {"text/markdown": "<script>alert(1)</script> ![x](https://x.example/a.png) **b**"},
+    "formula": {"text/latex": r"$\href{javascript:alert(1)}{x}$", "text/plain": "x"},
+    "formula by definition": {"text/latex": r"$\let\x\href \x{javascript:alert(1)}{y}$"},
+    "widget": {"application/vnd.jupyter.widget-view+json": {"model_id": "x"}},
+    "plotly": {"application/vnd.plotly.v1+json": {"data": []}, "text/html": "<script>1</script>"},
+    "page": {"application/x-unknown": "x", "text/html; charset=utf-8": "<script>1</script>"},
+    "picture that is none": {"image/png": 'x" onerror="alert(1)'},
+    "huge picture": {"image/png": png(100_000, 100_000)},
+    "broken text": {"text/plain": "\ud800 \x1b]0;title\x07 \u202e"},
+}
+
+
+ACTIVE = (
+    *("<script", "onerror=", "onload=", "onclick=", "javascript:", "<style", "<iframe", "<form"),
+    *("<input", "<meta", "<link", "href", "position:", "<svg"),
+)
+
+
+def display(data: dict[str, object]) -> Output:
+    return {"output_type": "display_data", "data": data, "metadata": {"isolated": True}}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_is_shown_cannot_act(name: str) -> None:
+    (shown,) = visible([display(HOSTILE[name])])
+
+    text = json.dumps(shown).lower()
+    for word in (*ACTIVE, "x.example" if name != "Markdown" else "![x]"):
+        assert word not in text
+    assert shown["data"]
+    assert shown["metadata"] == {}
+
+
+def test_an_ordinary_display_is_shown() -> None:
+    table = "<table><thead><tr><th>a</th></tr></thead><tbody><tr><td>1</td></tr></tbody></table>"
+    picture = png(3, 3)
+    data = {
+        "text/plain": "a",
+        "text/html": f'{table}<img src="data:image/png;base64,{picture}">',
+        "image/png": picture,
+        "text/latex": r"$\frac{\alpha}{\sqrt{x}}$",
+        "application/json": {"a": [1, None]},
+    }
+
+    (shown,) = visible([{"output_type": "display_data", "data": data, "metadata": {}}])
+
+    assert shown["data"] == data
+
+
+def test_a_table_of_pandas_keeps_its_rows() -> None:
+    html = (
+        "<div>\n<style scoped>\n .dataframe tbody tr th {vertical-align: top;}\n</style>\n<table"
+        ' border="1" class="dataframe"><tbody><tr style="text-align: right;"><th>0</th><td>&lt;b&gt;'
+        "</td></tr></tbody></table></div>"
+    )
+
+    assert "<table><tbody><tr><th>0</th><td>&lt;b&gt;</td></tr></tbody></table>" in clean_html(html)
+
+
+def test_pictures_have_a_limit_of_pixels() -> None:
+    side = int(MAX_PIXELS**0.5)
+
+    assert is_picture("image/png", png(side, side))
+    assert not is_picture("image/png", png(side + 1, side + 1))
+    assert not is_picture("image/jpeg", png(1, 1))
+    assert not is_picture("image/png", "")
+
+
+@pytest.mark.parametrize("name", sorted(set(HOSTILE) - {"broken text"}))
+def test_the_trajectory_keeps_what_is_not_shown(name: str) -> None:
+    outcome = CellExecuted(cell=Cell(outputs=(display(HOSTILE[name]),)))
+    step = replace(cell_step(1), outcome=outcome)
+
+    notebook = nbformat.reads(
+        nbformat.writes(render(Trajectory(header=HEADER, steps=(step,)))), as_version=4
+    )
+
+    nbformat.validate(notebook)
+    assert parse_notebook(notebook).steps == (step,)
+
+
+def test_nbconvert_shows_nothing_that_runs() -> None:
+    outputs = tuple(display(data) for name, data in HOSTILE.items() if name != "broken text")
+    step = replace(cell_step(1), outcome=CellExecuted(cell=Cell(outputs=outputs)))
+    exporter = HTMLExporter(template_name="basic")
+
+    page, _ = exporter.from_notebook_node(render(Trajectory(header=HEADER, steps=(step,))))
+
+    body = page.lower()
+    for word in set(ACTIVE) - {"href"}:
+        assert word not in body
+    assert 'src="http' not in body
