@@ -19,7 +19,8 @@ from kernel_env.episode.step import (
 from kernel_env.field_docs import show_fields
 from kernel_env.grading.grade import Place
 from kernel_env.grading.protocol import Shown
-from kernel_env.kernel.cell import Cell, FileChange, Output, Recovery, Variable
+from kernel_env.kernel.cell import Cell, FileChange, Output, Variable
+from kernel_env.kernel.cell import describe_recovery as describe_recovery
 from kernel_env.untrusted_text import Block, clipped, escape_line, escape_lines, join, quote_name
 
 LIMIT_CHARACTERS = 16_000
@@ -193,31 +194,6 @@ def remarks(cell: Cell) -> list[str]:
         *([cell.note] if cell.note else []),
         *([f"no space left in {full}: delete files there"] if full else []),
     ]
-
-
-def describe_recovery(recovery: Recovery) -> str:
-    """Describe what crashed the kernel, what was undone, and what may differ."""
-    many = recovery.cells > 1
-    earlier, were = f"{recovery.cells} earlier cell{'s' if many else ''}", "were" if many else "was"
-    if recovery.how == "again":
-        done = "checkpoints were freed and the cell was run again; this step records the second run"
-    elif recovery.before:
-        done = "it was restored to the state after the last cell, and then this cell ran"
-    elif recovery.cells or recovery.lost:
-        done = "this cell was undone"
-    else:
-        done = "this cell was undone: variables and files are as they were before it"
-    if recovery.cells:
-        done += (
-            f"; {earlier} {were} replayed in {recovery.seconds:.1f} s, so values that depend on"
-            " time or chance may differ"
-        )
-    if recovery.lost:
-        done += "; not everything could be restored"
-    note = f" Note: {recovery.note}." if recovery.note else ""
-    return (
-        f"{recovery.cause}; {done}. Threads, pools and processes of earlier cells have ended.{note}"
-    )
 
 
 def cell_facts(cell: Cell) -> list[str]:

@@ -12,14 +12,13 @@ from dataclasses import replace
 from html import escape
 
 from kernel_env.episode.chart import draw_scores
-from kernel_env.episode.notebook_text import rounded
 from kernel_env.episode.observation import (
     cell_lines,
     code_lines,
     describe,
     describe_place,
     output_text,
-    score_text,
+    rounded_text,
 )
 from kernel_env.episode.step import CellExecuted, CodeValidated, Graded, Rejected, Step
 from kernel_env.episode.trajectory import Ending, Header
@@ -135,7 +134,7 @@ def standing(episode: Followed) -> str:
         rows.append(("steps of people", str(progress.human_steps)))
     if best := progress.best:
         place = f", {describe_place(best.grade.public)}" if best.grade.public else ""
-        score = score_text(rounded(best.grade.public_score))
+        score = rounded_text(best.grade.public_score)
         rows.append((f"best {header.metric}", f"{score}{place} (step {best.step})"))
     cells = "".join(f"<tr><th>{text(name)}</th><td>{text(value)}</td></tr>" for name, value in rows)
     return f"<table>{cells}</table>{chart(episode)}"
@@ -178,7 +177,7 @@ def step_section(step: Step) -> str:
         case Graded(grade=grade):
             place = f", {describe_place(grade.public)}" if grade.public else ""
             own = "" if step.actor == "agent" else " (a person's; it does not count)"
-            score = score_text(rounded(grade.public_score))
+            score = rounded_text(grade.public_score)
             line = f"Submission graded: public score {score}{place}{own}"
             parts.append(f'<p class="score">{text(line)}</p>')
         case Rejected(reason=reason):
@@ -230,9 +229,9 @@ def ending_text(ending: Ending) -> str:
     """Return how an episode ended."""
     parts = [f"<h2>{text(f'Ended: {ending.status}, {ending.reason}')}</h2>"]
     if grade := ending.grade:
-        scores = [f"public score {score_text(rounded(grade.public_score))}"]
+        scores = [f"public score {rounded_text(grade.public_score)}"]
         if grade.private_score is not None:
-            scores.append(f"private score {score_text(rounded(grade.private_score))}")
+            scores.append(f"private score {rounded_text(grade.private_score)}")
         if grade.private:
             scores.append(describe_place(grade.private))
         line = f"The submission of step {ending.chosen_step} counts: {', '.join(scores)}"
@@ -253,7 +252,7 @@ def episode_list(episodes: Iterable[Followed]) -> str:
             continue
         best = "–"
         if progress.best and math.isfinite(progress.best.grade.public_score):
-            best = f"{header.metric} {score_text(rounded(progress.best.grade.public_score))}"
+            best = f"{header.metric} {rounded_text(progress.best.grade.public_score)}"
         status = ending.status if ending else "running"
         row = (
             f"{header.agent} {header.model}".strip(),
