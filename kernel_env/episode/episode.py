@@ -11,6 +11,7 @@ next cell runs, and the clock.
 import asyncio
 import warnings
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,6 +52,7 @@ from kernel_env.episode.trajectory import Ending, Fork, Note, NoteKind, Status
 from kernel_env.episode.turns import Turns
 from kernel_env.errors import EpisodeOver, UsageError
 from kernel_env.grading.reward import at_end
+from kernel_env.kernel.connection.running_cell import Observer
 from kernel_env.kernel.forking.checkpoints import CheckpointLimits
 from kernel_env.kernel.forking.fork_server import LimitedKernelWarning
 from kernel_env.kernel.forking.trial import NOTE
@@ -81,14 +83,17 @@ class Episode:
         """The agent's latest step."""
         self._shared = shared.join(setup.folder)
         limits = setup.budget
-        self._kernel = kernel or RecoverableKernel(
+        self.kernel = kernel or RecoverableKernel(
             setup.kernels,
             CheckpointLimits(count=limits.checkpoints, memory_gb=limits.checkpoint_gb),
         )
         self._missing = ""
         self._machine: Machine | None = None
         self._submissions = Submissions(setup, shared.grader)
-        self._turns = Turns()
+        self.turns = Turns()
+        self.closing = AsyncExitStack()
+        """What is closed when the episode ends; the kernel is the last."""
+        self.closing.push_async_callback(self.kernel.close)
         self._charges = Spent()
 
     # ── state ─────────────────────────────────────────────────────────────────────────────
@@ -157,7 +162,7 @@ class Episode:
     @property
     def spent(self) -> Spent:
         """Return what the agent has used until now, charges since its last step included."""
-        return replace(self.progress.spent.plus(self._charges), seconds=self._turns.seconds)
+        return replace(self.progress.spent.plus(self._charges), seconds=self.turns.seconds)
 
     # ── the only method that changes an episode ───────────────────────────────────────────
 
@@ -167,6 +172,7 @@ class Episode:
         *,
         thought: str = "",
         actor: Actor = "agent",
+        observe: Observer | None = None,
     ) -> Step:
         """Carry out an action and record it.
 
@@ -178,6 +184,7 @@ class Episode:
             action: an action or its JSON form.
             thought: the actor's reasoning before the action; it is recorded.
             actor: `human` for a person who acts in the agent's episode.
+            observe: called with each message of a cell as it arrives.
 
         Raises:
             ActionError: it is not a valid action; nothing has happened.
@@ -186,14 +193,14 @@ class Episode:
             TaskError: the task's metric failed.
         """
         action = json_codec.parse_action(action)
-        async with self._turns.take(actor):
-            if self._turns.ended:
+        async with self.turns.take(actor):
+            if self.turns.ended:
                 raise EpisodeOver("the episode has ended")
             if over := self.over:
                 raise EpisodeOver(f"the episode is over: {over}")
             started = datetime.now(UTC).isoformat(timespec="milliseconds")
             stored_before = self._submissions.stored_bytes
-            outcome = await self._outcome(action, actor)
+            outcome = await self._outcome(action, actor, observe)
             step = Step(
                 number=len(self.steps) + 1,
                 action=action,
@@ -201,7 +208,7 @@ class Episode:
                 thought=thought.encode(errors="replace").decode(),
                 reward_reason="a person's step has no reward",
                 started=started,
-                spent=replace(self.progress.spent, seconds=self._turns.seconds),
+                spent=replace(self.progress.spent, seconds=self.turns.seconds),
                 actor=actor,
             )
             if actor == "agent":
@@ -248,32 +255,34 @@ class Episode:
             Note(kind=kind, text=valid, reason=escape_line(reason), after_step=after)
         )
 
-    async def _outcome(self, action: Action, actor: Actor) -> Outcome:
+    async def _outcome(self, action: Action, actor: Actor, observe: Observer | None) -> Outcome:
+        timeout_s = self._cell_seconds(actor)
         match action:
             case ExecuteCode(code=code):
                 step = len(self.steps) + 1
-                cell = await self._kernel.run(code, timeout_s=self._cell_seconds(actor), step=step)
+                run = self.kernel.run
+                cell = await run(code, timeout_s=timeout_s, step=step, observe=observe)
                 return CellExecuted(
                     cell=cell,
                     submission=await self._submissions.grade_if_changed(
-                        self._kernel, step, self.progress, actor
+                        self.kernel, step, self.progress, actor
                     ),
                 )
             case ValidateCode(code=code):
-                cell = await self._kernel.run_trial(code, timeout_s=self._cell_seconds(actor))
-                return CodeValidated(cell=cell, note="" if self._kernel.forkable else NOTE)
+                cell = await self.kernel.run_trial(code, timeout_s=timeout_s)
+                return CodeValidated(cell=cell, note="" if self.kernel.forkable else NOTE)
             case RequestInfo(info_type=what):
                 return InfoShown(text=self.info(what))
             case GetHistory(last=last):
                 return InfoShown(text=history(self.steps[-last:]))
             case Reset():
-                await self._kernel.reset(step=len(self.steps) + 1)
+                await self.kernel.reset(step=len(self.steps) + 1)
                 self._submissions.clear(actor)
                 return KernelReset()
 
     def info(self, what: InfoType) -> str:
         """Return what `request_info` would, without taking a step."""
-        setup, guest_path = self.setup, self._kernel.sandbox.guest_path
+        setup, guest_path = self.setup, self.kernel.sandbox.guest_path
         output = guest_path(setup.task.submission_path)
         public, limits = setup.prepared.public, asdict(setup.budget)
         machine = self._machine.metadata() if self._machine else {}
@@ -319,7 +328,7 @@ class Episode:
             UsageError: there is no such step, or the episode has ended.
             SandboxError, KernelError: the machine failed; this episode is not affected.
         """
-        async with self._turns.take("agent"):
+        async with self.turns.take("agent"):
             if self.steps.ending is not None:
                 raise UsageError("the episode has ended; fork it before its last step")
             step = len(self.steps) if at_step is None else at_step
@@ -340,7 +349,7 @@ class Episode:
             return children
 
     async def _fork_once(self, step: int, seed: int | None) -> "Episode":
-        forked = await self._kernel.fork(step=step, seed=seed)
+        forked = await self.kernel.fork(step=step, seed=seed)
         try:
             header = self.setup.header
             fork = Fork(
@@ -367,24 +376,24 @@ class Episode:
         for step in self.steps:
             self.progress = self.progress.after(step)
             self.latest = step if step.actor == "agent" else self.latest
-        self._turns.start_clock(self.progress.spent.seconds)
-        self._missing = self._kernel.limitations
-        await self._submissions.take_over(parents, len(self.steps), self._kernel)
+        self.turns.start_clock(self.progress.spent.seconds)
+        self._missing = self.kernel.limitations
+        await self._submissions.take_over(parents, len(self.steps), self.kernel)
 
     # ── beginning and end ─────────────────────────────────────────────────────────────────
 
     async def __aenter__(self) -> Self:
         """Start sandbox and kernel; the clock of a new episode starts when they are ready."""
         try:
-            await self._kernel.start()
+            await self.kernel.start()
             if self._machine is None:
-                self._machine = await describe_machine(self._kernel.sandbox, self.setup)
+                self._machine = await describe_machine(self.kernel.sandbox, self.setup)
         except BaseException as error:
             await self.__aexit__(type(error), error, error.__traceback__)
             raise
         if not self.steps:
-            self._turns.start_clock()
-        self._missing = self._kernel.limitations
+            self.turns.start_clock()
+        self._missing = self.kernel.limitations
         if self._missing:
             message = f"on this machine, {self._missing}"
             warnings.warn(message, LimitedKernelWarning, stacklevel=3)
@@ -416,8 +425,8 @@ class Episode:
         if self.steps.ending is None:
             stopped: BaseException | None = None
             try:
-                await self._turns.end()
-                await self._kernel.close()
+                await self.turns.end()
+                await self.closing.aclose()
             except Exception as error:  # noqa: BLE001 - becomes part of the ending
                 reason = f"{reason}; {error}"
             except (asyncio.CancelledError, KeyboardInterrupt) as error:

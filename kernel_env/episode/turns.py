@@ -19,6 +19,8 @@ class Turns:
     def __init__(self) -> None:
         self.ended = False
         """Whether the episode has ended or is ending."""
+        self.actor: Actor | None = None
+        """Who acts now."""
         self._acting = asyncio.Lock()
         self._began = time.monotonic()
         self._stopped: float | None = None
@@ -52,6 +54,7 @@ class Turns:
         finally:
             self._waiting -= agent
             self._set_clock()
+        self.actor = actor
         try:
             if agent:
                 yield
@@ -59,6 +62,7 @@ class Turns:
                 async with self._person_acts():
                     yield
         finally:
+            self.actor = None
             self._acting.release()
 
     @asynccontextmanager

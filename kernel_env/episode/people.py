@@ -1,0 +1,143 @@
+"""Let people use the live kernel of an episode in JupyterLab: each cell they run is a step.
+
+    server = await serve(episode)     # ends with the episode
+    print(server.connection_file)
+
+The cells wait for the agent's, and the agent's for them. What a person does is recorded as theirs
+(`actor`), unless they play the episode themselves.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kernel_env.episode.actions import ExecuteCode, Reset
+from kernel_env.episode.episode import Episode
+from kernel_env.episode.observation import submission_lines
+from kernel_env.episode.step import Actor, Step
+from kernel_env.errors import EpisodeOver
+from kernel_env.jupyter.cell_output import CellOutput, reply_content
+from kernel_env.jupyter.executor import CellRequest, Command
+from kernel_env.jupyter.server import Server
+from kernel_env.kernel.connection.client import KernelClient
+from kernel_env.untrusted_text import escape_line
+
+REPLY_S = 0.2
+"""How long the server stays after the end has cancelled a cell, so that its client gets a reply."""
+CONNECTION_FILE = "attach.json"
+"""The file in an episode's folder by which Jupyter programs connect to its kernel."""
+
+
+class EpisodeKernel:
+    """An executor whose cells are steps of an episode."""
+
+    def __init__(self, episode: Episode, actor: Actor) -> None:
+        """`actor` is who runs the cells: a person beside the agent, or the agent itself."""
+        self.episode, self._actor = episode, actor
+        self._step: asyncio.Task[Step] | None = None
+        """The cell that runs or waits."""
+        self._refused = False
+        """Whether a cell has ended because the episode did."""
+
+    @property
+    def kernel(self) -> KernelClient | None:
+        """Return the connection to the running kernel; None while there is none."""
+        return self.episode.kernel.living
+
+    async def execute(self, request: CellRequest, output: CellOutput) -> Mapping[str, Any]:
+        """Take a step that runs a cell. Raises as `Episode.act` does."""
+        if not request.code.strip():
+            return reply_content("ok", 0)
+        if self.episode.turns.actor is not None:
+            output.print("[waiting for the agent's action to end]\n", name="stderr")
+        action = ExecuteCode(code=request.code)
+        acting = self.episode.act(action, actor=self._actor, observe=output.observe)
+        self._step = asyncio.create_task(acting)
+        try:
+            step = await self._step
+        except EpisodeOver:
+            self._refused = True
+            raise
+        except asyncio.CancelledError:
+            current = asyncio.current_task()
+            if current is not None and current.cancelling():
+                raise
+            return output.fail("KeyboardInterrupt", "the cell was interrupted before it began")
+        finally:
+            self._step = None
+        assert step.cell is not None
+        reply = output.reply(step.cell)
+        await self.after(step, output)
+        return reply
+
+    async def after(self, step: Step, output: CellOutput) -> None:
+        """Show what came of a step beside the outputs of its cell."""
+        for line in submission_lines(step.submission):
+            output.print(f"[{escape_line(line)}]\n")
+
+    async def interrupt(self) -> None:
+        """Interrupt the cell; one that waits does not begin. The agent's cells are left alone."""
+        if self._step is None:
+            return
+        if self.episode.turns.actor == self._actor:
+            await self.episode.kernel.interrupt()
+        else:
+            self._step.cancel()
+
+    async def last_replies(self) -> None:
+        """Wait until clients have the replies to the cells that the episode's end has cancelled."""
+        if self._refused or self._step is not None:
+            await asyncio.sleep(REPLY_S)
+
+    async def shutdown(self, *, restart: bool) -> None:
+        """Do nothing: the kernel is the agent's, and ends with the episode."""
+
+
+class PlayedKernel(EpisodeKernel):
+    """An executor for a person who plays the episode: they are its agent."""
+
+    def __init__(self, episode: Episode) -> None:
+        super().__init__(episode, "agent")
+        self.ended = asyncio.Event()
+        """Set when the person has shut the kernel down."""
+
+    async def shutdown(self, *, restart: bool) -> None:
+        """Take the action `reset` for a restart; otherwise tell that the person is done."""
+        if not restart:
+            self.ended.set()
+        elif not self.episode.over:
+            await self.episode.act(Reset())
+
+
+async def serve(
+    episode: Episode,
+    executor: EpisodeKernel | None = None,
+    commands: Mapping[str, Command] | None = None,
+) -> Server:
+    """Serve an episode's kernel to Jupyter clients until the episode ends.
+
+    Args:
+        episode: the episode.
+        executor: what executes the cells; by default they are steps of a person.
+        commands: magics that run on the host, by name.
+
+    Raises `KernelError`, `OSError`.
+    """
+    if episode.steps.ending is not None:
+        raise EpisodeOver("the episode has ended")
+    executor = executor or EpisodeKernel(episode, "human")
+    server = Server(
+        executor,
+        commands=commands,
+        connection_file=connection_file_of(episode.folder),
+    )
+    await server.start()
+    episode.closing.push_async_callback(server.close)
+    episode.closing.push_async_callback(executor.last_replies)
+    return server
+
+
+def connection_file_of(folder: Path) -> Path:
+    """Return the path of the file by which programs connect to an episode's kernel."""
+    return folder / CONNECTION_FILE
