@@ -113,6 +113,10 @@ def run(
         bool,
         typer.Option("--watch", help="Print the address of a page that shows the steps live."),
     ] = False,
+    attach: Annotated[
+        bool,
+        typer.Option("--attach", help="Let people use the live kernels: kernel-env attach RUN."),
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON line per episode.")] = False,
 ) -> None:
     """Run an agent on tasks and print the results."""
@@ -157,7 +161,8 @@ def run(
         )
         plans += with_seeds(Plan(config=config, options=options), seeds)
     acting = make_agent(plans[0])
-    run_and_print([with_trust(plan, acting) for plan in plans], json=json, watch=watch)
+    plans = [with_trust(plan, acting) for plan in plans]
+    run_and_print(plans, json=json, watch=watch, attach=attach)
 
 
 def named_devices(values: list[str] | None) -> dict[str, str]:
@@ -166,7 +171,9 @@ def named_devices(values: list[str] | None) -> dict[str, str]:
     return {inside or device: device for device, _, inside in parts}
 
 
-def run_and_print(plans: "Sequence[Plan]", *, json: bool, watch: bool = False) -> None:
+def run_and_print(
+    plans: "Sequence[Plan]", *, json: bool, watch: bool = False, attach: bool = False
+) -> None:
     """Prepare the tasks, run the plans and print the results; exit with 1 if an episode failed."""
     import asyncio
 
@@ -176,9 +183,15 @@ def run_and_print(plans: "Sequence[Plan]", *, json: bool, watch: bool = False) -
         prepare_tasks([plan.config for plan in plans], report)
     running: list[Episode] = []
     each = show_json if json else lambda _: None
+
+    def began(episode: "Episode") -> None:
+        running.append(episode)
+        if attach:
+            print_message(f"attach: kernel-env attach {episode.folder}")
+
     try:
-        with watched(running.append) if watch else nullcontext(running.append) as began:
-            results = asyncio.run(collect(plans, began, each))
+        with watched(began) if watch else nullcontext(began) as watching:
+            results = asyncio.run(collect(plans, watching, each, attach=attach))
     except (KeyboardInterrupt, asyncio.CancelledError):
         for episode in running:
             if episode.result is None or episode.result.status == "interrupted":
@@ -209,16 +222,22 @@ async def collect(
     plans: "Sequence[Plan]",
     began: "Callable[[Episode], None]",
     each: "Callable[[EpisodeResult], None]",
+    *,
+    attach: bool,
 ) -> "list[EpisodeResult]":
-    """Run the plans and return the results; call `each` with every result at once.
+    """Run the plans and return the results.
 
-    `began` is called with each episode before its first step.
+    Args:
+        plans: the episodes.
+        began: called with each episode before its first step.
+        each: called with each result at once.
+        attach: whether people can use the kernels.
     """
     from kernel_env.runner import run_plans
 
     results = []
     with progress() as report:
-        async for result in run_plans(plans, report, began):
+        async for result in run_plans(plans, report, began, attach=attach):
             each(result)
             results.append(result)
     return results

@@ -8,15 +8,18 @@ The cells wait for the agent's, and the agent's for them. What a person does is 
 """
 
 import asyncio
+import json
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kernel_env.episode.actions import ExecuteCode, Reset
+from kernel_env.episode.actions import ExecuteCode
 from kernel_env.episode.episode import Episode
+from kernel_env.episode.journal import JOURNAL, read_journal
 from kernel_env.episode.observation import submission_lines
 from kernel_env.episode.step import Actor, Step
-from kernel_env.errors import EpisodeOver
+from kernel_env.errors import EpisodeOver, UsageError
 from kernel_env.jupyter.cell_output import CellOutput, reply_content
 from kernel_env.jupyter.executor import CellRequest, Command
 from kernel_env.jupyter.server import Server
@@ -49,7 +52,7 @@ class EpisodeKernel:
         """Take a step that runs a cell. Raises as `Episode.act` does."""
         if not request.code.strip():
             return reply_content("ok", 0)
-        if self.episode.turns.actor is not None:
+        if self._actor == "human" and self.episode.turns.actor == "agent":
             output.print("[waiting for the agent's action to end]\n", name="stderr")
         action = ExecuteCode(code=request.code)
         acting = self.episode.act(action, actor=self._actor, observe=output.observe)
@@ -94,22 +97,6 @@ class EpisodeKernel:
         """Do nothing: the kernel is the agent's, and ends with the episode."""
 
 
-class PlayedKernel(EpisodeKernel):
-    """An executor for a person who plays the episode: they are its agent."""
-
-    def __init__(self, episode: Episode) -> None:
-        super().__init__(episode, "agent")
-        self.ended = asyncio.Event()
-        """Set when the person has shut the kernel down."""
-
-    async def shutdown(self, *, restart: bool) -> None:
-        """Take the action `reset` for a restart; otherwise tell that the person is done."""
-        if not restart:
-            self.ended.set()
-        elif not self.episode.over:
-            await self.episode.act(Reset())
-
-
 async def serve(
     episode: Episode,
     executor: EpisodeKernel | None = None,
@@ -141,3 +128,32 @@ async def serve(
 def connection_file_of(folder: Path) -> Path:
     """Return the path of the file by which programs connect to an episode's kernel."""
     return folder / CONNECTION_FILE
+
+
+def find_served(folder: Path) -> Path:
+    """Return the connection file of an episode that is running now.
+
+    Raises `UsageError` if it has ended, if it was started without a server, and if the folder has
+    no episode.
+    """
+    journal, file = folder / JOURNAL, connection_file_of(folder)
+    if not journal.is_file():
+        raise UsageError(f"{folder} is not the folder of an episode: it has no {JOURNAL}")
+    if (ending := read_journal(journal).ending) is not None:
+        raise UsageError(
+            f"the episode in {folder} has ended ({ending.status}), and its kernel with it"
+        )
+    try:
+        info = json.loads(file.read_bytes())
+        with socket.socket(socket.AF_UNIX) as shell:
+            shell.connect(f"{info['ip']}-{info['shell_port']}")
+    except FileNotFoundError:
+        reason = "it was not started with --attach" if not file.exists() else GONE
+    except (OSError, ValueError, KeyError, TypeError):
+        reason = GONE
+    else:
+        return file
+    raise UsageError(f"the kernel of the episode in {folder} cannot be used: {reason}")
+
+
+GONE = "the process that ran it has ended"

@@ -3,46 +3,15 @@
 import asyncio
 import stat
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 from jupyter_client.asynchronous.client import AsyncKernelClient
 
 from kernel_env.episode import Episode
-from kernel_env.episode.people import connection_file_of, serve
+from kernel_env.episode.people import connection_file_of, find_served, serve
+from kernel_env.errors import UsageError
 from support.episodes import SUBMIT_LINE, OpenTiny, execute, execute_text
-
-
-@asynccontextmanager
-async def connected(episode: Episode) -> AsyncIterator[AsyncKernelClient]:
-    """Connect a Jupyter client by the connection file."""
-    client = AsyncKernelClient(connection_file=str(connection_file_of(episode.folder)))
-    client.load_connection_file()
-    client.start_channels()
-    try:
-        await client.wait_for_ready(timeout=20)
-        yield client
-    finally:
-        client.stop_channels()
-
-
-async def run(client: AsyncKernelClient, code: str) -> tuple[dict[str, Any], str]:
-    """Run a cell; return the reply and the text of its outputs."""
-    texts: list[str] = []
-
-    def take(message: dict[str, Any]) -> None:
-        content = message["content"]
-        match message["msg_type"]:
-            case "stream":
-                texts.append(content["text"])
-            case "execute_result" | "display_data":
-                texts.append(content["data"].get("text/plain", ""))
-            case "error":
-                texts.append(f"{content['ename']}: {content['evalue']}")
-
-    reply = await client.execute_interactive(code, output_hook=take, timeout=30, allow_stdin=False)
-    return reply["content"], "".join(texts)
+from support.jupyter_clients import connected, run_cell
 
 
 @pytest.fixture
@@ -50,7 +19,7 @@ async def attached(open_tiny: OpenTiny) -> AsyncIterator[tuple[Episode, AsyncKer
     """An episode to which a client is attached."""
     async with open_tiny(sandbox="local", budget={"steps": 3}) as episode:
         await serve(episode)
-        async with connected(episode) as client:
+        async with connected(connection_file_of(episode.folder)) as client:
             yield episode, client
 
 
@@ -61,10 +30,10 @@ async def test_a_cell_of_a_client_is_a_step_of_a_person(attached: Attached) -> N
     episode, client = attached
     await execute(episode, "x = 20")
 
-    reply, text = await run(client, "x += 1\nprint('hi'); x * 2")
-    failed, error = await run(client, "1/0")
+    reply, text = await run_cell(client, "x += 1\nprint('hi'); x * 2")
+    failed, error = await run_cell(client, "1/0")
     value = await execute_text(episode, "x")
-    empty, _ = await run(client, " ")
+    empty, _ = await run_cell(client, " ")
 
     assert (reply["status"], text) == ("ok", "hi\n42")
     assert failed["status"] == "error"
@@ -79,7 +48,7 @@ async def test_a_cell_of_a_client_is_a_step_of_a_person(attached: Attached) -> N
 async def test_a_person_sees_the_score_of_a_submission(attached: Attached) -> None:
     episode, client = attached
 
-    _, text = await run(client, SUBMIT_LINE)
+    _, text = await run_cell(client, SUBMIT_LINE)
 
     assert "Submission graded: public score 0.088" in text
     assert episode.progress.best is None
@@ -90,12 +59,12 @@ async def test_cells_wait_for_the_agent_and_can_be_interrupted(attached: Attache
     slow = asyncio.create_task(execute(episode, "import time\nfor _ in range(15): time.sleep(0.1)"))
     await asyncio.sleep(0.3)
 
-    waiting = asyncio.create_task(run(client, "1"))
+    waiting = asyncio.create_task(run_cell(client, "1"))
     await asyncio.sleep(0.3)
     client.control_channel.send(client.session.msg("interrupt_request", {}))
     reply, text = await waiting
     done = await slow
-    running = asyncio.create_task(run(client, "time.sleep(30)"))
+    running = asyncio.create_task(run_cell(client, "time.sleep(30)"))
     await asyncio.sleep(0.5)
     client.control_channel.send(client.session.msg("interrupt_request", {}))
     interrupted, _ = await running
@@ -112,17 +81,31 @@ async def test_the_file_and_the_sockets_end_with_the_episode(open_tiny: OpenTiny
         await serve(episode)
         file = connection_file_of(episode.folder)
         mode = stat.S_IMODE(file.stat().st_mode)
-        async with connected(episode) as client:
+        assert find_served(episode.folder) == file
+        content = file.read_bytes()
+        async with connected(file) as client:
             client.shutdown()
             await execute(episode, "x = 1")
-            assert (await run(client, "x"))[1] == "1", "the kernel is the agent's"
-            running = asyncio.create_task(run(client, "import time; time.sleep(60)"))
+            assert (await run_cell(client, "x"))[1] == "1", "the kernel is the agent's"
+            running = asyncio.create_task(run_cell(client, "import time; time.sleep(60)"))
             await asyncio.sleep(0.3)
             await episode.end()
             reply, _ = await running
 
     assert mode == 0o600
     assert not file.exists()
+    with pytest.raises(UsageError, match=r"has ended \(finished\)"):
+        find_served(episode.folder)
+    with pytest.raises(UsageError, match="not the folder of an episode"):
+        find_served(episode.folder.parent)
+    cut = episode.folder / "journal.jsonl"
+    cut.write_bytes(b"".join(cut.read_bytes().splitlines(keepends=True)[:-1]))
+    with pytest.raises(UsageError, match="not started with --attach"):
+        find_served(episode.folder)
+    for left in (content, b"{}"):
+        file.write_bytes(left)
+        with pytest.raises(UsageError, match="the process that ran it has ended"):
+            find_served(episode.folder)
     assert reply["ename"] == "EpisodeOver"
     assert reply["evalue"] == "the episode ended during this action"
     assert [step.actor for step in episode.steps] == ["agent", "human"]
