@@ -14,9 +14,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import nbformat
+
 from kernel_env.episode.actions import ExecuteCode
 from kernel_env.episode.episode import Episode
-from kernel_env.episode.journal import JOURNAL, read_journal
+from kernel_env.episode.journal import JOURNAL, read_header, read_journal
 from kernel_env.episode.observation import submission_lines
 from kernel_env.episode.step import Actor, Step
 from kernel_env.errors import EpisodeOver, UsageError
@@ -24,10 +26,22 @@ from kernel_env.jupyter.cell_output import CellOutput, reply_content
 from kernel_env.jupyter.executor import CellRequest, Command
 from kernel_env.jupyter.server import Server
 from kernel_env.kernel.connection.client import KernelClient
-from kernel_env.untrusted_text import escape_line
+from kernel_env.untrusted_text import Markdown, code_span, escape_line
 
 REPLY_S = 0.2
 """How long the server stays after the end has cancelled a cell, so that its client gets a reply."""
+NOTEBOOK = "attached/attached.ipynb"
+"""The notebook of people who attach. Its folder has nothing else, because a Jupyter program shows
+what is beside a notebook."""
+INTRODUCTION = Markdown(
+    """# {task}: the live kernel
+
+The agent {agent} works in this kernel. A cell that you run waits until its action has ended, and
+then its next action waits for yours. What you run is recorded as a person's: it is not charged to
+the agent, a submission of yours is graded and does not count, and the agent reads in its next
+observation what you changed. Interrupt stops your cell only; Restart and Shut Down do nothing."""
+)
+KERNEL = {"name": "kernel-env-existing", "display_name": "Live kernel", "language": "python"}
 CONNECTION_FILE = "attach.json"
 """The file in an episode's folder by which Jupyter programs connect to its kernel."""
 
@@ -154,6 +168,21 @@ def find_served(folder: Path) -> Path:
     else:
         return file
     raise UsageError(f"the kernel of the episode in {folder} cannot be used: {reason}")
+
+
+def write_notebook(folder: Path) -> Path:
+    """Write a notebook for people who attach to an episode, unless its folder has one.
+
+    Raises `OSError`.
+    """
+    path = folder / NOTEBOOK
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        header = read_header(folder / JOURNAL)
+        text = INTRODUCTION.format(task=header.task_name, agent=code_span(header.agent or "–"))
+        cells = [nbformat.v4.new_markdown_cell(str(text)), nbformat.v4.new_code_cell("%whos")]
+        nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": KERNEL}), path)
+    return path
 
 
 GONE = "the process that ran it has ended"

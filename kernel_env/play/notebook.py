@@ -9,8 +9,9 @@ from kernel_env.episode.episode import Episode
 from kernel_env.play.kernel import ASKED
 from kernel_env.untrusted_text import Markdown, code_span, without_html
 
-NOTEBOOK = "play.ipynb"
-"""The person's notebook in the folder of the episode; the record of the episode is another one."""
+NOTEBOOK = "play/play.ipynb"
+"""The person's notebook in the folder of the episode; the record of the episode is another one. Its
+folder has nothing else, because a Jupyter program shows what is beside a notebook."""
 RULES = Markdown(
     """# {task}: you play
 
@@ -70,6 +71,8 @@ def write_notebook(episode: Episode, kernelspec: Mapping[str, str]) -> Path:
     Args:
         episode: the episode that has begun.
         kernelspec: the kernel that Jupyter selects: its name, display name and language.
+
+    Raises `OSError`.
     """
     budget, task = episode.setup.budget, episode.setup.task
     rules = RULES.format(
@@ -88,5 +91,6 @@ def write_notebook(episode: Episode, kernelspec: Mapping[str, str]) -> Path:
     ]
     metadata = {"kernelspec": dict(kernelspec), "language_info": {"name": "python"}}
     path = episode.folder / NOTEBOOK
+    path.parent.mkdir(exist_ok=True)
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), path)
     return path

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kernel_env.episode import Episode, EpisodeConfig, open_configured
-from kernel_env.episode.people import serve
+from kernel_env.episode.people import KERNEL, serve
 from kernel_env.jupyter.server import Server
 from kernel_env.play.kernel import PlayedKernel
+from kernel_env.play.notebook import write_notebook
 
 AGENT = "human"
 """The name of the agent in the record of an episode that a person has played."""
@@ -26,6 +27,10 @@ class Session:
     def connection_file(self) -> Path:
         """Return the file by which programs on this machine connect."""
         return self.server.connection_file
+
+    def write_notebook(self) -> Path:
+        """Write the notebook that the person begins with. Raises `OSError`."""
+        return write_notebook(self.episode, KERNEL)
 
     async def wait(self) -> None:
         """Wait until the person has shut the kernel down."""
