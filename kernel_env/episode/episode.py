@@ -28,7 +28,7 @@ from kernel_env.episode.actions import (
     ValidateCode,
 )
 from kernel_env.episode.budget import Spent
-from kernel_env.episode.earning import earn
+from kernel_env.episode.earning import charged, final_reward
 from kernel_env.episode.ending import end_journal, status_of, write_files
 from kernel_env.episode.journal import JOURNAL, Journal
 from kernel_env.episode.machine import Machine, describe_machine
@@ -51,7 +51,6 @@ from kernel_env.episode.submissions import Submissions
 from kernel_env.episode.trajectory import Ending, Fork, Note, NoteKind, Status
 from kernel_env.episode.turns import Turns
 from kernel_env.errors import EpisodeOver, UsageError
-from kernel_env.grading.reward import at_end
 from kernel_env.kernel.connection.running_cell import Observer
 from kernel_env.kernel.forking.checkpoints import CheckpointLimits
 from kernel_env.kernel.forking.fork_server import LimitedKernelWarning
@@ -212,28 +211,14 @@ class Episode:
                 actor=actor,
             )
             if actor == "agent":
-                step = await self._charged(step, stored_before)
+                spent = self.spent.plus(Spent(steps=1))
+                step = await charged(step, spent, stored_before, self.progress, self._submissions)
             self.steps.append(step)
             self._submissions.record_step()
             self.progress = self.progress.after(step)
             if actor == "agent":
                 self.latest, self._charges = step, Spent()
             return step
-
-    async def _charged(self, step: Step, stored_before: int) -> Step:
-        """Return an agent's step with its reward and with what it used of the budget.
-
-        `stored_before` is the number of bytes of submissions before it. Raises `TaskError`.
-        """
-        earned, reason = await earn(step.outcome, self.progress, self.setup, self._submissions)
-        spent = self.spent.plus(Spent(steps=1))
-        step = replace(step, reward=earned, reward_reason=reason, spent=spent)
-        stored = len(json_codec.step_json(step)) + self._submissions.stored_bytes - stored_before
-        step = replace(step, spent=spent.plus(Spent(output_bytes=stored)))
-        if self.setup.budget.exhausted(step.spent):
-            progress = self.progress.after(step)
-            step = replace(step, reward=step.reward + self._final_reward(progress))
-        return step
 
     def charge(self, *, tokens: int, money: float = 0.0, estimated: bool = False) -> None:
         """Count what the agent used to decide: tokens, and US dollars if the price is known.
@@ -293,19 +278,6 @@ class Episode:
         if actor == "human":
             return budget.cell_seconds
         return max(0.1, min(budget.cell_seconds, budget.seconds_left(self.spent)))
-
-    # ── grading ───────────────────────────────────────────────────────────────────────────
-
-    def _chosen_step(self, progress: Progress) -> int | None:
-        """Return the step whose submission counts; None if there is none."""
-        if self.setup.header.counts == "last":
-            return self._submissions.left.step
-        return progress.best.step if progress.best else None
-
-    def _final_reward(self, progress: Progress) -> float:
-        """Return what the reward pays at the end of the episode."""
-        chosen = self._chosen_step(progress)
-        return at_end(self.setup.reward, self._submissions.grades[chosen] if chosen else None)
 
     # ── forks ─────────────────────────────────────────────────────────────────────────────
 
@@ -442,14 +414,15 @@ class Episode:
         return self.steps.ending
 
     def _ending(self, status: Status, reason: str) -> Ending:
-        chosen, latest = self._chosen_step(self.progress), self.latest
+        submissions, latest = self._submissions, self.latest
+        chosen = submissions.chosen_step(self.progress)
         paid = latest is not None and self.setup.budget.exhausted(latest.spent)
         return Ending(
             status=status,
             reason=escape_line(reason),
             spent=self.spent,
             chosen_step=chosen,
-            grade=self._submissions.grades[chosen] if chosen else None,
+            grade=submissions.grades[chosen] if chosen else None,
             missing=self._missing,
-            reward=0.0 if paid else self._final_reward(self.progress),
+            reward=0.0 if paid else final_reward(self.progress, submissions),
         )

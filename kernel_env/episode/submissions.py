@@ -55,7 +55,7 @@ class Submissions:
     """The submissions of one episode."""
 
     def __init__(self, setup: EpisodeSetup, grader: Grader) -> None:
-        self._setup, self._grader = setup, grader
+        self.setup, self._grader = setup, grader
         self._spec = grading_spec(setup.task, setup.prepared)
         self.folder = setup.folder / FOLDER
         self._stat: FileStat | None = None
@@ -80,8 +80,8 @@ class Submissions:
 
         Raises `TaskError` when the metric fails, `SandboxError` when it cannot be stored.
         """
-        path = self._setup.task.submission_path
-        limit = submission_limit_mb(self._setup.task, self._setup.prepared)
+        path = self.setup.task.submission_path
+        limit = submission_limit_mb(self.setup.task, self.setup.prepared)
         none = FileLeft(step=None if actor == "agent" else self.left.step)
         try:
             found = await kernel.stat(path)
@@ -124,6 +124,12 @@ class Submissions:
         scores = await self._grader.sample_scores(self._spec)
         return self._grade(scores) if scores else None
 
+    def chosen_step(self, progress: Progress) -> int | None:
+        """Return the step whose submission counts; None if there is none."""
+        if self.setup.header.counts == "last":
+            return self.left.step
+        return progress.best.step if progress.best else None
+
     def record_step(self) -> None:
         """Store the state after a step, from which a fork may begin."""
         self.left_after.append(self.left)
@@ -143,7 +149,7 @@ class Submissions:
         self.left_after = parents.left_after[:steps]
         self.left = self.left_after[-1] if self.left_after else FileLeft()
         self.grades = {step: grade for step, grade in parents.grades.items() if step <= steps}
-        self._stat = await kernel.stat(self._setup.task.submission_path)
+        self._stat = await kernel.stat(self.setup.task.submission_path)
         try:
             for step in self.grades:
                 self.folder.mkdir(exist_ok=True)
@@ -154,10 +160,10 @@ class Submissions:
     # ── what the agent is shown ────────────────────────────────────────────────────────────
 
     async def _shown(self, data: bytes, grade: Grade, progress: Progress, actor: Actor) -> Shown:
-        limit = self._setup.budget.submissions if actor == "agent" else None
+        limit = self.setup.budget.submissions if actor == "agent" else None
         if limit is not None and progress.submissions >= limit:
             return "not counted"
-        feedback = self._setup.header.feedback
+        feedback = self.setup.header.feedback
         if feedback == "validity":
             return "valid"
         if feedback != "ladder" or progress.best is None:
@@ -172,7 +178,7 @@ class Submissions:
 
     def _graded(self, scores: Scores, grade: Grade, sha256: str, shown: Shown) -> Graded:
         """Return what the step records; of the private grade, only what the agent is shown."""
-        task, shows = self._setup.task, shown == "score"
+        task, shows = self.setup.task, shown == "score"
         shows_private = shows and self._shows_private
         board, up = task.leaderboard, task.scoring.higher_is_better
         assert scores.public is not None
@@ -194,13 +200,13 @@ class Submissions:
     @property
     def _shows_private(self) -> bool:
         """Return whether the agent sees both scores: answers without a split have only one."""
-        feedback = self._setup.header.feedback
-        free_form = self._setup.task.scoring.schema.is_free_form
+        feedback = self.setup.header.feedback
+        free_form = self.setup.task.scoring.schema.is_free_form
         return feedback == "both" or (feedback == "public" and free_form)
 
     def _grade(self, scores: Scores) -> Grade:
         """Return the grade on both splits."""
-        board, up = self._setup.task.leaderboard, self._setup.task.scoring.higher_is_better
+        board, up = self.setup.task.leaderboard, self.setup.task.scoring.higher_is_better
         assert scores.public is not None
         assert scores.private is not None
         return Grade(
@@ -213,7 +219,7 @@ class Submissions:
     # ── files ─────────────────────────────────────────────────────────────────────────────
 
     def _file(self, step: int) -> Path:
-        return submission_file(self._setup.folder, step)
+        return submission_file(self.setup.folder, step)
 
     def _store(self, step: int, data: bytes) -> None:
         path = self._file(step)

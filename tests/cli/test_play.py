@@ -14,7 +14,7 @@ import pytest
 
 from support.cli import error_line, run_cli
 from support.episodes import DEFINE_SUBMIT, PRIVATE_RMSE
-from support.jupyter_clients import connected, run_cell
+from support.jupyter_clients import client_at, run
 
 
 @contextmanager
@@ -46,8 +46,8 @@ async def test_a_person_plays_and_gets_the_result(tiny: str, tmp_path: Path, by:
     options = ("--sandbox", "local", "--out", tmp_path, "--no-lab", "--json")
     with start("play", tiny, *options) as process:
         file = Path(wait_for(process, r"^connect: jupyter console --existing (\S+)$"))
-        async with connected(file) as client:
-            _, text = await run_cell(client, DEFINE_SUBMIT + "submit(3)")
+        async with client_at(file) as client:
+            text = (await run(client, DEFINE_SUBMIT + "submit(3)")).text
             if by == "Ctrl-C":
                 process.send_signal(signal.SIGINT)
             else:
@@ -89,8 +89,8 @@ async def test_a_person_attaches_to_a_run(tiny: str, tmp_path: Path) -> None:
         folder = Path(wait_for(process, r"^attach: kernel-env attach (\S+)$"))
         shown = run_cli("attach", folder, "--no-lab")
         file = Path(shown.stdout.split()[-1])
-        async with connected(file) as client:
-            await run_cell(client, "x += 1")
+        async with client_at(file) as client:
+            await run(client, "x += 1")
         out, err = process.communicate(timeout=30)
 
     record = json.loads(out)

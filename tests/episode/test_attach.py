@@ -11,7 +11,7 @@ from kernel_env.episode import Episode
 from kernel_env.episode.people import connection_file_of, find_served, serve
 from kernel_env.errors import UsageError
 from support.episodes import SUBMIT_LINE, OpenTiny, execute, execute_text
-from support.jupyter_clients import connected, run_cell
+from support.jupyter_clients import client_at, run
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ async def attached(open_tiny: OpenTiny) -> AsyncIterator[tuple[Episode, AsyncKer
     """An episode to which a client is attached."""
     async with open_tiny(sandbox="local", budget={"steps": 3}) as episode:
         await serve(episode)
-        async with connected(connection_file_of(episode.folder)) as client:
+        async with client_at(connection_file_of(episode.folder)) as client:
             yield episode, client
 
 
@@ -30,14 +30,14 @@ async def test_a_cell_of_a_client_is_a_step_of_a_person(attached: Attached) -> N
     episode, client = attached
     await execute(episode, "x = 20")
 
-    reply, text = await run_cell(client, "x += 1\nprint('hi'); x * 2")
-    failed, error = await run_cell(client, "1/0")
+    ran = await run(client, "x += 1\nprint('hi'); x * 2")
+    failed = await run(client, "1/0")
     value = await execute_text(episode, "x")
-    empty, _ = await run_cell(client, " ")
+    empty = (await run(client, " ")).reply
 
-    assert (reply["status"], text) == ("ok", "hi\n42")
-    assert failed["status"] == "error"
-    assert "ZeroDivisionError" in error
+    assert (ran.reply["status"], ran.text) == ("ok", "hi\n42")
+    assert failed.reply["status"] == "error"
+    assert "ZeroDivisionError" in failed.text
     assert value == "21"
     assert empty["status"] == "ok"
     assert [step.actor for step in episode.steps] == ["agent", "human", "human", "agent"]
@@ -48,7 +48,7 @@ async def test_a_cell_of_a_client_is_a_step_of_a_person(attached: Attached) -> N
 async def test_a_person_sees_the_score_of_a_submission(attached: Attached) -> None:
     episode, client = attached
 
-    _, text = await run_cell(client, SUBMIT_LINE)
+    text = (await run(client, SUBMIT_LINE)).text
 
     assert "Submission graded: public score 0.088" in text
     assert episode.progress.best is None
@@ -59,18 +59,18 @@ async def test_cells_wait_for_the_agent_and_can_be_interrupted(attached: Attache
     slow = asyncio.create_task(execute(episode, "import time\nfor _ in range(15): time.sleep(0.1)"))
     await asyncio.sleep(0.3)
 
-    waiting = asyncio.create_task(run_cell(client, "1"))
+    waiting = asyncio.create_task(run(client, "1"))
     await asyncio.sleep(0.3)
     client.control_channel.send(client.session.msg("interrupt_request", {}))
-    reply, text = await waiting
+    waited = await waiting
     done = await slow
-    running = asyncio.create_task(run_cell(client, "time.sleep(30)"))
+    running = asyncio.create_task(run(client, "time.sleep(30)"))
     await asyncio.sleep(0.5)
     client.control_channel.send(client.session.msg("interrupt_request", {}))
-    interrupted, _ = await running
+    interrupted = (await running).reply
 
-    assert "waiting for the agent" in text
-    assert reply["ename"] == "KeyboardInterrupt"
+    assert "waiting for the agent" in waited.text
+    assert waited.reply["ename"] == "KeyboardInterrupt"
     assert done.cell.error is None, "the agent's cell is not interrupted"
     assert interrupted["ename"] == "KeyboardInterrupt"
     assert [step.actor for step in episode.steps] == ["agent", "human"]
@@ -83,14 +83,14 @@ async def test_the_file_and_the_sockets_end_with_the_episode(open_tiny: OpenTiny
         mode = stat.S_IMODE(file.stat().st_mode)
         assert find_served(episode.folder) == file
         content = file.read_bytes()
-        async with connected(file) as client:
+        async with client_at(file) as client:
             client.shutdown()
             await execute(episode, "x = 1")
-            assert (await run_cell(client, "x"))[1] == "1", "the kernel is the agent's"
-            running = asyncio.create_task(run_cell(client, "import time; time.sleep(60)"))
+            assert (await run(client, "x")).text == "1", "the kernel is the agent's"
+            running = asyncio.create_task(run(client, "import time; time.sleep(60)"))
             await asyncio.sleep(0.3)
             await episode.end()
-            reply, _ = await running
+            reply = (await running).reply
 
     assert mode == 0o600
     assert not file.exists()

@@ -14,7 +14,7 @@ from kernel_env.episode.journal import JOURNAL, read_journal
 from kernel_env.play import Session, open_session
 from kernel_env.play.notebook import FUNCTIONS, write_notebook
 from support.episodes import DEFINE_SUBMIT, PRIVATE_RMSE
-from support.jupyter_clients import connected, run_cell
+from support.jupyter_clients import client_at, run
 
 
 @asynccontextmanager
@@ -23,21 +23,21 @@ async def playing(
 ) -> AsyncIterator[tuple[Session, AsyncKernelClient]]:
     """Play a task with a Jupyter client."""
     config = EpisodeConfig(task=task, sandbox="local", out=out, budget=budget, agent="human")
-    async with open_session(config) as session, connected(session.connection_file) as client:
+    async with open_session(config) as session, client_at(session.connection_file) as client:
         yield session, client
 
 
 async def test_a_person_plays_under_the_rules_of_an_agent(tiny: str, tmp_path: Path) -> None:
     async with playing(tiny, tmp_path, steps=5) as (session, client):
-        _, first = await run_cell(client, DEFINE_SUBMIT + "submit(2)")
-        _, budget = await run_cell(client, "%budget")
-        await run_cell(client, "table = test.assign(y=3 * test.x)[['id', 'y']]")
-        _, submitted = await run_cell(client, "%submit table")
-        _, latest = await run_cell(client, "%submit")
-        _, task = await run_cell(client, "%task name")
-        _, history = await run_cell(client, "%history 1")
-        refused, error = await run_cell(client, "1")
-        wrong, _ = await run_cell(client, "%history many")
+        first = (await run(client, DEFINE_SUBMIT + "submit(2)")).text
+        budget = (await run(client, "%budget")).text
+        await run(client, "table = test.assign(y=3 * test.x)[['id', 'y']]")
+        submitted = (await run(client, "%submit table")).text
+        latest = (await run(client, "%submit")).text
+        task = (await run(client, "%task name")).text
+        history = (await run(client, "%history 1")).text
+        refused = await run(client, "1")
+        wrong = (await run(client, "%history many")).reply
     episode = session.episode
 
     assert "Submission graded: public score 1.0" in first
@@ -47,8 +47,8 @@ async def test_a_person_plays_under_the_rules_of_an_agent(tiny: str, tmp_path: P
     assert "Step 3:\nSubmission graded" in latest
     assert task.startswith("Tiny\n")
     assert "step 4: request_info" in history
-    assert refused["ename"] == "EpisodeOver"
-    assert "5 steps is used up" in error
+    assert refused.reply["ename"] == "EpisodeOver"
+    assert "5 steps is used up" in refused.text
     assert wrong["ename"] == "UsageError"
     result = episode.result
     assert result is not None
@@ -69,12 +69,12 @@ async def test_the_notebook_has_functions_beside_the_magics(tiny: str, tmp_path:
         notebook = nbformat.read(path, as_version=4)
         nbformat.validate(notebook)
         assert any(cell.source == FUNCTIONS for cell in notebook.cells)
-        await run_cell(client, FUNCTIONS)
-        _, budget = await run_cell(client, "budget()")
-        _, task = await run_cell(client, "task('name')")
-        _, wrong = await run_cell(client, "history('many')")
+        await run(client, FUNCTIONS)
+        budget = (await run(client, "budget()")).text
+        task = (await run(client, "task('name')")).text
+        wrong = (await run(client, "history('many')")).text
         submit = "import pandas as pd; test = pd.read_csv(DATA + '/test.csv')\nsubmit(test.assign(y=3 * test.x)[['id', 'y']])"
-        _, submitted = await run_cell(client, submit)
+        submitted = (await run(client, submit)).text
 
     rules = notebook.cells[0].source
     assert "30 steps" in rules
@@ -90,12 +90,12 @@ async def test_restart_is_a_reset_and_shutting_down_ends_the_episode(
     tiny: str, tmp_path: Path
 ) -> None:
     async with playing(tiny, tmp_path) as (session, client):
-        await run_cell(client, "import time; x = 1")
-        running = asyncio.create_task(run_cell(client, "time.sleep(60)"))
+        await run(client, "import time; x = 1")
+        running = asyncio.create_task(run(client, "time.sleep(60)"))
         await asyncio.sleep(0.3)
         client.shutdown(restart=True)
         await running
-        _, text = await run_cell(client, "'x' in globals()")
+        text = (await run(client, "'x' in globals()")).text
         client.shutdown()
         await asyncio.wait_for(session.wait(), 10)
 
