@@ -41,7 +41,9 @@ then its next action waits for yours. What you run is recorded as a person's: it
 the agent, a submission of yours is graded and does not count, and the agent reads in its next
 observation what you changed. Interrupt stops your cell only; Restart and Shut Down do nothing."""
 )
-KERNEL = {"name": "kernel-env-existing", "display_name": "Live kernel", "language": "python"}
+NAME, TITLE = "live", "Live kernel of an episode"
+"""Name and title of the kernelspec of an episode's kernel."""
+KERNEL = {"name": NAME, "display_name": TITLE, "language": "python"}
 CONNECTION_FILE = "attach.json"
 """The file in an episode's folder by which Jupyter programs connect to its kernel."""
 
