@@ -7,6 +7,7 @@ well as on numbers, and is for a person to look at.
 """
 
 import json
+import re
 import zlib
 from base64 import b64decode
 from binascii import Error
@@ -27,6 +28,8 @@ the moment at which a cell was interrupted or crashed."""
 PICTURE, ORDER = "picture", "order of stdout and stderr"
 MAX_LINES = 5
 """Most lines of a text that are shown side by side."""
+MIME_TYPE = re.compile(r"[\w.+-]{1,20}/[\w.+-]{1,40}")
+"""Types that are named; a display can have any text as its type."""
 MAX_PIXEL_BYTES = 64 << 20
 """Pixels of a PNG beyond this size are not compared."""
 PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT")
@@ -133,7 +136,7 @@ def parts_of(outputs: Iterable[Output]) -> Iterator[Part]:
             continue
         for kind, value in sorted(output["data"].items()):
             text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
-            yield Part(kind, text)
+            yield Part(kind if MIME_TYPE.fullmatch(kind) else "a display", text)
     yield from (Part(name, streams[name]) for name in sorted(streams, reverse=True))
 
 

@@ -112,7 +112,9 @@ def begins_as_journal(path: Path) -> bool:
 def parse(path: Path, notebook: NotebookNode) -> Trajectory:
     """Parse a notebook. Raises `UsageError`, `Unreadable`."""
     if "kernel_env" not in notebook.metadata:
-        raise UsageError(f"{path} is not the notebook of an episode; replay it with --task")
+        raise UsageError(
+            f"{path} is not the notebook of an episode; only what was recorded can be verified"
+        )
     try:
         trajectory = parse_notebook(notebook)
     except UsageError as error:
