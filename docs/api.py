@@ -63,9 +63,12 @@ PAGES: dict[str, dict[str, list[str]]] = {
             "Note",
             "NoteKind",
         ],
+        "kernel_env.episode.reading": ["read_trajectory"],
         "kernel_env.episode.journal": ["read_journal"],
         "kernel_env.episode.notebook": ["render", "write_notebook"],
         "kernel_env.episode.notebook_parser": ["read_notebook", "parse_notebook"],
+        "kernel_env.episode.chain": ["Difference", "first_difference"],
+        "kernel_env.episode.tree_page": ["write_tree"],
     },
     "verification": {
         "kernel_env.audit.trajectory": ["read_recording", "Recording()", "verify", "Options"],

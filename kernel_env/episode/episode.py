@@ -212,10 +212,13 @@ class Episode:
             if self.setup.budget.exhausted(step.spent):
                 step = replace(step, reward=step.reward + self._final_reward(progress))
                 progress = self.progress.after(step)
-            self.steps.append(step)
-            self._submissions.record_step()
-            self.progress, self.latest = progress, step
-            self._charges = Spent()
+            self._charges = Spent()  # they are in the step
+            try:
+                await self.steps.append_in_thread(step)
+            finally:
+                if len(self.steps) == step.number:
+                    self._submissions.record_step()
+                    self.progress, self.latest = progress, step
             return step
 
     def charge(self, *, tokens: int, money: float = 0.0, estimated: bool = False) -> None:
@@ -237,10 +240,11 @@ class Episode:
         Raises `SandboxError`.
         """
         valid = clipped(text, NOTE_CHARACTERS).encode(errors="replace").decode()
-        after = len(self.steps)
-        self.steps.add_note(
-            Note(kind=kind, text=valid, reason=escape_line(reason), after_step=after)
-        )
+        with self.steps.adding:  # otherwise a step that is being written would come between
+            after = len(self.steps)
+            self.steps.add_note(
+                Note(kind=kind, text=valid, reason=escape_line(reason), after_step=after)
+            )
 
     async def _outcome(self, action: Action) -> Outcome:
         match action:
