@@ -41,7 +41,7 @@ class Recording:
 
     @property
     def has_digests(self) -> bool:
-        """Return whether a digest is stored with each entry, which version 0.1 did not store."""
+        """Return whether a digest is stored with each entry; version 0.1 stored none."""
         return bool(self.trajectory.digests)
 
 
