@@ -161,7 +161,8 @@ async def replay_and_compare(
     compared: list[StepComparison] = []
 
     def watch(recorded: Step, replayed: Step) -> str:
-        report(f"replaying step {recorded.number} of {len(trajectory.steps)}", None)
+        done, count = recorded.number, len(trajectory.steps)
+        report(f"{trajectory.header.task}: replaying · step {done} of {count}", done / count)
         if not options.final_only:
             compared.append(compare_step(recorded, replayed, tolerance=options.tolerance))
         return too_slow(recorded, replayed)
