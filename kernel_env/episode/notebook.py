@@ -82,7 +82,7 @@ def render(trajectory: Trajectory, kernelspec: Mapping[str, str] | None = None) 
         spent = step.spent
         if step.thought:
             thoughts[str(step.number)] = step.thought
-        if step.submission:
+        if step.submission and step.actor == "agent":
             submissions.append((step.number, step.submission))
     if submissions:
         text = notebook_text.submissions_text(submissions, trajectory.ending)

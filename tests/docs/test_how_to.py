@@ -12,7 +12,7 @@ import pytest
 from support.episodes import SUBMIT_LINE
 
 GUIDES = Path(__file__).parents[2] / "docs" / "how-to"
-IN_CONTAINERS = ("async", "jupyter", "reward")
+IN_CONTAINERS = ("async", "jupyter", "reward", "watch")
 """Guides whose Python blocks run in a container; the code of the others is in the example package."""
 
 
@@ -60,6 +60,16 @@ def test_the_guide_on_asynchronous_code(tmp_path: Path) -> None:
     assert "42" in lines[2]
     assert lines[-1].endswith("trajectory.ipynb None")
     assert run(second, tmp_path).splitlines() == ["['0', '1', '4']"]
+
+
+@pytest.mark.docker
+def test_the_guide_on_watching(tmp_path: Path) -> None:
+    (code,) = blocks("watch", "python")
+
+    printed = run(code, tmp_path)
+
+    assert "execute_code by a person" in printed
+    assert printed.splitlines()[-1] == "2 steps, 1 of a person"
 
 
 @pytest.mark.docker

@@ -69,8 +69,8 @@ async def test_a_crashed_kernel_is_restored_and_reported_once(episode: Episode) 
         ),
         (
             Recovery(cause="it was killed", how="again"),
-            "it was killed; checkpoints were freed and the cell was run again; this step records"
-            " the second run. Threads,",
+            "it was killed; checkpoints were freed and the cell was run again; shown is the"
+            " second run. Threads,",
         ),
     ],
 )
