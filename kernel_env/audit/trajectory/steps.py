@@ -185,7 +185,11 @@ def final_step(trajectory: Trajectory) -> int | None:
     if trajectory.ending is not None:
         return trajectory.ending.chosen_step
     if trajectory.header.counts == "last":
-        graded = [step.number for step in trajectory.steps if isinstance(step.submission, Graded)]
+        graded = [
+            step.number
+            for step in trajectory.steps
+            if isinstance(step.submission, Graded) and step.actor == "agent"
+        ]
         return graded[-1] if graded else None
     progress = Progress(higher_is_better=trajectory.header.higher_is_better)
     for step in trajectory.steps:

@@ -156,6 +156,25 @@ async def test_forks_draw_the_random_numbers_that_they_drew(
         assert [step.outputs for step in found.compared][1:] == ["equal", "equal"]
 
 
+async def test_what_a_person_did_is_done_again_in_their_name(
+    tiny: str, grader: Grader, tmp_path: Path
+) -> None:
+    async with open_episode(
+        tiny, sandbox="local", out=tmp_path, grader=grader, budget={"steps": 2}
+    ) as episode:
+        await episode.act(ExecuteCode(code="x = 1"))
+        for code in (SUBMIT_LINE, "x = 2"):
+            await episode.act(ExecuteCode(code=code), actor="human")
+        await episode.act(ExecuteCode(code="x"))
+
+    found = await verified(episode.folder, tiny, grader)
+
+    assert found.verdict == "REPRODUCED", found.reason
+    assert len(found.compared) == 4
+    assert found.compared[1].submission is not None
+    assert found.final is None
+
+
 # ── verdicts without a replay, and replays that do not end ────────────────────────────────
 
 
