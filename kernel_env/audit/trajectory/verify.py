@@ -308,4 +308,7 @@ def describe_final(final: SubmissionComparison | None) -> str:
         return "no submission counts"
     if final.same_bytes:
         return "the submission that counts has the same bytes and the same score"
-    return f"the score that counts is within the tolerance of {final.public.tolerance:g}"
+    return (
+        "the submission that counts has other bytes, and a score within the tolerance of"
+        f" {final.public.tolerance:g}"
+    )

@@ -11,7 +11,7 @@ from kernel_env.audit.trajectory.steps import (
     compare_step,
     final_step,
 )
-from kernel_env.episode.actions import GetHistory
+from kernel_env.episode.actions import RequestInfo
 from kernel_env.episode.step import CellExecuted, Graded, InfoShown, Rejected, Step
 from kernel_env.episode.trajectory import Ending, Trajectory
 from kernel_env.grading.grade import Grade
@@ -98,7 +98,8 @@ def test_how_a_cell_ended_is_compared_and_not_what_it_had_printed() -> None:
 
 def test_texts_of_the_environment_are_masked_too() -> None:
     def told(text: str) -> Step:
-        return Step(number=1, action=GetHistory(), outcome=InfoShown(text=text))
+        action = RequestInfo(info_type="metadata")
+        return Step(number=1, action=action, outcome=InfoShown(text=text))
 
     found = compare_step(told("x\n[0.12 s]"), told("x\n[0.57 s]"))
 
