@@ -13,7 +13,7 @@ HTML, SVG and Markdown as they are. So a notebook shows only forms that cannot a
 | SVG | as a picture, in which nothing runs |
 | LaTeX | unless a command of it can do more than show a formula |
 | JSON | as it is |
-| anything else | named by its type and its size |
+| anything else, and what becomes too long | named by its type and its size |
 
 The outputs as they came stay in the metadata of their cell.
 """
@@ -29,6 +29,9 @@ import nh3
 from kernel_env.kernel.cell import Output
 from kernel_env.untrusted_text import quote_name, without_html
 
+MAX_GROWTH = 2
+"""HTML and Markdown that become longer than this many times their length are not shown: `&`, for
+example, becomes `&amp;`, and a notebook must not fill the disk."""
 MAX_PIXELS = 40_000_000
 """The most pixels of a picture that is shown; a browser needs 4 bytes for each."""
 PICTURES = ("image/png", "image/jpeg", "image/gif")
@@ -89,10 +92,9 @@ def visible_form(kind: str, value: Any) -> Any:
         return None
     if kind == "text/plain":
         return value
-    if kind == "text/html":
-        return clean_html(value)
-    if kind == "text/markdown":
-        return str(without_html(value))
+    if kind in ("text/html", "text/markdown"):
+        clean = clean_html(value) if kind == "text/html" else str(without_html(value))
+        return clean if len(clean) <= MAX_GROWTH * len(value) + 100 else None
     if kind == "text/latex":
         return None if PLAIN_FORMULA.search(value) else value
     if kind in PICTURES:

@@ -109,6 +109,15 @@ def test_a_table_of_pandas_keeps_its_rows() -> None:
     assert "<table><tbody><tr><th>0</th><td>&lt;b&gt;</td></tr></tbody></table>" in clean_html(html)
 
 
+@pytest.mark.parametrize("html", ["&" * 1000, "<" * 1000, "<i>" * 1000])
+def test_what_would_become_too_long_is_named(html: str) -> None:
+    data = {"text/html": html}
+
+    (shown,) = visible([{"output_type": "display_data", "data": data, "metadata": {}}])
+
+    assert shown["data"]["text/plain"] == f"[text/html, {len(html):,} characters: not shown]"
+
+
 def test_pictures_have_a_limit_of_pixels() -> None:
     side = int(MAX_PIXELS**0.5)
 
