@@ -12,6 +12,7 @@ from kernel_env.episode.actions import Action, ExecuteCode
 from kernel_env.episode.episode import Episode
 from kernel_env.episode.journal import read_journal
 from kernel_env.episode.notebook_parser import parse_notebook, read_notebook
+from kernel_env.episode.step import Actor, Step
 from kernel_env.errors import ActionError, UsageError
 
 
@@ -21,6 +22,8 @@ class ScriptedAction:
 
     action: Action
     thought: str = ""
+    actor: Actor = "agent"
+    """Who took the step in a recorded episode; what a person did is done again in their name."""
 
 
 async def play(actions: Sequence[ScriptedAction], episode: Episode) -> None:
@@ -28,7 +31,7 @@ async def play(actions: Sequence[ScriptedAction], episode: Episode) -> None:
     for scripted in actions:
         if episode.over:
             return
-        await episode.act(scripted.action, thought=scripted.thought)
+        await episode.act(scripted.action, thought=scripted.thought, actor=scripted.actor)
 
 
 def read(path: Path) -> list[ScriptedAction]:
@@ -41,8 +44,7 @@ def read(path: Path) -> list[ScriptedAction]:
         case ".ipynb":
             actions = list(from_notebook(read_notebook(path)))
         case ".jsonl":
-            steps = read_journal(path).steps
-            actions = [ScriptedAction(action=step.action, thought=step.thought) for step in steps]
+            actions = [recorded(step) for step in read_journal(path).steps]
         case ".json":
             actions = list(from_list(path))
         case _:
@@ -50,6 +52,11 @@ def read(path: Path) -> list[ScriptedAction]:
     if not actions:
         raise UsageError(f"{path} has no actions; add at least one")
     return actions
+
+
+def recorded(step: Step) -> ScriptedAction:
+    """Return the action of a recorded step."""
+    return ScriptedAction(action=step.action, thought=step.thought, actor=step.actor)
 
 
 def is_recorded(path: Path) -> bool:
@@ -66,7 +73,7 @@ def from_notebook(notebook: nbformat.NotebookNode) -> Iterator[ScriptedAction]:
     """
     if "kernel_env" in notebook.metadata:
         for step in parse_notebook(notebook).steps:
-            yield ScriptedAction(action=step.action, thought=step.thought)
+            yield recorded(step)
         return
     texts: list[str] = []
     for cell in notebook.cells:

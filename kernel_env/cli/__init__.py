@@ -13,7 +13,19 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from kernel_env.cli import bench, doctor, export, images, replay, report, run, setup, tasks
+from kernel_env.cli import (
+    attach,
+    bench,
+    doctor,
+    export,
+    images,
+    play,
+    replay,
+    report,
+    run,
+    setup,
+    tasks,
+)
 from kernel_env.cli.console import fail, print_error, print_message, print_result
 
 app = typer.Typer(
@@ -25,6 +37,8 @@ app = typer.Typer(
     " sealed container.",
 )
 app.command("run")(run.run)
+app.command("play")(play.play)
+app.command("attach")(attach.attach)
 app.command("replay")(replay.replay)
 app.command("export")(export.export)
 app.command("report")(report.report)

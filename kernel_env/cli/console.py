@@ -47,6 +47,11 @@ def print_error(trace: str) -> None:
     print(escape_lines(trace), file=sys.stderr, flush=True)
 
 
+def steps_text(steps: object, by_people: object) -> str:
+    """Return how many steps an agent took, and people in its episode, for a table."""
+    return f"{steps} + {by_people} by people" if by_people else str(steps)
+
+
 def fail(message: str, *, code: int = 1) -> NoReturn:
     """Print an error in one line to stderr and exit."""
     print_message("error: " + " ".join(message.split()))

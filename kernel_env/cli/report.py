@@ -5,7 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kernel_env.cli.console import print_json, print_message, print_result, print_table
+from kernel_env.cli.console import (
+    print_json,
+    print_message,
+    print_result,
+    print_table,
+    steps_text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -75,7 +81,7 @@ def show(rows: "Iterable[dict[str, Any]]", *, as_json: bool) -> None:
                 row["task"],
                 f"{row['agent']} {row['model']}".strip(),
                 str(row["status"]),
-                "–" if row["steps"] is None else str(row["steps"]),
+                "–" if row["steps"] is None else steps_text(row["steps"], row["human_steps"]),
                 f"{number(row['public_score'])} / {number(row['private_score'])}",
                 row["started"],
                 row["folder"],

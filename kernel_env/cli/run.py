@@ -1,5 +1,6 @@
 """Implement `kernel-env run`: run an agent on tasks, and print the results."""
 
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -12,10 +13,11 @@ from kernel_env.cli.console import (
     print_result,
     print_table,
     progress,
+    steps_text,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from kernel_env.episode import Episode
     from kernel_env.episode.result import EpisodeResult
@@ -107,6 +109,14 @@ def run(
         int, typer.Option(help="openai: maximum tokens of an answer.")
     ] = 4_000,
     images: Annotated[bool, typer.Option(help="openai: send plots to the model.")] = False,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Print the address of a page that shows the steps live."),
+    ] = False,
+    attach: Annotated[
+        bool,
+        typer.Option("--attach", help="Let people use the live kernels: kernel-env attach RUN."),
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON line per episode.")] = False,
 ) -> None:
     """Run an agent on tasks and print the results."""
@@ -151,7 +161,8 @@ def run(
         )
         plans += with_seeds(Plan(config=config, options=options), seeds)
     acting = make_agent(plans[0])
-    run_and_print([with_trust(plan, acting) for plan in plans], json=json)
+    plans = [with_trust(plan, acting) for plan in plans]
+    run_and_print(plans, json=json, watch=watch, attach=attach)
 
 
 def named_devices(values: list[str] | None) -> dict[str, str]:
@@ -160,7 +171,9 @@ def named_devices(values: list[str] | None) -> dict[str, str]:
     return {inside or device: device for device, _, inside in parts}
 
 
-def run_and_print(plans: "Sequence[Plan]", *, json: bool) -> None:
+def run_and_print(
+    plans: "Sequence[Plan]", *, json: bool, watch: bool = False, attach: bool = False
+) -> None:
     """Prepare the tasks, run the plans and print the results; exit with 1 if an episode failed."""
     import asyncio
 
@@ -169,8 +182,16 @@ def run_and_print(plans: "Sequence[Plan]", *, json: bool) -> None:
     with progress() as report:
         prepare_tasks([plan.config for plan in plans], report)
     running: list[Episode] = []
+    each = show_json if json else lambda _: None
+
+    def began(episode: "Episode") -> None:
+        running.append(episode)
+        if attach:
+            print_message(f"attach: kernel-env attach {episode.folder}")
+
     try:
-        results = asyncio.run(collect(plans, running, show_json if json else lambda _: None))
+        with watched(began) if watch else nullcontext(began) as watching:
+            results = asyncio.run(collect(plans, watching, each, attach=attach))
     except (KeyboardInterrupt, asyncio.CancelledError):
         for episode in running:
             if episode.result is None or episode.result.status == "interrupted":
@@ -182,15 +203,41 @@ def run_and_print(plans: "Sequence[Plan]", *, json: bool) -> None:
         raise typer.Exit(1)
 
 
+@contextmanager
+def watched(began: "Callable[[Episode], None]") -> "Iterator[Callable[[Episode], None]]":
+    """Serve pages of the episodes. Yields what is to be called when one has begun."""
+    from kernel_env.watch import WatchServer
+
+    with WatchServer() as server:
+        print_message(f"watch: {server.url}")
+
+        def show(episode: "Episode") -> None:
+            began(episode)
+            server.add(episode.folder)
+
+        yield show
+
+
 async def collect(
-    plans: "Sequence[Plan]", running: "list[Episode]", each: "Callable[[EpisodeResult], None]"
+    plans: "Sequence[Plan]",
+    began: "Callable[[Episode], None]",
+    each: "Callable[[EpisodeResult], None]",
+    *,
+    attach: bool,
 ) -> "list[EpisodeResult]":
-    """Run the plans and return the results; call `each` with every result at once."""
+    """Run the plans and return the results.
+
+    Args:
+        plans: the episodes.
+        began: called with each episode before its first step.
+        each: called with each result at once.
+        attach: whether people can use the kernels.
+    """
     from kernel_env.runner import run_plans
 
     results = []
     with progress() as report:
-        async for result in run_plans(plans, report, running.append):
+        async for result in run_plans(plans, report, began, attach=attach):
             each(result)
             results.append(result)
     return results
@@ -236,7 +283,7 @@ def show(results: "list[EpisodeResult]") -> None:
                 f"{r.agent} {r.model}".strip(),
                 str(r.seed),
                 r.status,
-                str(r.steps),
+                steps_text(r.steps, r.human_steps),
                 f"{number(r.public_score)} / {number(r.private_score)}",
                 f"{share(r.position_public)} / {share(r.position_private)} of {kind}{human}",
                 f"{r.seconds:.0f} s",

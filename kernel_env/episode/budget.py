@@ -36,6 +36,11 @@ class Spent:
     estimated_tokens: int = field(default=0, repr=False)
     """Those of the tokens that the agent estimated, because its endpoint reported none."""
 
+    def plus(self, more: "Spent") -> "Spent":
+        """Return the sum."""
+        names = [field.name for field in fields(self)]
+        return Spent(**{name: getattr(self, name) + getattr(more, name) for name in names})
+
 
 @show_fields
 @dataclass(frozen=True, kw_only=True)

@@ -9,9 +9,9 @@ next cell runs, and the clock.
 """
 
 import asyncio
-import time
 import warnings
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +28,7 @@ from kernel_env.episode.actions import (
     ValidateCode,
 )
 from kernel_env.episode.budget import Spent
-from kernel_env.episode.earning import earn
+from kernel_env.episode.earning import charged, final_reward
 from kernel_env.episode.ending import end_journal, status_of, write_files
 from kernel_env.episode.journal import JOURNAL, Journal
 from kernel_env.episode.machine import Machine, describe_machine
@@ -38,6 +38,7 @@ from kernel_env.episode.result import EpisodeResult, result_of
 from kernel_env.episode.setup import EpisodeSetup, seed_of_fork, setup_of_fork
 from kernel_env.episode.shared_grader import SharedGrader
 from kernel_env.episode.step import (
+    Actor,
     CellExecuted,
     CodeValidated,
     InfoShown,
@@ -48,11 +49,9 @@ from kernel_env.episode.step import (
 )
 from kernel_env.episode.submissions import Submissions
 from kernel_env.episode.trajectory import Ending, Fork, Note, NoteKind, Status
-from kernel_env.errors import (
-    EpisodeOver,
-    UsageError,
-)
-from kernel_env.grading.reward import at_end
+from kernel_env.episode.turns import Turns
+from kernel_env.errors import EpisodeOver, UsageError
+from kernel_env.kernel.connection.running_cell import Observer
 from kernel_env.kernel.forking.checkpoints import CheckpointLimits
 from kernel_env.kernel.forking.fork_server import LimitedKernelWarning
 from kernel_env.kernel.forking.trial import NOTE
@@ -80,18 +79,21 @@ class Episode:
         self.steps = journal
         self.progress = Progress(higher_is_better=setup.task.scoring.higher_is_better)
         self.latest: Step | None = None
+        """The agent's latest step."""
         self._shared = shared.join(setup.folder)
         limits = setup.budget
-        self._kernel = kernel or RecoverableKernel(
+        self.kernel = kernel or RecoverableKernel(
             setup.kernels,
             CheckpointLimits(count=limits.checkpoints, memory_gb=limits.checkpoint_gb),
         )
         self._missing = ""
         self._machine: Machine | None = None
         self._submissions = Submissions(setup, shared.grader)
-        self._began = time.monotonic()
+        self.turns = Turns()
+        self.closing = AsyncExitStack()
+        """What is closed when the episode ends; the kernel is the last."""
+        self.closing.push_async_callback(self.kernel.close)
         self._charges = Spent()
-        self._acting = asyncio.Lock()
 
     # ── state ─────────────────────────────────────────────────────────────────────────────
 
@@ -158,15 +160,8 @@ class Episode:
 
     @property
     def spent(self) -> Spent:
-        """Return what has been used until now, charges since the last step included."""
-        done, charges = self.progress.spent, self._charges
-        return replace(
-            done,
-            seconds=round(time.monotonic() - self._began, 3),
-            tokens=done.tokens + charges.tokens,
-            money=done.money + charges.money,
-            estimated_tokens=done.estimated_tokens + charges.estimated_tokens,
-        )
+        """Return what the agent has used until now, charges since its last step included."""
+        return replace(self.progress.spent.plus(self._charges), seconds=self.turns.seconds)
 
     # ── the only method that changes an episode ───────────────────────────────────────────
 
@@ -175,50 +170,58 @@ class Episode:
         action: Action | Mapping[str, Any] | str,
         *,
         thought: str = "",
+        actor: Actor = "agent",
+        observe: Observer | None = None,
     ) -> Step:
         """Carry out an action and record it.
 
+        Actions wait for each other. A person's is not charged to the budget, has no reward, and is
+        cancelled when the episode ends; its submission is graded and does not count. The agent
+        reads what it changed in its next observation.
+
         Args:
             action: an action or its JSON form.
-            thought: the agent's reasoning before the action; it is recorded.
+            thought: the actor's reasoning before the action; it is recorded.
+            actor: `human` for a person who acts in the agent's episode.
+            observe: called with each message of a cell as it arrives.
 
         Raises:
             ActionError: it is not a valid action; nothing has happened.
-            EpisodeOver: the budget is used up.
+            EpisodeOver: the budget is used up, or the episode has ended.
             SandboxError, KernelError: the machine failed; earlier steps are safe.
             TaskError: the task's metric failed.
         """
         action = json_codec.parse_action(action)
-        async with self._acting:
+        async with self.turns.take(actor):
+            if self.turns.ended:
+                raise EpisodeOver("the episode has ended")
             if over := self.over:
                 raise EpisodeOver(f"the episode is over: {over}")
             started = datetime.now(UTC).isoformat(timespec="milliseconds")
             stored_before = self._submissions.stored_bytes
-            outcome = await self._outcome(action)
-            earned, reason = await earn(outcome, self.progress, self.setup, self._submissions)
+            outcome = await self._outcome(action, actor, observe)
             step = Step(
                 number=len(self.steps) + 1,
                 action=action,
                 outcome=outcome,
                 thought=thought.encode(errors="replace").decode(),
-                reward=earned,
-                reward_reason=reason,
+                reward_reason="a person's step has no reward",
                 started=started,
-                spent=replace(spent := self.spent, steps=spent.steps + 1),
+                spent=replace(self.progress.spent, seconds=self.turns.seconds),
+                actor=actor,
             )
-            stored = self._submissions.stored_bytes - stored_before
-            step = step.with_stored_bytes(len(json_codec.step_json(step)) + stored)
+            if actor == "agent":
+                spent = self.spent.plus(Spent(steps=1))
+                step = await charged(step, spent, stored_before, self.progress, self._submissions)
+                self._charges = Spent()  # they are in the step
             progress = self.progress.after(step)
-            if self.setup.budget.exhausted(step.spent):
-                step = replace(step, reward=step.reward + self._final_reward(progress))
-                progress = self.progress.after(step)
-            self._charges = Spent()  # they are in the step
             try:
                 await self.steps.append_in_thread(step)
             finally:
                 if len(self.steps) == step.number:
                     self._submissions.record_step()
-                    self.progress, self.latest = progress, step
+                    self.progress = progress
+                    self.latest = step if actor == "agent" else self.latest
             return step
 
     def charge(self, *, tokens: int, money: float = 0.0, estimated: bool = False) -> None:
@@ -226,13 +229,9 @@ class Episode:
 
         With `estimated`, the tokens are a guess, and reports say so.
         """
-        charges = self._charges
-        self._charges = replace(
-            charges,
-            tokens=charges.tokens + tokens,
-            money=charges.money + money,
-            estimated_tokens=charges.estimated_tokens + (tokens if estimated else 0),
-        )
+        estimate = tokens if estimated else 0
+        charge = Spent(tokens=tokens, money=money, estimated_tokens=estimate)
+        self._charges = self._charges.plus(charge)
 
     def note(self, kind: NoteKind, text: str, *, reason: str = "") -> None:
         """Record what the agent read or said beside its actions; see `Note`.
@@ -246,59 +245,49 @@ class Episode:
                 Note(kind=kind, text=valid, reason=escape_line(reason), after_step=after)
             )
 
-    async def _outcome(self, action: Action) -> Outcome:
+    async def _outcome(self, action: Action, actor: Actor, observe: Observer | None) -> Outcome:
+        timeout_s = self._cell_seconds(actor)
         match action:
             case ExecuteCode(code=code):
                 step = len(self.steps) + 1
-                cell = await self._kernel.run(code, timeout_s=self._cell_seconds, step=step)
+                run = self.kernel.run
+                cell = await run(code, timeout_s=timeout_s, step=step, observe=observe)
                 return CellExecuted(
                     cell=cell,
                     submission=await self._submissions.grade_if_changed(
-                        self._kernel, step, self.progress
+                        self.kernel, step, self.progress, actor
                     ),
                 )
             case ValidateCode(code=code):
-                cell = await self._kernel.run_trial(code, timeout_s=self._cell_seconds)
-                return CodeValidated(cell=cell, note="" if self._kernel.forkable else NOTE)
+                cell = await self.kernel.run_trial(code, timeout_s=timeout_s)
+                return CodeValidated(cell=cell, note="" if self.kernel.forkable else NOTE)
             case RequestInfo(info_type=what):
                 return InfoShown(text=self.info(what))
             case GetHistory(last=last):
                 return InfoShown(text=history(self.steps[-last:]))
             case Reset():
-                await self._kernel.reset(step=len(self.steps) + 1)
-                self._submissions.clear()
+                await self.kernel.reset(step=len(self.steps) + 1)
+                self._submissions.clear(actor)
                 return KernelReset()
 
     def info(self, what: InfoType) -> str:
         """Return what `request_info` would, without taking a step."""
-        setup, guest_path = self.setup, self._kernel.sandbox.guest_path
+        setup, guest_path = self.setup, self.kernel.sandbox.guest_path
         output = guest_path(setup.task.submission_path)
         public, limits = setup.prepared.public, asdict(setup.budget)
         machine = self._machine.metadata() if self._machine else {}
         return task_info(setup.task, public, guest_path(DATA), output, what, limits, machine)
 
-    @property
-    def _cell_seconds(self) -> float:
-        left = self.setup.budget.seconds_left(self.spent)
-        return max(0.1, min(self.setup.budget.cell_seconds, left))
-
-    # ── grading ───────────────────────────────────────────────────────────────────────────
-
-    def _chosen_step(self, progress: Progress) -> int | None:
-        """Return the step whose submission counts; None if there is none."""
-        if self.setup.header.counts == "last":
-            return self._submissions.left.step
-        return progress.best.step if progress.best else None
-
-    def _final_reward(self, progress: Progress) -> float:
-        """Return what the reward pays at the end of the episode."""
-        chosen = self._chosen_step(progress)
-        return at_end(self.setup.reward, self._submissions.grades[chosen] if chosen else None)
+    def _cell_seconds(self, actor: Actor) -> float:
+        budget = self.setup.budget
+        if actor == "human":
+            return budget.cell_seconds
+        return max(0.1, min(budget.cell_seconds, budget.seconds_left(self.spent)))
 
     # ── forks ─────────────────────────────────────────────────────────────────────────────
 
     async def fork(
-        self, n: int = 1, *, at_step: int | None = None, reseed: bool = False
+        self, n: int = 1, *, at_step: int | None = None, reseed: bool | int = False
     ) -> list["Episode"]:
         """Return episodes that continue from here, or from after an earlier step.
 
@@ -310,13 +299,14 @@ class Episode:
             n: how many.
             at_step: the step after which they begin. If its checkpoint was evicted, cells are
                 replayed; `setup.header.fork` says which of the two it was.
-            reseed: give each its own random states; otherwise all draw the same numbers.
+            reseed: give each its own random states; otherwise all draw the same numbers. A
+                number is what they start from, to repeat the fork that recorded it.
 
         Raises:
             UsageError: there is no such step, or the episode has ended.
             SandboxError, KernelError: the machine failed; this episode is not affected.
         """
-        async with self._acting:
+        async with self.turns.take("agent"):
             if self.steps.ending is not None:
                 raise UsageError("the episode has ended; fork it before its last step")
             step = len(self.steps) if at_step is None else at_step
@@ -328,7 +318,8 @@ class Episode:
             children: list[Episode] = []
             try:
                 for number in range(n):
-                    seed = seed_of_fork(self.setup.header.episode, step, number) if reseed else None
+                    own = seed_of_fork(self.setup.header.episode, step, number) if reseed else None
+                    seed = own if isinstance(reseed, bool) else reseed
                     children.append(await self._fork_once(step, seed))
             except BaseException:
                 for child in children:
@@ -337,7 +328,7 @@ class Episode:
             return children
 
     async def _fork_once(self, step: int, seed: int | None) -> "Episode":
-        forked = await self._kernel.fork(step=step, seed=seed)
+        forked = await self.kernel.fork(step=step, seed=seed)
         try:
             header = self.setup.header
             fork = Fork(
@@ -362,25 +353,26 @@ class Episode:
     async def _continue(self, parents: Submissions) -> None:
         """Take over the state that the earlier steps have led to."""
         for step in self.steps:
-            self.progress, self.latest = self.progress.after(step), step
-        self._began -= self.progress.spent.seconds
-        self._missing = self._kernel.limitations
-        await self._submissions.take_over(parents, len(self.steps), self._kernel)
+            self.progress = self.progress.after(step)
+            self.latest = step if step.actor == "agent" else self.latest
+        self.turns.start_clock(self.progress.spent.seconds)
+        self._missing = self.kernel.limitations
+        await self._submissions.take_over(parents, len(self.steps), self.kernel)
 
     # ── beginning and end ─────────────────────────────────────────────────────────────────
 
     async def __aenter__(self) -> Self:
         """Start sandbox and kernel; the clock of a new episode starts when they are ready."""
         try:
-            await self._kernel.start()
+            await self.kernel.start()
             if self._machine is None:
-                self._machine = await describe_machine(self._kernel.sandbox, self.setup)
+                self._machine = await describe_machine(self.kernel.sandbox, self.setup)
         except BaseException as error:
             await self.__aexit__(type(error), error, error.__traceback__)
             raise
-        if self.latest is None:
-            self._began = time.monotonic()
-        self._missing = self._kernel.limitations
+        if not self.steps:
+            self.turns.start_clock()
+        self._missing = self.kernel.limitations
         if self._missing:
             message = f"on this machine, {self._missing}"
             warnings.warn(message, LimitedKernelWarning, stacklevel=3)
@@ -412,7 +404,8 @@ class Episode:
         if self.steps.ending is None:
             stopped: BaseException | None = None
             try:
-                await self._kernel.close()
+                await self.turns.end()
+                await self.closing.aclose()
             except Exception as error:  # noqa: BLE001 - becomes part of the ending
                 reason = f"{reason}; {error}"
             except (asyncio.CancelledError, KeyboardInterrupt) as error:
@@ -428,14 +421,15 @@ class Episode:
         return self.steps.ending
 
     def _ending(self, status: Status, reason: str) -> Ending:
-        chosen, latest = self._chosen_step(self.progress), self.latest
+        submissions, latest = self._submissions, self.latest
+        chosen = submissions.chosen_step(self.progress)
         paid = latest is not None and self.setup.budget.exhausted(latest.spent)
         return Ending(
             status=status,
             reason=escape_line(reason),
             spent=self.spent,
             chosen_step=chosen,
-            grade=self._submissions.grades[chosen] if chosen else None,
+            grade=submissions.grades[chosen] if chosen else None,
             missing=self._missing,
-            reward=0.0 if paid else self._final_reward(self.progress),
+            reward=0.0 if paid else final_reward(self.progress, submissions),
         )

@@ -41,7 +41,12 @@ ASSIGNED = re.compile(r"^[ \t]*(\w+)[ \t]*=(?!=)", re.MULTILINE)
 
 def write_notebook(trajectory: Trajectory, path: Path) -> None:
     """Render the notebook and replace the file atomically. Raises `SandboxError`."""
-    text = nbformat.writes(render(trajectory))
+    store_notebook(render(trajectory), path)
+
+
+def store_notebook(notebook: NotebookNode, path: Path) -> None:
+    """Write a notebook and replace the file atomically. Raises `SandboxError`."""
+    text = nbformat.writes(notebook)
     try:
         descriptor, temporary = tempfile.mkstemp(prefix=".trajectory-", dir=path.parent)
         try:
@@ -77,7 +82,7 @@ def render(trajectory: Trajectory, kernelspec: Mapping[str, str] | None = None) 
         spent = step.spent
         if step.thought:
             thoughts[str(step.number)] = step.thought
-        if step.submission:
+        if step.submission and step.actor == "agent":
             submissions.append((step.number, step.submission))
     if submissions:
         text = notebook_text.submissions_text(submissions, trajectory.ending)

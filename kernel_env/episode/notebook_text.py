@@ -51,6 +51,7 @@ def summary(trajectory: Trajectory, chart: str | None) -> Markdown:
         chart: the name of the attachment with the chart of scores; None without one.
     """
     header, ending = trajectory.header, trajectory.ending
+    people = sum(step.actor == "human" for step in trajectory.steps)
     rows = [
         ("Task", Markdown("{} ({})").format(header.task_name, code_span(header.task))),
         ("Agent", code_span(header.agent) if header.agent else Markdown("a program")),
@@ -58,7 +59,8 @@ def summary(trajectory: Trajectory, chart: str | None) -> Markdown:
         ("Started", Markdown("{} (UTC), seed {}").format(started(header), header.seed)),
         ("Status", status(ending)),
         *score_rows(header, ending),
-        ("Spent", spent(header, ending, len(trajectory.steps))),
+        ("Spent", spent(header, ending, len(trajectory.steps) - people)),
+        *([("People", Markdown("took {} steps").format(people))] if people else []),
         ("Ran in", environment(header)),
     ]
     table = [Markdown("| | |"), Markdown("|---|---|")]
@@ -214,8 +216,9 @@ def note_text(note: Note) -> Markdown:
 
 
 def thought_text(step: Step) -> Markdown:
-    """Return the agent's reasoning before a step."""
-    return Markdown("The agent before step {}:\n\n{}").format(step.number, fenced(step.thought))
+    """Return the actor's reasoning before a step."""
+    actor = Markdown("A person" if step.actor == "human" else "The agent")
+    return Markdown("{} before step {}:\n\n{}").format(actor, step.number, fenced(step.thought))
 
 
 def action_text(step: Step, before: Spent) -> Markdown:
@@ -226,16 +229,20 @@ def action_text(step: Step, before: Spent) -> Markdown:
 
 def describe_action(step: Step) -> Markdown:
     """Describe what an action without code did."""
+    by = Markdown(" by a person" if step.actor == "human" else "")
     match step.outcome:
         case InfoShown(text=text):
             given = json_codec.action_json(step.action).items()
             arguments = ", ".join(f"{k}={v!r}" for k, v in given if k != "kind")
+            title = Markdown("**Step {}{}:** {}").format(
+                step.number, by, f"{step.action.kind}({arguments})"
+            )
             return Markdown(
-                "**Step {}:** {}\n\n<details><summary>{:,} characters</summary>\n\n{}\n\n</details>"
-            ).format(step.number, f"{step.action.kind}({arguments})", len(text), fenced(text))
+                "{}\n\n<details><summary>{:,} characters</summary>\n\n{}\n\n</details>"
+            ).format(title, len(text), fenced(text))
         case KernelReset():
-            return Markdown("**Step {}: reset** — a fresh kernel, an empty workspace").format(
-                step.number
+            return Markdown("**Step {}{by}: reset** — a fresh kernel, an empty workspace").format(
+                step.number, by=by
             )
     return Markdown()
 
@@ -320,6 +327,7 @@ def facts(
     found: list[Markdown | str] = [
         f"step {step.number}",
         Markdown(step.action.kind),
+        *([Markdown("by a person")] if step.actor == "human" else []),
         f"{cell.seconds:.2f} s",
         *([f"reward {step.reward:.4g}: {step.reward_reason}"] if step.submission else []),
     ]

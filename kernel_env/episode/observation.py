@@ -19,15 +19,18 @@ from kernel_env.episode.step import (
 from kernel_env.field_docs import show_fields
 from kernel_env.grading.grade import Place
 from kernel_env.grading.protocol import Shown
-from kernel_env.kernel.cell import Cell, FileChange, Output, Recovery, Variable
+from kernel_env.kernel.cell import Cell, FileChange, Output, Variable
+from kernel_env.kernel.cell import describe_recovery as describe_recovery
 from kernel_env.untrusted_text import Block, clipped, escape_line, escape_lines, join, quote_name
 
 LIMIT_CHARACTERS = 16_000
 """Limit of a cell's text; beyond it head and tail are shown and the rest is counted."""
 LIMIT_JSON_CHARACTERS = 4_000
 """Limit of a display that has no other form than JSON."""
+LIMIT_CODE_CHARACTERS = 2_000
+"""Limit of the code of each cell that a person ran."""
 MAX_LISTED = 20
-"""How many changed variables, and how many changed files, are listed by name."""
+"""How many changed variables, changed files, and cells of people are listed."""
 SHAPE = re.compile(r"\([\d, ]*\)")
 """A shape as NumPy writes it."""
 LITTLE_LEFT = 0.2
@@ -80,7 +83,8 @@ def observe(step: Step, progress: Progress, budget: Budget) -> Observation:
     submission, best = step.submission, progress.shown
     graded = submission if isinstance(submission, Graded) else None
     shown = graded if graded and graded.shown == "score" else None
-    parts: list[str | Block] = [*describe(step), standing(progress, budget)]
+    people = people_lines(progress.told)
+    parts: list[str | Block] = [*people, *describe(step), standing(progress, budget)]
     return Observation(
         text=join(parts, OWN_LINE),
         error=escape_line(f"{error.name}: {error.value}") if error else "",
@@ -118,11 +122,27 @@ def history(steps: Sequence[Step]) -> str:
     """Return the text of `get_history` about some steps."""
 
     def one(step: Step) -> str:
-        title = f"── step {step.number}: {step.action.kind} ──"
+        by = " by a person" if step.actor == "human" else ""
+        title = f"── step {step.number}: {step.action.kind}{by} ──"
         parts: list[str | Block] = [title, *code_lines(step), *describe(step)]
         return join(parts, OWN_LINE)
 
     return "\n\n".join(map(one, steps)) or "No steps yet."
+
+
+def people_lines(steps: Sequence[Step]) -> list[str | Block]:
+    """Describe what people changed in the agent's kernel between two steps of the agent."""
+    if not steps:
+        return []
+    count = f"{len(steps)} step{'' if len(steps) == 1 else 's'}"
+    more = len(steps) - MAX_LISTED
+    rest = f" (the last {MAX_LISTED} are shown; get_history shows more)" if more > 0 else ""
+    lines: list[str | Block] = [f"[Before this step, a person took {count} in your kernel{rest}:]"]
+    for step in steps[-MAX_LISTED:]:
+        lines.append(f"[step {step.number}, {step.action.kind} by a person:]")
+        lines += [Block(clipped(block.text, LIMIT_CODE_CHARACTERS)) for block in code_lines(step)]
+        lines += describe(step)
+    return [*lines, "[What follows is of your own step.]"]
 
 
 def code_lines(step: Step) -> list[Block]:
@@ -141,7 +161,8 @@ def describe(step: Step) -> list[str | Block]:
         case CodeValidated(cell=cell, note=note):
             return [f"Trial: all changes were discarded. {note}".rstrip(), *cell_lines(cell)]
         case CellExecuted(cell=cell, submission=submission):
-            return [*cell_lines(cell), *submission_lines(submission)]
+            own = step.actor == "agent"  # it learns no score of a submission that it did not make
+            return [*cell_lines(cell), *(submission_lines(submission) if own else [])]
 
 
 def cell_lines(cell: Cell) -> list[str | Block]:
@@ -175,31 +196,6 @@ def remarks(cell: Cell) -> list[str]:
         *([cell.note] if cell.note else []),
         *([f"no space left in {full}: delete files there"] if full else []),
     ]
-
-
-def describe_recovery(recovery: Recovery) -> str:
-    """Describe what crashed the kernel, what was undone, and what may differ."""
-    many = recovery.cells > 1
-    earlier, were = f"{recovery.cells} earlier cell{'s' if many else ''}", "were" if many else "was"
-    if recovery.how == "again":
-        done = "checkpoints were freed and the cell was run again; this step records the second run"
-    elif recovery.before:
-        done = "it was restored to the state after the last cell, and then this cell ran"
-    elif recovery.cells or recovery.lost:
-        done = "this cell was undone"
-    else:
-        done = "this cell was undone: variables and files are as they were before it"
-    if recovery.cells:
-        done += (
-            f"; {earlier} {were} replayed in {recovery.seconds:.1f} s, so values that depend on"
-            " time or chance may differ"
-        )
-    if recovery.lost:
-        done += "; not everything could be restored"
-    note = f" Note: {recovery.note}." if recovery.note else ""
-    return (
-        f"{recovery.cause}; {done}. Threads, pools and processes of earlier cells have ended.{note}"
-    )
 
 
 def cell_facts(cell: Cell) -> list[str]:

@@ -36,6 +36,7 @@ class EpisodeResult:
     status: str
     """See `trajectory.Status`; only `agent_failed` counts against the agent."""
     steps: int
+    """The agent's; those of people in its episode are `human_steps`."""
     public_score: float | None
     private_score: float | None
     position_public: float | None
@@ -68,6 +69,9 @@ class EpisodeResult:
     """How often a submission was graded."""
     estimated_tokens: int = 0
     """Those of the tokens that the agent estimated, because its endpoint reported none."""
+    human_steps: int = 0
+    """How many steps a person took in the agent's episode. What they changed can have helped the
+    agent, so that its score is not its own alone."""
     parent: str = ""
     """The episode that it was forked from; empty if it was not forked."""
     parent_step: int | None = None
@@ -117,6 +121,7 @@ def result_of(trajectory: Trajectory, notebook: Path) -> EpisodeResult:
         counts=header.counts,
         submissions=progress.submissions,
         estimated_tokens=ending.spent.estimated_tokens,
+        human_steps=progress.human_steps,
         parent=header.fork.episode if header.fork else "",
         parent_step=header.fork.step if header.fork else None,
     )

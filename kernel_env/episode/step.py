@@ -96,10 +96,15 @@ Outcome = Annotated[
 ]
 
 
+Actor = Literal["agent", "human"]
+"""Who acts: the agent, or a person in an agent's episode. A person who plays an episode of their
+own is its agent."""
+
+
 @show_fields
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One action of an agent and everything that resulted from it."""
+    """One action of an agent or a person and everything that resulted from it."""
 
     number: int
     """1 for the first step of an episode."""
@@ -113,7 +118,10 @@ class Step:
     started: str = ""
     """UTC, ISO 8601."""
     spent: Spent = Spent()
-    """What the whole episode has used, this step included."""
+    """What the agent has used in the whole episode, this step included."""
+    actor: Actor = "agent"
+    """Who acted. A person's step uses nothing of the budget and has no reward, and its submission
+    is graded without counting."""
 
     @property
     def cell(self) -> Cell | None:
@@ -130,10 +138,12 @@ class Step:
         """Return why variables or files are not as the agent left them; None if they are."""
         return self.outcome.cell.state_lost if isinstance(self.outcome, CellExecuted) else None
 
-    def with_stored_bytes(self, count: int) -> "Step":
-        """Return this step with so many more bytes of the budget used."""
-        spent = replace(self.spent, output_bytes=self.spent.output_bytes + count)
-        return replace(self, spent=spent)
+    def without_outputs(self) -> "Step":
+        """Return the step without what its cell printed and displayed."""
+        if not isinstance(self.outcome, CellExecuted):
+            return self
+        cell = replace(self.outcome.cell, outputs=(), late=())
+        return replace(self, outcome=replace(self.outcome, cell=cell))
 
 
 @show_fields
@@ -161,6 +171,7 @@ class Progress:
 
     higher_is_better: bool
     steps: int = 0
+    """The agent's."""
     total_reward: float = 0.0
     best: Best | None = None
     """The submission that counts, unless the one that is left at the end does."""
@@ -173,10 +184,19 @@ class Progress:
     restored: int = 0
     states_lost: int = 0
     spent: Spent = Spent()
+    human_steps: int = 0
+    """How many of the steps a person took. What they did is in no other number."""
+    by_people: tuple[Step, ...] = ()
+    """What people changed since the agent's latest step: their steps, without outputs."""
+    told: tuple[Step, ...] = ()
+    """What people changed before the agent's latest step and after the one before it: what the
+    agent's observation shows."""
 
     def after(self, step: Step) -> "Progress":
         """Return the state one step later. The earlier of two equal scores stays the best."""
         graded = step.submission if isinstance(step.submission, Graded) else None
+        if step.actor == "human":
+            return self._after_person(step, graded)
         best, shown = self.best, self.shown
         if graded and graded.is_candidate:
             if best is None or self.better(graded.grade, best.grade):
@@ -194,6 +214,18 @@ class Progress:
             restored=self.restored + bool(step.cell and step.cell.recovery),
             states_lost=self.states_lost + (step.state_lost is not None),
             spent=step.spent,
+            by_people=(),
+            told=self.by_people,
+        )
+
+    def _after_person(self, step: Step, graded: Graded | None) -> "Progress":
+        changed = isinstance(step.outcome, CellExecuted | KernelReset)
+        return replace(
+            self,
+            human_steps=self.human_steps + 1,
+            contents=self.contents | ({graded.content} if graded else set()),
+            spent=step.spent,
+            by_people=(*self.by_people, step.without_outputs()) if changed else self.by_people,
         )
 
     def better(self, one: Grade, other: Grade) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kernel_env.episode.setup import EpisodeSetup
-from kernel_env.episode.step import Graded, Progress, Rejected
+from kernel_env.episode.step import Actor, Graded, Progress, Rejected
 from kernel_env.errors import SandboxError, SubmissionError
 from kernel_env.grading.grade import Grade
 from kernel_env.grading.host import Grader, Scores
@@ -39,7 +39,8 @@ class FileLeft:
     sha256: str = ""
     """SHA-256 of the content; empty if there was no file."""
     step: int | None = None
-    """The step whose grade the content has; None if it was rejected or there is no file."""
+    """The step whose grade the file has that the agent left; None if that was rejected or there is
+    none. A file that a person leaves does not change it."""
 
 
 def link_or_copy(path: Path, other: Path) -> None:
@@ -54,7 +55,7 @@ class Submissions:
     """The submissions of one episode."""
 
     def __init__(self, setup: EpisodeSetup, grader: Grader) -> None:
-        self._setup, self._grader = setup, grader
+        self.setup, self._grader = setup, grader
         self._spec = grading_spec(setup.task, setup.prepared)
         self.folder = setup.folder / FOLDER
         self._stat: FileStat | None = None
@@ -67,7 +68,7 @@ class Submissions:
         """Bytes of the files that this episode has stored, those of its parents left out."""
 
     async def grade_if_changed(
-        self, kernel: RecoverableKernel, step: int, progress: Progress
+        self, kernel: RecoverableKernel, step: int, progress: Progress, actor: Actor = "agent"
     ) -> Graded | Rejected | None:
         """Grade the submission that a step left, if its content changed.
 
@@ -75,18 +76,20 @@ class Submissions:
             kernel: whose workspace has the file.
             step: the step's number.
             progress: the state before the step.
+            actor: who took the step.
 
         Raises `TaskError` when the metric fails, `SandboxError` when it cannot be stored.
         """
-        path = self._setup.task.submission_path
-        limit = submission_limit_mb(self._setup.task, self._setup.prepared)
+        path = self.setup.task.submission_path
+        limit = submission_limit_mb(self.setup.task, self.setup.prepared)
+        none = FileLeft(step=None if actor == "agent" else self.left.step)
         try:
             found = await kernel.stat(path)
             if found == self._stat:
                 return None
             self._stat = found
             if found is None or found.file_type != "file":
-                self.left = FileLeft()
+                self.left = none
             if found is None:
                 return None
             if found.file_type != "file":
@@ -97,22 +100,23 @@ class Submissions:
         except SandboxError:
             return None  # the sandbox ended with the cell, which reports it
         except OSError as error:
-            self.left = FileLeft()
+            self.left = none
             return Rejected(reason=f"{path.name} cannot be read: {error.strerror or error}")
         sha256 = (await asyncio.to_thread(hashlib.sha256, data)).hexdigest()
         if sha256 == self.left.sha256:
             return None
-        self.left = FileLeft(sha256=sha256)
+        self.left = replace(none, sha256=sha256)
         try:
             scores = await self._grader.grade(data, self._spec, ("Public", "Private"))
         except SubmissionError as error:
             return Rejected(reason=str(error))
         grade = self._grade(scores)
-        shown = await self._shown(data, grade, progress)
+        shown = await self._shown(data, grade, progress, actor)
         await asyncio.to_thread(self._store, step, data)
         self.stored_bytes += len(data)
         self.grades[step] = grade
-        self.left = FileLeft(sha256=sha256, step=step)
+        if actor == "agent":
+            self.left = FileLeft(sha256=sha256, step=step)
         return self._graded(scores, grade, sha256, shown)
 
     async def floor(self) -> Grade | None:
@@ -120,13 +124,20 @@ class Submissions:
         scores = await self._grader.sample_scores(self._spec)
         return self._grade(scores) if scores else None
 
+    def chosen_step(self, progress: Progress) -> int | None:
+        """Return the step whose submission counts; None if there is none."""
+        if self.setup.header.counts == "last":
+            return self.left.step
+        return progress.best.step if progress.best else None
+
     def record_step(self) -> None:
         """Store the state after a step, from which a fork may begin."""
         self.left_after.append(self.left)
 
-    def clear(self) -> None:
-        """Start over, because the workspace was emptied."""
-        self._stat, self.left = None, FileLeft()
+    def clear(self, actor: Actor = "agent") -> None:
+        """Start over, because an actor emptied the workspace."""
+        self._stat = None
+        self.left = FileLeft(step=None if actor == "agent" else self.left.step)
 
     async def take_over(
         self, parents: "Submissions", steps: int, kernel: RecoverableKernel
@@ -138,7 +149,7 @@ class Submissions:
         self.left_after = parents.left_after[:steps]
         self.left = self.left_after[-1] if self.left_after else FileLeft()
         self.grades = {step: grade for step, grade in parents.grades.items() if step <= steps}
-        self._stat = await kernel.stat(self._setup.task.submission_path)
+        self._stat = await kernel.stat(self.setup.task.submission_path)
         try:
             for step in self.grades:
                 self.folder.mkdir(exist_ok=True)
@@ -148,11 +159,11 @@ class Submissions:
 
     # ── what the agent is shown ────────────────────────────────────────────────────────────
 
-    async def _shown(self, data: bytes, grade: Grade, progress: Progress) -> Shown:
-        limit = self._setup.budget.submissions
+    async def _shown(self, data: bytes, grade: Grade, progress: Progress, actor: Actor) -> Shown:
+        limit = self.setup.budget.submissions if actor == "agent" else None
         if limit is not None and progress.submissions >= limit:
             return "not counted"
-        feedback = self._setup.header.feedback
+        feedback = self.setup.header.feedback
         if feedback == "validity":
             return "valid"
         if feedback != "ladder" or progress.best is None:
@@ -167,7 +178,7 @@ class Submissions:
 
     def _graded(self, scores: Scores, grade: Grade, sha256: str, shown: Shown) -> Graded:
         """Return what the step records; of the private grade, only what the agent is shown."""
-        task, shows = self._setup.task, shown == "score"
+        task, shows = self.setup.task, shown == "score"
         shows_private = shows and self._shows_private
         board, up = task.leaderboard, task.scoring.higher_is_better
         assert scores.public is not None
@@ -189,13 +200,13 @@ class Submissions:
     @property
     def _shows_private(self) -> bool:
         """Return whether the agent sees both scores: answers without a split have only one."""
-        feedback = self._setup.header.feedback
-        free_form = self._setup.task.scoring.schema.is_free_form
+        feedback = self.setup.header.feedback
+        free_form = self.setup.task.scoring.schema.is_free_form
         return feedback == "both" or (feedback == "public" and free_form)
 
     def _grade(self, scores: Scores) -> Grade:
         """Return the grade on both splits."""
-        board, up = self._setup.task.leaderboard, self._setup.task.scoring.higher_is_better
+        board, up = self.setup.task.leaderboard, self.setup.task.scoring.higher_is_better
         assert scores.public is not None
         assert scores.private is not None
         return Grade(
@@ -208,7 +219,7 @@ class Submissions:
     # ── files ─────────────────────────────────────────────────────────────────────────────
 
     def _file(self, step: int) -> Path:
-        return submission_file(self._setup.folder, step)
+        return submission_file(self.setup.folder, step)
 
     def _store(self, step: int, data: bytes) -> None:
         path = self._file(step)

@@ -112,3 +112,28 @@ class Cell:
                     traceback=tuple(output["traceback"]),
                 )
         return None
+
+
+def describe_recovery(recovery: Recovery) -> str:
+    """Describe what crashed the kernel, what was undone, and what may differ."""
+    many = recovery.cells > 1
+    earlier, were = f"{recovery.cells} earlier cell{'s' if many else ''}", "were" if many else "was"
+    if recovery.how == "again":
+        done = "checkpoints were freed and the cell was run again; shown is the second run"
+    elif recovery.before:
+        done = "it was restored to the state after the last cell, and then this cell ran"
+    elif recovery.cells or recovery.lost:
+        done = "this cell was undone"
+    else:
+        done = "this cell was undone: variables and files are as they were before it"
+    if recovery.cells:
+        done += (
+            f"; {earlier} {were} replayed in {recovery.seconds:.1f} s, so values that depend on"
+            " time or chance may differ"
+        )
+    if recovery.lost:
+        done += "; not everything could be restored"
+    note = f" Note: {recovery.note}." if recovery.note else ""
+    return (
+        f"{recovery.cause}; {done}. Threads, pools and processes of earlier cells have ended.{note}"
+    )

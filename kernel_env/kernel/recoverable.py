@@ -10,17 +10,18 @@ The same checkpoints serve for trials and for forks.
 """
 
 import asyncio
-import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import PurePosixPath
+from typing import Any
 
 from kernel_env.errors import KernelError, SandboxError
 from kernel_env.kernel.cell import Cell, Recovery
-from kernel_env.kernel.connection.client import KernelClient
-from kernel_env.kernel.connection.reply import names_in
+from kernel_env.kernel.connection.client import INTERRUPT_S, KernelClient
+from kernel_env.kernel.connection.running_cell import Observer
 from kernel_env.kernel.forking import trial
 from kernel_env.kernel.forking.checkpoints import Checkpoint, CheckpointLimits
 from kernel_env.kernel.forking.fork_server import PRISTINE, ForkServer
@@ -31,15 +32,12 @@ from kernel_env.kernel.forking.log import (
     position_after,
     reseeding,
 )
-from kernel_env.kernel.forking.replayable import ReplayableKernel
+from kernel_env.kernel.forking.out_of_memory import cause_of, free_memory, memory_limit
+from kernel_env.kernel.forking.replayable import ReplayableKernel, Undone
 from kernel_env.kernel.forking.standby import Standby
+from kernel_env.kernel.recovery import CLEAR_OUTPUT, ended, is_hung, with_recovery
 from kernel_env.kernel.source import KernelSource
-from kernel_env.sandbox.fork_support import MemoryLimit
 from kernel_env.sandbox.protocol import FileStat, Sandbox
-from kernel_env.untrusted_text import quote_name
-
-ALONE = 0.9
-"""A kernel that used this share of the memory limit was not killed because of its standbys."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +65,8 @@ class RecoverableKernel:
         self._state = ReplayableKernel(source, self._limits)
         self._restored_from: Checkpoint | None = None
         """The checkpoint that the kernel was restored from, until a cell has run in it."""
+        self._interrupted_at: float | None = None
+        """When the running cell was first interrupted."""
 
     # ── what it runs in ───────────────────────────────────────────────────────────────────
 
@@ -89,6 +89,12 @@ class RecoverableKernel:
     def forkable(self) -> bool:
         """Return whether the kernel can be forked."""
         return self._state.forkable
+
+    @property
+    def living(self) -> KernelClient | None:
+        """Return the connection to the running kernel; None if there is none now."""
+        kernel = self._state.kernel if self._state.started else None
+        return kernel if kernel is not None and kernel.death_reason is None else None
 
     async def read(self, path: PurePosixPath, *, limit_bytes: int) -> bytes:
         """Return the content of a file as the kernel sees it; see `Sandbox.read`."""
@@ -121,29 +127,89 @@ class RecoverableKernel:
         cause = (kernel and kernel.death_reason) or "the kernel had ended"
         return await self._recover_before(f"{cause} while no cell ran")
 
-    async def run(self, code: str, *, timeout_s: float, step: int = 0) -> Cell:
-        """Run a cell, and recover the kernel if the cell crashes it. Raises `SandboxError`."""
+    async def run(
+        self,
+        code: str,
+        *,
+        timeout_s: float,
+        step: int = 0,
+        silent: bool = False,
+        request: Mapping[str, Any] | None = None,
+        observe: Observer | None = None,
+    ) -> Cell:
+        """Run a cell, and recover the kernel if the cell crashes it. Raises `SandboxError`.
+
+        `step` is where `fork` and `undo` find the cell again. The others are those of
+        `KernelClient.run`; no checkpoint is taken after a silent cell.
+        """
         recovery = await self.start()
         kernel = self._running()
-        memory = asyncio.create_task(self._memory_limit())
-        cell = await kernel.run(code, timeout_s=timeout_s)
+        self._interrupted_at = None
+        run = partial(
+            KernelClient.run,
+            code=code,
+            timeout_s=timeout_s,
+            silent=silent,
+            request=request,
+            observe=observe,
+        )
+        memory = asyncio.create_task(memory_limit(self._state))
+        cell = await run(kernel)
         kills = (await memory).killed
         if kernel.death_reason:
-            cause, by_memory = await self._cause(kernel, kills)
+            cause, by_memory = await cause_of(self._state, kernel, kills)
             began = time.perf_counter()
-            if not (by_memory and (successor := await self._free_memory(kernel))):
+            if not (by_memory and (successor := await free_memory(self._state, kernel))):
                 return with_recovery(cell, await self._recover(cause, hung=is_hung(kernel)))
             seconds, kernel = time.perf_counter() - began, successor
-            cell = await kernel.run(code, timeout_s=timeout_s)
+            if observe is not None:
+                observe(CLEAR_OUTPUT)
+            cell = await run(kernel)
             recovery = Recovery(cause=cause, how="again", seconds=round(seconds, 6))
             if kernel.death_reason:
-                cause, _ = await self._cause(kernel, kills)
+                cause, _ = await cause_of(self._state, kernel, kills)
                 return with_recovery(cell, await self._recover(cause, hung=is_hung(kernel)))
         self._restored_from = None
-        summary = replace(cell, outputs=(), late=())
+        if self._interrupted_at is not None:  # a replay interrupts it, too
+            timeout_s = min(timeout_s, cell.seconds)
+        summary = None if silent else replace(cell, outputs=(), late=())
         self._state.log.append(LogEntry(step=step, code=code, timeout_s=timeout_s, cell=summary))
-        self._state.take_checkpoint()
+        if not silent:
+            self._state.take_checkpoint()
         return with_recovery(cell, recovery)
+
+    async def interrupt(self) -> None:
+        """Interrupt the running cell.
+
+        A cell that still runs after an earlier interrupt is ended, and undone as a crash is.
+        """
+        kernel, now = self.living, time.monotonic()
+        if kernel is None or not kernel.busy:
+            return
+        if self._interrupted_at is None:
+            self._interrupted_at = now
+        if now - self._interrupted_at < INTERRUPT_S:
+            await kernel.interrupt()
+        else:
+            kernel.give_up(f"the cell ignored an interrupt for {now - self._interrupted_at:.0f} s")
+
+    async def checkpoint(self) -> list[int]:
+        """Take a checkpoint, if there is none of now. Returns the steps that can be restored.
+
+        Without fork support there are none. Raises `SandboxError`, `KernelError`.
+        """
+        await self.start()
+        state = self._state
+        if not self.forkable:
+            return []
+        await state.checkpoints.current(state.position)
+        return [state.log[at - 1].step if at else 0 for at in state.checkpoints.positions]
+
+    async def undo(self, *, step: int) -> Undone:
+        """Return to the state after an earlier step. Raises `SandboxError`, `KernelError`."""
+        await self.start()
+        self._restored_from = None
+        return await self._state.undo(position_after(self._state.log, step))
 
     def _running(self) -> KernelClient:
         kernel = self._state.kernel
@@ -161,6 +227,24 @@ class RecoverableKernel:
         await state.restart()
         state.log.append(LogEntry(step=step, code=None))
         state.take_checkpoint()
+
+    async def restart(self, *, step: int = 0) -> str:
+        """Start a fresh kernel that finds the files as they are.
+
+        Returns why the files are lost, because it is in a new sandbox; empty if they are not.
+        Raises `SandboxError`, `KernelError`.
+        """
+        state = self._state
+        await state.settle_checkpoints()
+        try:
+            await state.fresh(keep_files=True)
+        except (KernelError, SandboxError, OSError) as error:
+            await state.close()
+            await self.reset(step=step)
+            return str(error)
+        state.log.append(LogEntry(step=step, code=None, keeps_files=True))
+        state.take_checkpoint()
+        return ""
 
     async def close(self) -> None:
         """End the kernel, and its sandbox if it was the last one there."""
@@ -360,68 +444,3 @@ class RecoverableKernel:
             )
             return await state.restore(), [note]
         return checkpoint, []
-
-    async def _memory_limit(self) -> MemoryLimit:
-        """Return the memory limit and how many processes it has killed until now."""
-        if self.forkable:
-            with suppress(SandboxError):
-                return await self.server.support.memory_limit()
-        return MemoryLimit(killed=0, limit_bytes=0)
-
-    async def _cause(self, kernel: KernelClient, kills: int) -> tuple[str, bool]:
-        """Return why a kernel died, and whether the memory limit killed it.
-
-        `kills` is how many processes the limit had killed before the cell.
-        """
-        cause = kernel.death_reason or ""
-        if kernel.process.exit_code != -signal.SIGKILL:
-            return cause, False
-        memory = await self._memory_limit()
-        if memory.killed <= kills:
-            return cause, False
-        return f"{cause}, because the memory limit was reached", True
-
-    async def _free_memory(self, kernel: KernelClient) -> KernelClient | None:
-        """Let the latest standby take over with all memory, if that lack killed the kernel.
-
-        All other checkpoints are deleted. Returns the new kernel; None if that cannot help.
-        """
-        state = self._state
-        limit = (await self._memory_limit()).limit_bytes
-        await state.checkpoints.remove_dead()
-        if not state.checkpoints.standbys or kernel.process.peak_bytes >= ALONE * limit:
-            return None
-        latest = await state.checkpoints.pop_latest()
-        try:
-            await state.instance.restore(latest.standby, latest.files)
-        except (KernelError, SandboxError):  # the standby was killed as well
-            with suppress(SandboxError):
-                await state.server.delete_standby(state.instance, latest.standby)
-            return None
-        finally:
-            with suppress(SandboxError, OSError):
-                await state.instance.delete_snapshot(latest.files)
-        await state.replay(latest.position, checkpoint=False)
-        return state.kernel
-
-
-def is_hung(kernel: KernelClient) -> bool:
-    """Return whether a kernel that cannot be used any more still ran when that was noticed."""
-    return kernel.process.exit_code is None
-
-
-def ended(checkpoint: Checkpoint | None, programs: Sequence[str]) -> list[str]:
-    """Name what ran beside the kernel and was not restored."""
-    threads = checkpoint.standby.lost_threads if checkpoint else ()
-    lines = [f"threads that ended: {', '.join(map(quote_name, threads))}"] if threads else []
-    names = names_in(list(programs))
-    ended_programs = f"programs that were ended: {', '.join(map(quote_name, names))}"
-    return [*lines, ended_programs] if names else lines
-
-
-def with_recovery(cell: Cell, recovery: Recovery | None) -> Cell:
-    """Return the cell with its recovery, and with what was lost in it."""
-    if recovery is None:
-        return cell
-    lost = f"{recovery.cause}; {recovery.lost}" if recovery.lost else None
-    return replace(cell, recovery=recovery, state_lost=lost)

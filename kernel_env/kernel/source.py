@@ -7,7 +7,7 @@ kernel of that server has ended.
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Protocol
 
@@ -34,13 +34,22 @@ class NewSandboxes:
     """Returns a sandbox that has not been started."""
     paths: Mapping[str, PurePosixPath]
     """Environment variables of the kernels; their values become guest paths."""
+    seed: int | None = None
+    """What the random states of the kernels start from; None: a new number for each."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    """Further environment variables of the kernels."""
+    payloads: bool = False
+    """Whether a pager's text and the next input are sent in the reply, as in Jupyter, and not shown
+    in the output."""
 
     async def open(self) -> KernelInstance:
         """Start a sandbox and a pristine kernel in it."""
-        server = await ForkServer.open(self.make_sandbox, self.paths)
+        server = await ForkServer.open(
+            self.make_sandbox, self.paths, self.env, payloads=self.payloads
+        )
         instance = KernelInstance(server)
         try:
-            await instance.start(seed=secrets.randbits(32))
+            await instance.start(seed=secrets.randbits(32) if self.seed is None else self.seed)
         except BaseException:
             await close_instance(instance, self)
             raise

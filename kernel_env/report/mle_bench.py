@@ -128,8 +128,11 @@ def competition_report(
     }
 
 
-def protocol(header: Header) -> dict[str, Any]:
-    """Describe the rules of a run of one of MLE-bench's competitions."""
+def protocol(header: Header, *, human_steps: int = 0) -> dict[str, Any]:
+    """Describe the rules of a run of one of MLE-bench's competitions.
+
+    `human_steps` is how many steps people took in it.
+    """
     budget, rules = header.budget, BENCHMARKS[FORMAT]
     deviations = []
     if header.feedback != rules.feedback:
@@ -148,6 +151,8 @@ def protocol(header: Header) -> dict[str, Any]:
             deviations.append(f"at most {limit:g} {name}")
     if not header.isolated:
         deviations.append(f"the sandbox {header.sandbox} does not isolate the agent's code")
+    if human_steps:
+        deviations.append("people acted in the agent's episode")
     return {"feedback": header.feedback, "counts": header.counts, "deviations": deviations}
 
 

@@ -72,6 +72,7 @@ def describe_run(folder: Path) -> dict[str, Any]:
         "seed": header.seed,
         "status": record.get("status", "not ended"),
         "steps": record.get("steps"),
+        "human_steps": record.get("human_steps", 0),
         "public_score": record.get("public_score"),
         "private_score": record.get("private_score"),
         "started": header.started,
@@ -149,7 +150,8 @@ def report_run(path: Path) -> dict[str, Any]:
         created_at=datetime.now(UTC).isoformat(),
     )
     if origin:  # only a competition of MLE-bench has its protocol
-        competition["protocol"] = mle_bench.protocol(run.header)
+        people = sum(step.actor == "human" for step in run.steps)
+        competition["protocol"] = mle_bench.protocol(run.header, human_steps=people)
     return competition
 
 
@@ -157,5 +159,6 @@ def left_rejected(run: Trajectory, refusals: int) -> bool:
     """Return whether a run without a score handed something in."""
     if run.header.counts != "last":
         return refusals > 0
-    submissions = [step.submission for step in run.steps if step.submission]
+    own = [step for step in run.steps if step.actor == "agent"]
+    submissions = [step.submission for step in own if step.submission]
     return bool(submissions) and isinstance(submissions[-1], Rejected)

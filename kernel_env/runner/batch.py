@@ -40,7 +40,11 @@ def prepare_tasks(configs: Sequence[EpisodeConfig], report: Report) -> None:
 
 
 async def run_plans(
-    plans: Sequence[Plan], report: Report, watch: Callable[[Episode], None] | None = None
+    plans: Sequence[Plan],
+    report: Report,
+    watch: Callable[[Episode], None] | None = None,
+    *,
+    attach: bool = False,
 ) -> AsyncIterator[EpisodeResult]:
     """Run the plans and yield their results in order.
 
@@ -48,6 +52,7 @@ async def run_plans(
         plans: the episodes to run.
         report: called a few times per second with the progress of the current episode.
         watch: called once for each episode, before the agent's first step.
+        attach: whether people can use the episodes' kernels; see `kernel-env attach`.
 
     Raises as `run_episode` does.
     """
@@ -62,7 +67,7 @@ async def run_plans(
 
             reporting = asyncio.create_task(report_progress(plan, running, report))
             try:
-                result = await run_episode(plan, grader=grader, watch=started)
+                result = await run_episode(plan, grader=grader, watch=started, attach=attach)
             finally:
                 reporting.cancel()
             yield result

@@ -77,7 +77,11 @@ def with_trust(plan: Plan, agent: Agent) -> Plan:
 
 
 async def run_episode(
-    plan: Plan, *, grader: Grader | None = None, watch: Callable[[Episode], None] | None = None
+    plan: Plan,
+    *,
+    grader: Grader | None = None,
+    watch: Callable[[Episode], None] | None = None,
+    attach: bool = False,
 ) -> EpisodeResult:
     """Run an episode to its end.
 
@@ -87,6 +91,7 @@ async def run_episode(
         plan: the episode's options and its agent.
         grader: a grading process to share between episodes.
         watch: called once, with the episode, before the agent's first step.
+        attach: whether people can use its kernel; see `kernel-env attach`.
 
     Raises:
         UsageError, TaskError, SandboxError, KernelError, AgentError: the episode did not begin.
@@ -96,6 +101,10 @@ async def run_episode(
     episode: Episode | None = None
     try:
         async with open_configured(config, grader=grader) as episode:
+            if attach:
+                from kernel_env.episode.people import serve
+
+                await serve(episode)
             if watch:
                 watch(episode)
             # The time can run out between an agent's check and its action.

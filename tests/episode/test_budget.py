@@ -86,7 +86,7 @@ async def test_code_thoughts_outputs_and_submissions_count_as_stored_bytes(
     ("name", "code"),
     [
         ("text", "print('é' * 200_000, '<b>&' * 200_000)"),
-        ("HTML", "display({'text/html': 'abcde&' * 50_000}, raw=True)"),
+        ("HTML", "for _ in range(150): display({'text/html': '<' * 400}, raw=True)"),
         ("open tags", "display({'text/html': '<p>' * 100_000}, raw=True)"),
         ("Markdown", "display({'text/markdown': '<&' * 100_000}, raw=True)"),
         ("SVG", "display({'image/svg+xml': 'x' * 300_000}, raw=True)"),

@@ -165,6 +165,7 @@ def trajectories(draw: st.DrawFn) -> Trajectory:
                 reward_reason=draw(TEXT),
                 started="2026-01-01T00:00:00.000+00:00",
                 spent=draw(SPENT),
+                actor=draw(st.sampled_from(["agent", "human"])),
             )
         )
     ending = draw(

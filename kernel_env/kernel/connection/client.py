@@ -11,9 +11,8 @@ import secrets
 import signal
 import time
 from asyncio import FIRST_COMPLETED
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -24,8 +23,14 @@ from kernel_env.kernel.connection.control_channel import ControlChannel
 from kernel_env.kernel.connection.launch import Launched, launch
 from kernel_env.kernel.connection.messages import INVALID, Message
 from kernel_env.kernel.connection.output_intake import OutputIntake
-from kernel_env.kernel.connection.outputs import count_of, text_of
-from kernel_env.kernel.connection.reply import DROPPED, FILES, VARIABLES, bounded, names_in, parsed
+from kernel_env.kernel.connection.outputs import text_of
+from kernel_env.kernel.connection.running_cell import (
+    Observer,
+    RunningCell,
+    asks_to_exit,
+    cause_of_death,
+    cell_of,
+)
 from kernel_env.sandbox.pacing import loop_share
 from kernel_env.sandbox.protocol import Sandbox
 
@@ -34,9 +39,6 @@ READY_S, FORK_READY_S = 60.0, 15.0
 SUBSCRIBE_AGAIN_S = 0.5
 INTERRUPT_S = 5.0
 """Time limit for an interrupted cell to end, before its kernel is replaced."""
-IDLE_S = 5.0
-"""Time limit for the last outputs of a cell after its reply. ZeroMQ drops messages when more than a
-thousand wait, so that the one that ends the outputs can be missing."""
 REPLY_BYTES, STATUS_BYTES = 2 * 1024 * 1024, 64 * 1024
 """Most bytes parsed of a reply, and of a status. A kernel with its caps (`guest.output_caps`) sends
 less."""
@@ -44,38 +46,6 @@ EXIT_S = 2.0
 """Time limit for a kernel to exit when a cell asked it to; its event loop stops after 0.1 s."""
 DRAIN_S = 0.1
 """Time to wait for the last messages of a kernel that just died."""
-
-
-@dataclass
-class RunningCell:
-    """The cell that is running: its outputs until now, and whether it is done."""
-
-    message_id: str
-    dropped_before: int
-    """Bytes of messages that had been dropped before it, because they were too large."""
-    outputs: OutputIntake = field(default_factory=OutputIntake)
-    reply: dict[str, Any] | None = None
-    idle: bool = False
-    done: asyncio.Event = field(default_factory=asyncio.Event)
-    idle_limit: asyncio.TimerHandle | None = None
-    """Ends the wait for the last outputs."""
-
-    def set_reply(self, content: dict[str, Any]) -> None:
-        """Take the reply; the cell is done once all outputs have arrived."""
-        if self.reply is None:
-            self.reply = content
-            self.idle_limit = asyncio.get_running_loop().call_later(IDLE_S, self.done.set)
-        self._check_done()
-
-    def set_idle(self) -> None:
-        """Note that all outputs have arrived; the cell is done once its reply has, too."""
-        self.idle = True
-        self._check_done()
-
-    def _check_done(self) -> None:
-        if self.idle_limit is not None and self.idle:
-            self.idle_limit.cancel()
-            self.done.set()
 
 
 class KernelClient:
@@ -89,6 +59,8 @@ class KernelClient:
         """Why the kernel cannot be used any more; None while it can."""
         self.invalid_messages = 0
         """Number of messages that were dropped because they were not valid Jupyter messages."""
+        self.observe_rest: Observer | None = None
+        """Called with each message that belongs to no running cell: late outputs, widgets."""
         self._info = launched.connection_info
         self._key, self._session = self._info["key"].encode(), secrets.token_hex(16)
         self._share = loop_share()
@@ -100,13 +72,28 @@ class KernelClient:
         """Set when the kernel's end of the iopub channel is closed."""
         self._ready = {kind: asyncio.Event() for kind in ("iopub_welcome", "kernel_info_reply")}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._asked: dict[str, asyncio.Future[Message]] = {}
 
-    async def run(self, code: str, *, timeout_s: float, silent: bool = False) -> Cell:
+    async def run(
+        self,
+        code: str,
+        *,
+        timeout_s: float,
+        silent: bool = False,
+        request: Mapping[str, Any] | None = None,
+        observe: Observer | None = None,
+    ) -> Cell:
         """Run one cell until it ends or its time is up.
 
-        With `silent` it is not counted, not in the kernel's history, and reports no changes.
         If the kernel dies, `Cell.broke` says why. If the caller cancels, the kernel must be
         replaced, because what the cell has done is unknown.
+
+        Args:
+            code: the source of the cell.
+            timeout_s: its time limit, seconds; can be infinite.
+            silent: whether it is not counted, not in the kernel's history, and reports no changes.
+            request: further fields of the `execute_request`.
+            observe: called with each message of the cell as it arrives, the reply included.
 
         Raises `KernelError` if the kernel was already dead.
         """
@@ -121,9 +108,11 @@ class KernelClient:
             "user_expressions": {},
             "allow_stdin": False,
             "stop_on_error": False,
+            **(request or {}),
         }
         number, parts = messages.request("execute_request", content, self._key, self._session)
-        cell = self._running = RunningCell(number, self._connections["iopub"].dropped_bytes)
+        dropped_before = self._connections["iopub"].dropped_bytes
+        cell = self._running = RunningCell(number, dropped_before, observe=observe)
         try:
             self._send("shell", parts)
             timed_out = not await self._done(cell, timeout_s)
@@ -159,13 +148,57 @@ class KernelClient:
         except TimeoutError:
             self._died("the cell told the kernel to exit")
 
+    @property
+    def busy(self) -> bool:
+        """Return whether a cell is running."""
+        return self._running is not None
+
     async def interrupt(self) -> None:
         """Send the running cell a KeyboardInterrupt."""
-        self._request("control", "interrupt_request")
+        self.send("interrupt_request", {}, channel="control")
 
-    def _request(self, channel: str, kind: str) -> None:
-        _, parts = messages.request(kind, {}, self._key, self._session)
+    def give_up(self, reason: str) -> None:
+        """End the running cell, which hangs: the kernel must be replaced."""
+        self._died(reason)
+
+    def send(
+        self,
+        kind: str,
+        content: Mapping[str, Any],
+        *,
+        channel: str = "shell",
+        metadata: Mapping[str, Any] | None = None,
+        buffers: Sequence[bytes] = (),
+    ) -> str:
+        """Send a request that runs no cell, and return its ID."""
+        number, parts = messages.request(
+            kind, content, self._key, self._session, metadata=metadata, buffers=buffers
+        )
         self._send(channel, parts)
+        return number
+
+    async def ask(
+        self, kind: str, content: Mapping[str, Any], *, channel: str = "shell"
+    ) -> Message:
+        """Send a request that runs no cell, and return the reply, once no cell runs.
+
+        Raises `KernelError` if the kernel dies.
+        """
+        if self.death_reason is not None:
+            raise KernelError(f"the kernel cannot answer: {self.death_reason}")
+        number = self.send(kind, content, channel=channel)
+        reply: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        self._asked[number] = reply
+        death = asyncio.ensure_future(self._death.wait())
+        try:
+            waiting: list[asyncio.Future[Any]] = [reply, death]
+            await asyncio.wait(waiting, return_when=FIRST_COMPLETED)
+            if not reply.done():
+                raise KernelError(f"the kernel cannot answer: {self.death_reason}")
+            return reply.result()
+        finally:
+            death.cancel()
+            del self._asked[number]
 
     def _send(self, channel: str, parts: list[bytes]) -> None:
         """Send without blocking: a kernel that broke its connection would block for ever."""
@@ -211,17 +244,19 @@ class KernelClient:
         cell = self._running
         if cell is None or message.parent != cell.message_id or cell.done.is_set():
             self._replied(message.kind)
-            self._late.take(message)
+            if self._late.take(message) and self.observe_rest is not None:
+                self.observe_rest(message)
         elif message.kind == "status":
             message.check_signature(self._key)
             if messages.parsed_content(message.content, STATUS_BYTES)["execution_state"] == "idle":
                 cell.set_idle()
-        else:
-            cell.outputs.take(message)
+        elif cell.outputs.take(message) and cell.observe is not None:
+            cell.observe(message)
 
     def _shell(self, message: Message) -> None:
         message.check_signature(self._key)
         self._replied(message.kind)
+        self._answered(message)
         cell = self._running
         if cell is None or message.parent != cell.message_id:
             return
@@ -231,9 +266,18 @@ class KernelClient:
             except INVALID:  # it ends the cell in any case
                 cell.set_reply({})
                 raise
+            if cell.observe is not None:
+                cell.observe(message)
 
     def _control(self, message: Message) -> None:
-        """Ignore replies to interrupts: the end of the cell says the same."""
+        """Take replies to `ask`; those to interrupts say the same as the end of the cell."""
+        message.check_signature(self._key)
+        self._answered(message)
+
+    def _answered(self, message: Message) -> None:
+        reply = self._asked.get(message.parent or "")
+        if reply is not None and not reply.done():
+            reply.set_result(message)
 
     async def _is_ready(self) -> None:
         for event in self._ready.values():
@@ -287,7 +331,7 @@ class KernelClient:
             await self._find_cause()
             raise self._not_started(self.death_reason) from error
         self._watch(self._watch_process())
-        self._request("shell", "kernel_info_request")
+        self.send("kernel_info_request", {})
         limit_s = READY_S if self.channel is None else FORK_READY_S
         ready = asyncio.ensure_future(self._is_ready())
         death = asyncio.ensure_future(self._death.wait())
@@ -342,10 +386,10 @@ class KernelClient:
 
 @asynccontextmanager
 async def open_kernel(
-    sandbox: Sandbox, *, env: Mapping[str, str] | None = None
+    sandbox: Sandbox, *, env: Mapping[str, str] | None = None, payloads: bool = False
 ) -> AsyncIterator[KernelClient]:
     """Launch a plain kernel in a sandbox and end it on leaving. Raises `KernelError`."""
-    launched = await launch(sandbox, env=env)
+    launched = await launch(sandbox, env=env, payloads=payloads)
     try:
         async with connected(launched) as kernel:
             yield kernel
@@ -364,51 +408,3 @@ async def connected(launched: Launched) -> AsyncIterator[KernelClient]:
     finally:
         await kernel.stop()
         launched.release()
-
-
-def asks_to_exit(reply: dict[str, Any] | None) -> bool:
-    """Return whether a cell told its kernel to exit, as `quit()` does."""
-    payload = (reply or {}).get("payload")
-    return isinstance(payload, list) and any(
-        isinstance(part, dict) and part.get("source") == "ask_exit" and not part.get("keepkernel")
-        for part in payload
-    )
-
-
-def cause_of_death(code: int) -> str:
-    """Describe an exit code."""
-    if code >= 0:
-        return f"the kernel exited with code {code}"
-    name = signal.Signals(-code).name if -code in signal.valid_signals() else str(-code)
-    return f"the kernel was ended by {name}"
-
-
-def cell_of(
-    cell: RunningCell,
-    late: tuple[dict[str, Any], ...],
-    *,
-    dropped_bytes: int,
-    seconds: float,
-    timed_out: bool,
-    broke: str | None,
-) -> Cell:
-    """Return the result of a cell that has ended."""
-    reply = cell.reply or {}
-    report = reply.get("kernel_env")
-    report = report if isinstance(report, dict) else {}
-    dropped = report.get("dropped")
-    dropped = dropped if isinstance(dropped, dict) else {}
-    return Cell(
-        outputs=cell.outputs.outputs(),
-        execution_count=count_of(reply.get("execution_count")),
-        seconds=round(seconds, 6),
-        timed_out=timed_out,
-        broke=broke,
-        dropped_bytes=dropped_bytes
-        + cell.outputs.left_out_bytes
-        + sum(bounded(count_of(dropped.get(name)) or 0) for name in DROPPED),
-        late=late,
-        variables=parsed(VARIABLES, report.get("variables")),
-        files=parsed(FILES, report.get("files")),
-        full_folders=names_in(report.get("full")),
-    )

@@ -56,7 +56,6 @@ async def launch(
     sandbox: Sandbox,
     *,
     env: Mapping[str, str] | None = None,
-    replaces: Launched | None = None,
     payloads: bool = False,
 ) -> Launched:
     """Start a plain kernel in a sandbox.
@@ -64,15 +63,12 @@ async def launch(
     Args:
         sandbox: a sandbox that was started.
         env: environment variables of the kernel.
-        replaces: a kernel that has ended; its clients reconnect to the new one, which has the same
-            address and key.
         payloads: whether a pager's text and the next input are sent in the reply, as in Jupyter,
             and not shown in the output.
 
     Raises `SandboxError`, and `OSError` for a full disk.
     """
-    folder = replaces.folder if replaces else temporary.folder()
-    key = replaces.connection_info["key"] if replaces else secrets.token_hex(16)
+    folder, key = temporary.folder(), secrets.token_hex(16)
     sockets = list(range(3, 3 + len(CHANNELS)))
     arguments = {"key": key, "sockets": sockets, "payloads": payloads}
     try:
@@ -83,8 +79,7 @@ async def launch(
                 descriptors=descriptors,
             )
     except BaseException:
-        if replaces is None:
-            temporary.remove(folder)
+        temporary.remove(folder)
         raise
     return Launched(connection_info=connection_info(folder, key), process=process, folder=folder)
 
@@ -96,9 +91,7 @@ def listening(folder: Path) -> Iterator[list[int]]:
         listeners = []
         for number, _ in enumerate(CHANNELS, 1):
             listener = stack.enter_context(socket.socket(socket.AF_UNIX))
-            name = folder / f"s-{number}"
-            name.unlink(missing_ok=True)  # of the kernel that this one replaces
-            listener.bind(str(name))
+            listener.bind(str(folder / f"s-{number}"))
             listener.listen(64)
             listeners.append(listener.fileno())
         yield listeners
@@ -118,5 +111,6 @@ def connection_info(folder: Path, key: str) -> dict[str, Any]:
 KERNEL_ENVIRONMENT = {
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    "PYTHONHASHSEED": "0",  # sets of texts have the same order in every run
     "TERM": "dumb",
 }

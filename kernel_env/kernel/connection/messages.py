@@ -51,6 +51,9 @@ class Message:
     signature: bytes = b""
     signed: bytes = b""
     """What the signature is for, apart from the content."""
+    metadata: bytes = b"{}"
+    buffers: tuple[bytes, ...] = ()
+    """Binary data beside the content, of widgets for example."""
 
     def check_signature(self, key: bytes) -> None:
         """Raise `ValueError` if the message was not signed with this key."""
@@ -58,7 +61,15 @@ class Message:
             raise ValueError("a wrong signature")
 
 
-def request(kind: str, content: Mapping[str, Any], key: bytes, session: str) -> tuple[str, Any]:
+def request(
+    kind: str,
+    content: Mapping[str, Any],
+    key: bytes,
+    session: str,
+    *,
+    metadata: Mapping[str, Any] | None = None,
+    buffers: Sequence[bytes] = (),
+) -> tuple[str, Any]:
     """Return the ID and the parts of a request."""
     number = os.urandom(16).hex()
     header = {
@@ -69,8 +80,8 @@ def request(kind: str, content: Mapping[str, Any], key: bytes, session: str) -> 
         "date": datetime.now(UTC).isoformat(),
         "version": "5.4",
     }
-    parts = [json.dumps(part).encode() for part in (header, {}, {}, content)]
-    return number, [DELIMITER, signature(key, b"".join(parts)), *parts]
+    parts = [json.dumps(part).encode() for part in (header, {}, metadata or {}, content)]
+    return number, [DELIMITER, signature(key, b"".join(parts)), *parts, *buffers]
 
 
 def signature(key: bytes, data: bytes) -> bytes:
@@ -92,6 +103,8 @@ def read(parts: Sequence[bytes]) -> Message:
         size=sum(map(len, parts)),
         signature=given,
         signed=header + parent + metadata,
+        metadata=metadata,
+        buffers=tuple(parts[start + 6 :]),
     )
 
 

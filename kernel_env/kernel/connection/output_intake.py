@@ -38,22 +38,27 @@ class OutputIntake:
         self._bytes = Allowance(CELL_BYTES, BYTES_PER_S)
         self._seconds = Allowance(CELL_S, SHARE)
 
-    def take(self, message: Message) -> None:
-        """Take a message; one beyond the budget is dropped and counted. Raises one of `INVALID`."""
+    def take(self, message: Message) -> bool:
+        """Take a message; one beyond the budget is dropped and counted.
+
+        Returns whether it was not dropped. Raises one of `INVALID`.
+        """
         limit = LIMITS.get(message.kind)
         if limit is None:
-            return
+            return True
         if self._bytes.left < message.size or self._seconds.left <= 0:
             self.collector.dropped_bytes += message.size
-            return
+            return False
         self._bytes.use(message.size)
         began = time.thread_time()
         try:
             self.collector.add(message.kind, parsed_content(message.content, limit))
         except TooLarge as error:
             self.collector.leave_out(message.kind, message.size, str(error))
+            return False
         finally:
             self._seconds.use(time.thread_time() - began)
+        return True
 
     def outputs(self) -> tuple[Output, ...]:
         """Return the outputs until now."""

@@ -60,6 +60,11 @@ class CheckpointStore:
         """Return the standbys of all checkpoints."""
         return [checkpoint.standby for checkpoint in self._checkpoints]
 
+    @property
+    def positions(self) -> list[int]:
+        """Return the positions of the checkpoints that have their files, oldest first."""
+        return [c.position for c in self._checkpoints if c.files is not None]
+
     def has(self, position: int) -> bool:
         """Return whether there is a checkpoint of this position, with its files."""
         latest = self._checkpoints[-1] if self._checkpoints else None

@@ -43,8 +43,8 @@ class Processes:
 class ForkServer:
     """A sandbox, its template, and every process that was forked from it. Open it with `open`."""
 
-    def __init__(self, sandbox: Sandbox, env: Mapping[str, str]) -> None:
-        self.sandbox, self.env = sandbox, env
+    def __init__(self, sandbox: Sandbox, env: Mapping[str, str], *, payloads: bool = False) -> None:
+        self.sandbox, self.env, self.payloads = sandbox, env, payloads
         self.template: Standby | None = None
         """None for plain kernels."""
         self.fork_unavailable_reason: str | None = None
@@ -60,27 +60,37 @@ class ForkServer:
 
     @classmethod
     async def open(
-        cls, make_sandbox: Callable[[], Sandbox], paths: Mapping[str, PurePosixPath]
+        cls,
+        make_sandbox: Callable[[], Sandbox],
+        paths: Mapping[str, PurePosixPath],
+        env: Mapping[str, str] | None = None,
+        *,
+        payloads: bool = False,
     ) -> "ForkServer":
         """Start a sandbox and its template.
 
         Args:
             make_sandbox: returns a sandbox that has not been started.
             paths: environment variables of the kernels; their values become guest paths.
+            env: further environment variables of the kernels.
+            payloads: whether the kernels' replies have those of IPython; see `guest/magics.py`.
 
         Raises `SandboxError`, `KernelError`.
         """
         async with AsyncExitStack() as stack:
             sandbox = await stack.enter_async_context(make_sandbox())
-            server = cls(
-                sandbox, {name: str(sandbox.guest_path(path)) for name, path in paths.items()}
-            )
+            guest_paths = {name: str(sandbox.guest_path(path)) for name, path in paths.items()}
+            server = cls(sandbox, {**guest_paths, **(env or {})}, payloads=payloads)
             try:
                 support = fork_support_of(sandbox)
                 if support is None:
                     raise ForkingUnavailable("the sandbox has no fork support")
                 server.template = await boot_template(
-                    sandbox, support, libraries=sandbox.libraries, env=server.env
+                    sandbox,
+                    support,
+                    libraries=sandbox.libraries,
+                    env=server.env,
+                    payloads=payloads,
                 )
                 stack.callback(server.template.close)
                 await support.snapshot(PRISTINE)

@@ -54,16 +54,22 @@ class KernelInstance:
 
     # ── start, fork, snapshot ─────────────────────────────────────────────────────────────
 
-    async def start(self, *, seed: int) -> None:
-        """Start a pristine kernel in empty folders. Raises `SandboxError`, `KernelError`."""
+    async def start(self, *, seed: int, keep_files: bool = False) -> None:
+        """Start a pristine kernel, in empty folders unless the files are kept.
+
+        Raises `SandboxError`, `KernelError`.
+        """
         self.seed = seed
         if self.server.template is None:
             await self._end_kernel()
-            await self.server.sandbox.clean_up(workspace=True)
-            await self._connect(open_kernel(self.server.sandbox, env=self.server.env))
+            await self.server.sandbox.clean_up(workspace=not keep_files)
+            await self._connect(
+                open_kernel(self.server.sandbox, env=self.server.env, payloads=self.server.payloads)
+            )
             return
         assert not self._layers, "the template has the sandbox's own files"
-        await self.restore(self.server.template, PRISTINE, seed=seed)
+        files = None if keep_files else PRISTINE
+        await self.restore(self.server.template, files, seed=seed)
 
     async def fork_into_overlay(
         self, standby: Standby, files: str, *, seed: int | None = None

@@ -23,6 +23,8 @@ class LogEntry:
     """The source of the cell; None for a reset."""
     timeout_s: float = 0.0
     """Time limit of the cell, seconds."""
+    keeps_files: bool = False
+    """Whether a reset leaves the files as they are."""
     cell: Cell | None = None
     """The cell's result without its outputs: its variables and files tell whether a replay gave
     the same. None for an entry that is not a cell of the agent."""
@@ -45,8 +47,15 @@ def position_after(log: Sequence[LogEntry], step: int) -> int:
 
 
 def last_reset(log: Sequence[LogEntry], position: int) -> int:
-    """Return the position of the last reset up to `position`; 0 if there was none."""
-    resets = [n for n, entry in enumerate(log[:position], 1) if entry.code is None]
+    """Return the position of the last reset up to `position` that empties the folders; or 0.
+
+    The state at a later position does not depend on what came before it.
+    """
+    resets = [
+        n
+        for n, entry in enumerate(log[:position], 1)
+        if entry.code is None and not entry.keeps_files
+    ]
     return resets[-1] if resets else 0
 
 

@@ -14,7 +14,7 @@ from kernel_env.kernel.connection.client import KernelClient
 from kernel_env.kernel.forking.checkpoints import Checkpoint, CheckpointLimits, CheckpointStore
 from kernel_env.kernel.forking.fork_server import PRISTINE, ForkServer
 from kernel_env.kernel.forking.instance import KernelInstance
-from kernel_env.kernel.forking.log import LogEntry, differences, last_reset
+from kernel_env.kernel.forking.log import LogEntry, count_cells, differences, last_reset
 from kernel_env.kernel.forking.standby import Standby
 from kernel_env.kernel.source import KernelSource, close_instance
 
@@ -30,6 +30,16 @@ class Replay:
     cells: list[Cell]
     broken_by: int | None = None
     """Index of the entry that crashed the kernel this time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Undone:
+    """How a kernel returned to an earlier position."""
+
+    cells: int
+    """Number of cells that were replayed, because no checkpoint covers them."""
+    lost: str
+    """What the replay did not reproduce; empty if it reproduced everything."""
 
 
 class ReplayableKernel:
@@ -97,8 +107,11 @@ class ReplayableKernel:
 
     # ── fresh kernels ─────────────────────────────────────────────────────────────────────
 
-    async def fresh(self) -> None:
-        """Start a pristine kernel in empty folders. Raises `SandboxError`, `KernelError`."""
+    async def fresh(self, *, keep_files: bool = False) -> None:
+        """Start a pristine kernel, in empty folders unless the files are kept.
+
+        Raises `SandboxError`, `KernelError`, and `OSError` if the files cannot be stored.
+        """
         if self._instance is None:
             self._use(await self._source.open())
             if self.seed is None or self.seed == self.instance.seed:
@@ -107,6 +120,7 @@ class ReplayableKernel:
         elif self.instance.has_overlay:
             server, old = self.server, self.instance
             assert server.template is not None
+            files = await old.snapshot() if keep_files else PRISTINE
             new = KernelInstance(server)
             try:
                 await old.close()
@@ -114,10 +128,10 @@ class ReplayableKernel:
                 server.unregister(new)
                 raise
             self._use(new)
-            await self.fork_into_overlay(server.template, PRISTINE, self.seed)
+            await self.fork_into_overlay(server.template, files, self.seed)
             return
         assert self.seed is not None
-        await self.instance.start(seed=self.seed)
+        await self.instance.start(seed=self.seed, keep_files=keep_files)
 
     async def restart(self) -> None:
         """Start a pristine kernel, in a new sandbox if this one cannot provide it any more."""
@@ -146,7 +160,21 @@ class ReplayableKernel:
         if instance is not None:
             await close_instance(instance, self._source)
 
-    # ── restore and replay ────────────────────────────────────────────────────────────────
+    # ── undo, restore and replay ──────────────────────────────────────────────────────────
+
+    async def undo(self, position: int) -> "Undone":
+        """Return to an earlier position of the log, and delete the entries after it.
+
+        Raises `SandboxError`, `KernelError`.
+        """
+        await self.settle_checkpoints()
+        await self.checkpoints.remove_dead()
+        await self.checkpoints.delete_from(position + 1)
+        del self.log[position:]
+        checkpoint = await self.restore()
+        start = checkpoint.position if checkpoint else last_reset(self.log, position)
+        cells = count_cells(self.log[start:position])
+        return Undone(cells=cells, lost=await self.replay(start))
 
     async def restore(self) -> Checkpoint | None:
         """Restore the latest checkpoint that can be restored; restart and return None if none."""
@@ -190,7 +218,7 @@ class ReplayableKernel:
             if kernel.death_reason:  # it died after the previous entry seemed to have ended
                 return Replay(cells=cells, broken_by=max(start, number - 1))
             if entry.code is None:
-                await self.fresh()
+                await self.fresh(keep_files=entry.keeps_files)
                 continue
             cell = await kernel.run(
                 entry.code, timeout_s=entry.timeout_s, silent=entry.cell is None

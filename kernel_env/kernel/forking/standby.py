@@ -136,14 +136,21 @@ async def boot_template(
     *,
     libraries: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
+    payloads: bool = False,
 ) -> Standby:
     """Start the template of a sandbox: a pristine kernel with these libraries imported.
+
+    With `payloads` replies have those of IPython; see `guest/magics.py`.
 
     Raises `ForkingUnavailable`, `KernelError`, `SandboxError`.
     """
     ours, theirs = socket.socketpair()
     channel = ControlChannel(ours)
-    arguments = {"libraries": list(libraries), "folders": list(map(str, support.folders))}
+    arguments = {
+        "libraries": list(libraries),
+        "folders": list(map(str, support.folders)),
+        "payloads": payloads,
+    }
     try:
         with theirs:
             process = await sandbox.spawn(

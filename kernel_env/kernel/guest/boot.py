@@ -1,4 +1,4 @@
-"""Start a program of this folder: `python boot.py template '{"libraries": []}'`.
+"""Start a program of this folder: `python boot.py template '{"libraries": [], …}'`.
 
 The folder is imported as a package with a private name, from where it is, and never stands on
 `sys.path`: an agent may call a module of its own `fork` or `guest`.

@@ -31,7 +31,7 @@ def main(given: dict[str, Any]) -> None:
     app: Any = ForkableApp.instance()
     app.standby = Standby(channel, given["folders"])
     before = open_descriptors()
-    app.boot()
+    app.boot(payloads=given["payloads"])
     with app.shell.builtin_trap:  # libraries check on import whether they run in a notebook
         missing = [name for name in given["libraries"] if not import_library(name)]
     app.standby.kernel_descriptors = identities(

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from kernel_env.kernel import KernelClient
-from kernel_env.kernel.connection.client import RunningCell, cell_of
 from kernel_env.kernel.connection.launch import PROGRAM_FOLDER
 from kernel_env.kernel.connection.outputs import ERROR_BYTES, HEAD_BYTES, TAIL_BYTES
+from kernel_env.kernel.connection.running_cell import RunningCell, cell_of
 from kernel_env.kernel.guest import truncate
 from support.output_caps import (
     MB,

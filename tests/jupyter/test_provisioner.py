@@ -11,13 +11,11 @@ import nbformat
 import pytest
 from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.blocking.client import BlockingKernelClient
-from jupyter_client.ioloop import AsyncIOLoopKernelManager
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager, KernelManager
 from jupyter_client.multikernelmanager import AsyncMultiKernelManager
 from jupyter_client.session import Session
 from nbclient import NotebookClient
-from traitlets.config import Config
 
 from kernel_env.episode import open_episode
 from kernel_env.episode.actions import ExecuteCode
@@ -58,12 +56,6 @@ async def connected(manager: AsyncKernelManager) -> AsyncIterator[AsyncKernelCli
         yield client
     finally:
         client.stop_channels()
-
-
-async def until_alive(manager: AsyncKernelManager, alive: bool) -> None:
-    """Wait until a kernel runs, or until it has ended."""
-    while await manager.is_alive() != alive:
-        await asyncio.sleep(0.02)
 
 
 @pytest.mark.filterwarnings("ignore")  # nbclient's own
@@ -112,30 +104,52 @@ def test_clients_reconnect_to_a_kernel_that_restarts(
     assert other_after == "False\n"
 
 
-async def test_a_kernel_that_dies_is_restarted_and_its_clients_reconnect(
-    tmp_path: Path, sandbox: str
-) -> None:
+def test_a_cell_that_kills_its_kernel_is_undone_and_says_so(tmp_path: Path, sandbox: str) -> None:
     kernelspecs = install_kernelspec(tmp_path, sandbox)
-    config = Config({"KernelRestarter": {"time_to_dead": 0.2}})
-    manager = AsyncIOLoopKernelManager(
-        kernel_name="sealed", kernel_spec_manager=kernelspecs, config=config
-    )
-    restarts: list[str] = []
-    await manager.start_kernel()
-    manager.add_restart_callback(lambda: restarts.append("restart"))
-    try:
-        async with connected(manager) as client:
-            for _ in range(2):
-                client.execute("x = 41; import os; os._exit(7)")
-                await until_alive(manager, False)
-                await until_alive(manager, True)
-                await client.wait_for_ready(timeout=REPLY_S)
-            after = await run_async(client, "print('x' in dir())")
-    finally:
-        await manager.shutdown_kernel()
+    with blocking_kernel(kernelspecs) as (manager, client):
+        run_blocking(client, "x = 41; open('f', 'w').write('kept')")
 
-    assert after == "False\n"
-    assert restarts == ["restart"] * 2
+        texts = outputs_while_failing(
+            client,
+            "x = 0; print('seen', flush=True)\nimport os, time; time.sleep(0.3); os._exit(7)",
+        )
+        after = run_blocking(client, "print(x + 1, open('f').read())")
+
+        assert manager.is_alive()
+    assert texts[0] == "seen\n"
+    assert texts[1].startswith(
+        "KernelRestored: the kernel exited with code 7; this cell was undone"
+    )
+    assert after == "42 kept\n"
+
+
+def outputs_while_failing(client: BlockingKernelClient, code: str) -> list[str]:
+    """Run a cell that fails; return its outputs as text, the error last."""
+    texts: list[str] = []
+
+    def take(message: Any) -> None:
+        content = message["content"]
+        if message["msg_type"] == "error":
+            texts.append("\n".join(content["traceback"]))
+        elif message["msg_type"] == "stream":
+            texts.append(content["text"])
+
+    reply = client.execute_interactive(code, allow_stdin=False, timeout=REPLY_S, output_hook=take)
+    assert reply["content"]["status"] == "error"
+    return texts
+
+
+@pytest.mark.docker
+def test_a_kernel_whose_container_has_ended_is_restored_in_a_new_one(tmp_path: Path) -> None:
+    kernelspecs = install_kernelspec(tmp_path, "docker")
+    with blocking_kernel(kernelspecs) as (_, client):
+        run_blocking(client, "x = 41; open('f', 'w').write('kept')")
+        kill_own_container()
+
+        after = run_blocking(client, "print(x + 1, open('f').read())")
+
+    assert after.startswith("42 kept\n[kernel restored: the kernel ended with its sandbox")
+    assert "1 earlier cell was replayed" in after
 
 
 @pytest.mark.docker
@@ -149,7 +163,6 @@ async def test_a_restart_gets_a_new_container_if_the_old_one_has_ended(
         async with connected(manager) as client:
             await run_async(client, "open('f', 'w').write('lost')")
             await asyncio.to_thread(kill_own_container)
-            await until_alive(manager, False)
 
             await manager.restart_kernel(now=True)
             await client.wait_for_ready(timeout=REPLY_S)

@@ -1,0 +1,178 @@
+"""Implement `kernel-env play`: let a person solve a task in JupyterLab, as an agent does."""
+
+import sys
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from kernel_env.cli.console import print_message, progress
+from kernel_env.cli.run import Devices, GpuDevice, Gpus, named_devices, show, show_json
+
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+    from collections.abc import AsyncIterator
+
+    from kernel_env.episode import EpisodeConfig
+    from kernel_env.episode.result import EpisodeResult
+    from kernel_env.grading.protocol import Counts, Feedback
+
+END_S = 15.0
+"""Time limit for JupyterLab to end."""
+
+
+def play(
+    task: Annotated[str, typer.Argument(help="A task's name or folder.")],
+    out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
+    sandbox: Annotated[
+        str, typer.Option(help="docker, local, auto, or a plug-in's name.")
+    ] = "auto",
+    image: Annotated[str, typer.Option(help="Image of the sandbox (default: the task's).")] = "",
+    feedback: Annotated[
+        str | None,
+        typer.Option(
+            help="Scores that you see: public, both, ladder or validity (default: the task's)."
+        ),
+    ] = None,
+    counts: Annotated[
+        str | None,
+        typer.Option(help="Which submission counts: best or last (default: the task's)."),
+    ] = None,
+    submissions: Annotated[
+        int | None,
+        typer.Option(help="Maximum number of graded submissions (default: the task's)."),
+    ] = None,
+    gpus: Gpus = None,
+    gpu_device: GpuDevice = "",
+    device: Devices = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Maximum number of steps (default: the task's).")
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="Time limit, seconds (default: the task's).")
+    ] = None,
+    cell_seconds: Annotated[
+        float | None, typer.Option(help="Time limit of a cell, seconds (default: the task's).")
+    ] = None,
+    browser: Annotated[bool, typer.Option(help="Open JupyterLab in a browser.")] = True,
+    lab: Annotated[
+        bool, typer.Option(help="Start JupyterLab; otherwise print the connection file.")
+    ] = True,
+    port: Annotated[int, typer.Option(help="The port on 127.0.0.1 (0: a free one).")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON line.")] = False,
+) -> None:
+    """Solve a task yourself, under the rules, budget and grader of an agent.
+
+    The episode ends when you shut the kernel down, leave JupyterLab, or press Ctrl-C.
+    """
+    import asyncio
+
+    from kernel_env.episode import EpisodeConfig
+    from kernel_env.jupyter import lab as jupyterlab
+    from kernel_env.play.session import AGENT
+    from kernel_env.runner import prepare_tasks
+
+    limits = {
+        "steps": steps,
+        "seconds": seconds,
+        "cell_seconds": cell_seconds,
+        "submissions": submissions,
+    }
+    config = EpisodeConfig(
+        task=task,
+        agent=AGENT,
+        sandbox=sandbox,
+        image=image,
+        out=out,
+        budget={name: limit for name, limit in limits.items() if limit is not None},
+        feedback=cast("Feedback | None", feedback),
+        counts=cast("Counts | None", counts),
+        gpus=gpus,
+        gpu_device=gpu_device,
+        devices=named_devices(device),
+    )
+    if lab:
+        jupyterlab.require()
+    with progress() as report:
+        prepare_tasks([config], report)
+    result = asyncio.run(play_once(config, lab=lab, browser=browser, port=port))
+    if json:
+        show_json(result)
+    else:
+        show([result])
+    if result.error:
+        raise typer.Exit(1)
+
+
+async def play_once(
+    config: "EpisodeConfig", *, lab: bool, browser: bool, port: int
+) -> "EpisodeResult":
+    """Let a person play an episode; return its result."""
+    import asyncio
+    import signal
+    from contextlib import AsyncExitStack
+
+    from kernel_env.play import open_session
+
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(open_session(config))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, ended.set)
+        done: list[asyncio.Future[object]] = [
+            asyncio.ensure_future(ended.wait()),
+            asyncio.ensure_future(session.wait()),
+        ]
+        if lab:
+            notebook = session.write_notebook()
+            opened = running_lab(session.connection_file, notebook, browser=browser, port=port)
+            process = await stack.enter_async_context(opened)
+            done.append(asyncio.ensure_future(process.wait()))
+        else:
+            print_message(f"connect: jupyter console --existing {session.connection_file}")
+        await asyncio.wait(done, return_when=asyncio.FIRST_COMPLETED)
+        if lab and process.returncode:
+            print_message(f"JupyterLab ended with exit code {process.returncode}")
+        for each in done:
+            each.cancel()
+    result = session.episode.result
+    assert result is not None, "a closed episode has a result"
+    return result
+
+
+@asynccontextmanager
+async def running_lab(
+    file: Path, notebook: Path, *, browser: bool, port: int
+) -> "AsyncIterator[Process]":
+    """Run JupyterLab in a process of its own until the block is left.
+
+    Args:
+        file: the connection file of its kernel.
+        notebook: the notebook that it opens.
+        browser: whether to open it in a browser; its address is printed in any case.
+        port: the port on 127.0.0.1; 0 for a free one.
+    """
+    import asyncio
+    import os
+    import signal
+
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "kernel_env.cli", "open", str(notebook), "--existing", str(file)),
+        *("--browser" if browser else "--no-browser", "--port", str(port)),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=sys.stderr,
+        start_new_session=True,  # Ctrl-C ends the episode first, and that ends it
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                async with asyncio.timeout(END_S):
+                    await process.wait()
+            except TimeoutError:
+                os.killpg(process.pid, signal.SIGKILL)
+                await process.wait()
