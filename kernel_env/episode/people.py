@@ -125,10 +125,8 @@ async def serve(
         executor: what executes the cells; by default they are steps of a person.
         commands: magics that run on the host, by name.
 
-    Raises `KernelError`, `OSError`.
+    Raises `EpisodeOver`, `KernelError`, `OSError`.
     """
-    if episode.steps.ending is not None:
-        raise EpisodeOver("the episode has ended")
     executor = executor or EpisodeKernel(episode, "human")
     server = Server(
         executor,
@@ -136,6 +134,9 @@ async def serve(
         connection_file=connection_file_of(episode.folder),
     )
     await server.start()
+    if episode.turns.ended:
+        await server.close()
+        raise EpisodeOver("the episode has ended")
     episode.closing.push_async_callback(server.close)
     episode.closing.push_async_callback(executor.last_replies)
     return server
