@@ -1,1 +1,1 @@
-"""Check whether the results of a task can be trusted."""
+"""Check whether tasks and recorded episodes can be trusted."""

@@ -55,7 +55,8 @@ class Budget:
     """Time limit of a cell: it is then interrupted, and its variables stay."""
     output_bytes: int = 1024 * MIB
     """Bytes that are stored: the journal's steps, with code, thoughts and outputs, and submissions.
-    The step that reaches the limit is stored as a whole. The notebook repeats the steps."""
+    The step that reaches the limit is stored as a whole. The notebook repeats the steps. The agent
+    sees what is left once that is less than a fifth."""
     tokens: int | None = None
     """Tokens of the agent's model."""
     money: float | None = None
@@ -118,3 +119,7 @@ class Budget:
     def seconds_left(self, spent: Spent) -> float:
         """Return the wall-clock seconds that are left."""
         return max(0.0, self.seconds - spent.seconds)
+
+    def output_bytes_left(self, spent: Spent) -> int:
+        """Return the number of bytes that can still be stored."""
+        return max(0, self.output_bytes - spent.output_bytes)

@@ -116,7 +116,8 @@ def header_digest(header: Header, shared: str = "") -> str:
 def headers_for_fork(parent: Header, step: int) -> tuple[EarlierHeader, ...]:
     """Return what the chain of a fork after a step needs of the headers before its own."""
     fork = parent.fork
-    own = EarlierHeader(after_step=fork.step if fork else 0, digest=content_digest(parent))
+    began, seed = (fork.step, fork.seed) if fork else (0, None)
+    own = EarlierHeader(after_step=began, digest=content_digest(parent), seed=seed)
     earlier = fork.headers if fork else ()
     return tuple(header for header in (*earlier, own) if header.after_step <= step)
 

@@ -59,6 +59,9 @@ class EpisodeConfig:
     """The model's name, for the result."""
     seed: int = 0
     """The seed of the agent, for the result."""
+    random_seed: int | None = None
+    """What the global random states of `random`, NumPy and torch start from in the kernel; None for
+    a new number. With a number, no sandbox of a pool is used."""
     trusted: bool = True
     """Whether the code that will run is the operator's own, so that `auto` may select `local`,
     with a warning, where no engine answers. Agents say it of themselves; see `Agent`."""
@@ -90,6 +93,7 @@ class EpisodeConfig:
             ("agent", str),
             ("model", str),
             ("seed", int),
+            ("random_seed", int | None),
             ("trusted", bool),
         ):
             value = getattr(self, name)

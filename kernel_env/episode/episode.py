@@ -213,11 +213,14 @@ class Episode:
             if actor == "agent":
                 spent = self.spent.plus(Spent(steps=1))
                 step = await charged(step, spent, stored_before, self.progress, self._submissions)
-            self.steps.append(step)
-            self._submissions.record_step()
-            self.progress = self.progress.after(step)
-            if actor == "agent":
-                self.latest, self._charges = step, Spent()
+                self._charges = Spent()  # they are in the step
+            try:
+                await self.steps.append_in_thread(step)
+            finally:
+                if len(self.steps) == step.number:
+                    self._submissions.record_step()
+                    self.progress = self.progress.after(step)
+                    self.latest = step if actor == "agent" else self.latest
             return step
 
     def charge(self, *, tokens: int, money: float = 0.0, estimated: bool = False) -> None:
@@ -235,10 +238,11 @@ class Episode:
         Raises `SandboxError`.
         """
         valid = clipped(text, NOTE_CHARACTERS).encode(errors="replace").decode()
-        after = len(self.steps)
-        self.steps.add_note(
-            Note(kind=kind, text=valid, reason=escape_line(reason), after_step=after)
-        )
+        with self.steps.adding:  # otherwise a step that is being written would come between
+            after = len(self.steps)
+            self.steps.add_note(
+                Note(kind=kind, text=valid, reason=escape_line(reason), after_step=after)
+            )
 
     async def _outcome(self, action: Action, actor: Actor, observe: Observer | None) -> Outcome:
         timeout_s = self._cell_seconds(actor)
@@ -282,7 +286,7 @@ class Episode:
     # ── forks ─────────────────────────────────────────────────────────────────────────────
 
     async def fork(
-        self, n: int = 1, *, at_step: int | None = None, reseed: bool = False
+        self, n: int = 1, *, at_step: int | None = None, reseed: bool | int = False
     ) -> list["Episode"]:
         """Return episodes that continue from here, or from after an earlier step.
 
@@ -294,7 +298,8 @@ class Episode:
             n: how many.
             at_step: the step after which they begin. If its checkpoint was evicted, cells are
                 replayed; `setup.header.fork` says which of the two it was.
-            reseed: give each its own random states; otherwise all draw the same numbers.
+            reseed: give each its own random states; otherwise all draw the same numbers. A
+                number is what they start from, to repeat the fork that recorded it.
 
         Raises:
             UsageError: there is no such step, or the episode has ended.
@@ -312,7 +317,8 @@ class Episode:
             children: list[Episode] = []
             try:
                 for number in range(n):
-                    seed = seed_of_fork(self.setup.header.episode, step, number) if reseed else None
+                    own = seed_of_fork(self.setup.header.episode, step, number) if reseed else None
+                    seed = own if isinstance(reseed, bool) else reseed
                     children.append(await self._fork_once(step, seed))
             except BaseException:
                 for child in children:

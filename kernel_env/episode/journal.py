@@ -4,9 +4,11 @@ A line is synced to disk before the agent sees the observation of its step. It b
 digest of its entry; see `chain`.
 """
 
+import asyncio
 import json
 import os
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, overload
@@ -33,6 +35,8 @@ class Journal(Sequence[Step]):
         self._offsets: list[int] = []
         self._notes: list[int] = []
         """Offsets of the notes."""
+        self.adding = threading.RLock()
+        """Held while an entry is added: steps are written in threads, notes in the event loop."""
         try:
             self._file = path.open("xb", buffering=0)
         except OSError as error:
@@ -58,11 +62,30 @@ class Journal(Sequence[Step]):
 
     def append(self, step: Step) -> None:
         """Write a step and sync it to disk. Raises `SandboxError`."""
-        self._offsets.append(self._add("step", step, json_codec.step_json(step)))
+        with self.adding:
+            self._offsets.append(self._add("step", step, json_codec.step_json(step)))
+
+    async def append_in_thread(self, step: Step) -> None:
+        """Write a step and sync it to disk, while a slow disk holds up nobody else.
+
+        A task that is cancelled meanwhile continues until the step is written: then it is in the
+        journal, or `SandboxError` is raised.
+        """
+        writing = asyncio.ensure_future(asyncio.to_thread(self.append, step))
+        cancellation = None
+        while not writing.done():
+            try:
+                await asyncio.wait({writing})
+            except asyncio.CancelledError as error:
+                cancellation = error
+        writing.result()
+        if cancellation is not None:
+            raise cancellation
 
     def add_note(self, note: Note) -> None:
         """Write a note. Raises `SandboxError`."""
-        self._notes.append(self._add("note", note, NOTE.dump_json(note)))
+        with self.adding:
+            self._notes.append(self._add("note", note, NOTE.dump_json(note)))
 
     def _add(self, kind: str, value: chain.Value, json_text: bytes) -> int:
         digest = chain.link(self._digests[-1], value)
@@ -79,8 +102,9 @@ class Journal(Sequence[Step]):
 
     def end(self, ending: Ending) -> None:
         """Write how the episode ended. Raises `SandboxError`; it has ended all the same."""
-        self.ending = ending
-        self._add("ending", ending, ENDING.dump_json(ending))
+        with self.adding:
+            self.ending = ending
+            self._add("ending", ending, ENDING.dump_json(ending))
 
     def lines(self, steps: int) -> list[bytes]:
         """Return the lines of the first steps, and of the notes before the last of these."""

@@ -41,7 +41,12 @@ ASSIGNED = re.compile(r"^[ \t]*(\w+)[ \t]*=(?!=)", re.MULTILINE)
 
 def write_notebook(trajectory: Trajectory, path: Path) -> None:
     """Render the notebook and replace the file atomically. Raises `SandboxError`."""
-    text = nbformat.writes(render(trajectory))
+    store_notebook(render(trajectory), path)
+
+
+def store_notebook(notebook: NotebookNode, path: Path) -> None:
+    """Write a notebook and replace the file atomically. Raises `SandboxError`."""
+    text = nbformat.writes(notebook)
     try:
         descriptor, temporary = tempfile.mkstemp(prefix=".trajectory-", dir=path.parent)
         try:

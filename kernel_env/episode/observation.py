@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from kernel_env.episode.budget import Budget
+from kernel_env.episode.budget import MIB, Budget
 from kernel_env.episode.step import (
     CellExecuted,
     CodeValidated,
@@ -33,6 +33,8 @@ MAX_LISTED = 20
 """How many changed variables, changed files, and cells of people are listed."""
 SHAPE = re.compile(r"\([\d, ]*\)")
 """A shape as NumPy writes it."""
+LITTLE_LEFT = 0.2
+"""Share of the stored bytes below which what is left of them is shown; few episodes come near."""
 MAX_KINDS = 10
 """How many MIME types of a display are listed."""
 OWN_LINE = re.compile(
@@ -304,6 +306,9 @@ def standing(progress: Progress, budget: Budget) -> str:
     if budget.submissions is not None:
         more = max(0, budget.submissions - progress.submissions)
         left += f"; {more} submission{'' if more == 1 else 's'} can still be graded"
+    stored = budget.output_bytes_left(progress.spent)
+    if stored < LITTLE_LEFT * budget.output_bytes:
+        left += f"; {stored / MIB:,.1f} MiB of output and submissions can still be stored"
     return f"[{best}; {left}]"
 
 

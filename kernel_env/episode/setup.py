@@ -79,8 +79,13 @@ def resolve_config(
         devices={PurePosixPath(name): Path(path) for name, path in config.devices.items()},
     )
     paths = {"DATA_PATH": DATA, "OUTPUT_PATH": task.submission_path}
-    kernels: KernelSource = NewSandboxes(make_sandbox=lambda: make(spec), paths=paths)
-    if pool is not None:
+    random_seed = config.random_seed
+    if random_seed is None and pool is None:
+        random_seed = secrets.randbits(32)
+    kernels: KernelSource = NewSandboxes(
+        make_sandbox=lambda: make(spec), paths=paths, seed=random_seed
+    )
+    if pool is not None and random_seed is None:  # a kernel that waits has its own seed
         kind = Kind(
             name=f"{name} {spec} {paths}",
             source=kernels,
@@ -110,6 +115,7 @@ def resolve_config(
         agent=config.agent,
         model=config.model,
         seed=config.seed,
+        random_seed=random_seed,
         started=started.isoformat(timespec="seconds"),
         version=version("kernel-env"),
         gpus=spec.gpus,

@@ -30,6 +30,8 @@ class EarlierHeader:
     after_step: int
     """The step after which that episode began."""
     digest: str
+    seed: int | None = None
+    """What its random states started from there; None if they were not changed."""
 
 
 @show_fields
@@ -87,6 +89,9 @@ class Header:
     """Number of GPUs that the sandbox could use."""
     counts: str = "best"
     """Which submission counts: the `best` one, or the `last`."""
+    random_seed: int | None = None
+    """What the global random states of the kernel started from; None if it is not known, as for a
+    sandbox of a pool."""
     image_digest: str = ""
     """Names the exact content that the image was built from; empty if the sandbox has none."""
     cpus: float = 0.0

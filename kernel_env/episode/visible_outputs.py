@@ -7,7 +7,7 @@ HTML, SVG and Markdown as they are. So a notebook shows only forms that cannot a
 | form | what is shown |
 |---|---|
 | text, errors | as they are |
-| HTML | tables, lists, headings, pictures inside; no scripts, styles, links, other machines |
+| HTML | tables, lists, headings, pictures inside; no scripts, styles, links (`inert_html`) |
 | Markdown | without its HTML and its pictures |
 | PNG, JPEG, GIF | as they are, up to `MAX_PIXELS` |
 | SVG | as a picture, in which nothing runs |
@@ -24,8 +24,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-import nh3
-
+from kernel_env.episode.inert_html import inert_html
 from kernel_env.kernel.cell import Output
 from kernel_env.untrusted_text import quote_name, without_html
 
@@ -34,24 +33,12 @@ MAX_PIXELS = 40_000_000
 PICTURES = ("image/png", "image/jpeg", "image/gif")
 INSIDE = re.compile(r"data:(image/(?:png|jpeg|gif));base64,([A-Za-z0-9+/=\s]*)")
 """The address of a picture inside a page."""
-TAGS = {
-    *("table", "thead", "tbody", "tfoot", "tr", "th", "td", "caption", "colgroup", "col"),
-    *("p", "div", "span", "br", "hr", "pre", "code", "blockquote", "ul", "ol", "li", "dl", "dt"),
-    *("dd", "h1", "h2", "h3", "h4", "h5", "h6", "b", "i", "em", "strong", "u", "s", "sub", "sup"),
-    *("small", "details", "summary", "img"),
-}
-ATTRIBUTES = {
-    "*": {"title", "align"},
-    "img": {"src", "alt", "width", "height"},
-    "th": {"colspan", "rowspan", "scope"},
-    "td": {"colspan", "rowspan"},
-    "ol": {"start"},
-    "details": {"open"},
-}
-PLAIN_FORMULA = re.compile(
+MAX_FORMULA = 100_000
+"""The longest TeX that is shown, in characters."""
+COMMANDS = re.compile(
     r"\\(?:href|url|html\w*|class|style|cssId|data|require|def|let|gdef|edef|xdef|futurelet|csname"
     r"|newcommand|renewcommand|providecommand|newenvironment|renewenvironment|unicode|mmlToken"
-    r"|includegraphics|input|bbox|texttip|toggle|\S*tip)(?![A-Za-z])"
+    r"|includegraphics|input|bbox|texttip|toggle|\w{0,20}tip)(?![A-Za-z])"
 )
 """Commands of TeX that do more than show a formula, in one renderer or another."""
 
@@ -90,27 +77,14 @@ def visible_form(kind: str, value: Any) -> Any:
     if kind == "text/plain":
         return value
     if kind == "text/html":
-        return clean_html(value)
+        return inert_html(value, is_inside)
     if kind == "text/markdown":
         return str(without_html(value))
     if kind == "text/latex":
-        return None if PLAIN_FORMULA.search(value) else value
+        return value if is_plain_formula(value) else None
     if kind in PICTURES:
         return value if is_picture(kind, value) else None
     return None
-
-
-def clean_html(html: str) -> str:
-    """Return HTML without anything that runs, covers the page, or asks another machine."""
-    return nh3.clean(
-        html,
-        tags=TAGS,
-        clean_content_tags={"script", "style"},
-        attributes=ATTRIBUTES,
-        attribute_filter=keep_attribute,
-        url_schemes={"data"},
-        link_rel=None,
-    )
 
 
 def drawing(svg: str) -> str:
@@ -118,12 +92,15 @@ def drawing(svg: str) -> str:
     return f'<img src="data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}">'
 
 
-def keep_attribute(tag: str, attribute: str, value: str) -> str | None:
-    """Return an attribute's value; None if the attribute goes."""
-    if (tag, attribute) != ("img", "src"):
-        return value
-    found = INSIDE.fullmatch(value)
-    return value if found and is_picture(found[1], found[2]) else None
+def is_plain_formula(tex: str) -> bool:
+    """Return whether TeX shows a formula and does nothing else."""
+    return len(tex) <= MAX_FORMULA and not COMMANDS.search(tex)
+
+
+def is_inside(address: str) -> bool:
+    """Return whether the address of a picture is that of one inside the page."""
+    found = INSIDE.fullmatch(address)
+    return bool(found and is_picture(found[1], found[2]))
 
 
 def is_picture(kind: str, text: str) -> bool:

@@ -39,6 +39,8 @@ class NewSandboxes:
     payloads: bool = False
     """Whether a pager's text and the next input are sent in the reply, as in Jupyter, and not shown
     in the output."""
+    seed: int | None = None
+    """What the random states of the kernels start from; None: a new number for each."""
 
     async def open(self) -> KernelInstance:
         """Start a sandbox and a pristine kernel in it."""
@@ -47,7 +49,7 @@ class NewSandboxes:
         )
         instance = KernelInstance(server)
         try:
-            await instance.start(seed=secrets.randbits(32))
+            await instance.start(seed=secrets.randbits(32) if self.seed is None else self.seed)
         except BaseException:
             await close_instance(instance, self)
             raise

@@ -1,5 +1,6 @@
 """The code of every guide runs, one block after the other, as a user would paste it."""
 
+import json
 import os
 import re
 import subprocess
@@ -7,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from support.episodes import SUBMIT_LINE
 
 GUIDES = Path(__file__).parents[2] / "docs" / "how-to"
 IN_CONTAINERS = ("async", "jupyter", "reward", "watch")
@@ -104,3 +107,33 @@ def test_the_conformance_example_passes(tmp_path: Path) -> None:
     )
 
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.docker
+def test_the_guide_on_verification(tmp_path: Path) -> None:
+    script = tmp_path / "actions.json"
+    script.write_text(json.dumps([{"kind": "execute_code", "code": SUBMIT_LINE}]))
+    env = {
+        **os.environ,
+        "KERNEL_ENV_TASKS": str(Path(__file__).parents[1] / "support"),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+
+    def shell(code: str) -> str:
+        argv = ["sh", "-ec", code]
+        done = subprocess.run(
+            argv, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    shell(f"kernel-env run tiny --agent scripted --script {script}")
+    (folder,) = tmp_path.glob("runs/tiny/*")
+    env["RUN"] = str(folder)
+    plain, final_only, signed, in_ci = blocks("verify", "sh")
+
+    assert shell(plain).splitlines()[-1].startswith("REPRODUCED")
+    assert shell(final_only).splitlines()[-1].startswith("REPRODUCED")
+    assert shell(signed).count("signed by SHA256:") == 3
+    shell(in_ci)
+    assert json.loads((tmp_path / "verification.json").read_text())["verdict"] == "REPRODUCED"

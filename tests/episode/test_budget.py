@@ -43,6 +43,19 @@ async def test_an_episode_is_over_when_its_budget_is_used_up(
     assert episode.steps.ending.status == "budget"
 
 
+async def test_the_stored_bytes_that_are_left_are_shown_once_they_are_few(
+    open_tiny: OpenTiny,
+) -> None:
+    async with open_tiny(sandbox="local", budget={"output_bytes": 3 << 20}) as episode:
+        shown = []
+        for _ in range(3):
+            await execute(episode, f"# {'x' * 1_000_000}")
+            shown.append(episode.observation.text.splitlines()[-1])
+
+    assert ["can still be stored" in line for line in shown] == [False, False, True]
+    assert shown[-1].endswith("s left; 0.1 MiB of output and submissions can still be stored]")
+
+
 async def test_code_thoughts_outputs_and_submissions_count_as_stored_bytes(
     open_tiny: OpenTiny,
 ) -> None:

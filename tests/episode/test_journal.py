@@ -1,5 +1,6 @@
 """A journal stores every step at once, and is read back without loss."""
 
+import asyncio
 import shutil
 from bisect import bisect_right
 from contextlib import closing
@@ -12,12 +13,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from kernel_env.episode import chain
+from kernel_env.episode.actions import RequestInfo
 from kernel_env.episode.journal import Journal, read_journal
 from kernel_env.episode.notebook import render
 from kernel_env.episode.notebook_parser import parse_notebook
 from kernel_env.episode.reading import read_trajectory
 from kernel_env.episode.trajectory import Trajectory
 from kernel_env.errors import SandboxError, UsageError
+from support.episodes import OpenTiny
 from support.trajectories import HEADER, cell_step, trajectories
 
 
@@ -118,3 +121,32 @@ def test_another_file_is_not_a_journal(tmp_path: Path, content: str) -> None:
 
     with pytest.raises(UsageError, match="is not a journal"):
         read_journal(path)
+
+
+async def test_a_written_step_is_recorded_although_its_task_was_cancelled(
+    open_tiny: OpenTiny,
+) -> None:
+    async with open_tiny(sandbox="local", budget={"steps": 100}) as episode:
+        for delay_s in [0.00004 * n for n in range(40)]:
+            acting = asyncio.create_task(episode.act(RequestInfo(info_type="name")))
+            await asyncio.sleep(delay_s)
+            acting.cancel()
+            await asyncio.wait({acting})
+
+            written = read_journal(episode.steps.path)
+            assert len(written.steps) == len(episode.steps) == episode.progress.spent.steps
+            assert chain.first_difference(written) is None
+
+
+async def test_notes_can_be_written_while_a_step_is(open_tiny: OpenTiny) -> None:
+    async with open_tiny(sandbox="local") as episode:
+        for _ in range(10):
+            acting = asyncio.create_task(episode.act(RequestInfo(info_type="name")))
+            while not acting.done():
+                episode.note("refused", "a note")
+                await asyncio.sleep(0.0001)
+
+    written = read_journal(episode.steps.path)
+    assert len(written.steps) == 10
+    assert len(written.notes) >= 10
+    assert chain.first_difference(written) is None

@@ -38,8 +38,10 @@ async def test_a_crashed_kernel_is_restored_and_reported_once(episode: Episode) 
     assert observation.state_lost == ""
     assert after.cell.recovery is None
     assert output_text(after) == "kept 42 False"
-    cells = [c for c in render(episode.steps.trajectory).cells if c.cell_type == "code"]
-    assert ["skip-execution" in c.metadata.tags for c in cells] == [False, True, False]
+    cells = {c.id: c for c in render(episode.steps.trajectory).cells}
+    kinds = [cells[f"step-000{number}"].cell_type for number in (1, 2, 3)]
+    assert kinds == ["code", "markdown", "code"]
+    assert "os._exit(7)" in cells["step-0002"].source
 
 
 @pytest.mark.parametrize(

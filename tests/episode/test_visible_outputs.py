@@ -2,18 +2,22 @@
 
 import base64
 import json
+import re
 import zlib
 from dataclasses import replace
 
 import nbformat
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from nbconvert import HTMLExporter
 
+from kernel_env.episode.inert_html import ELEMENTS, EMPTY, MAX_NESTED, inert_html
 from kernel_env.episode.notebook import render
 from kernel_env.episode.notebook_parser import parse_notebook
 from kernel_env.episode.step import CellExecuted
 from kernel_env.episode.trajectory import Trajectory
-from kernel_env.episode.visible_outputs import MAX_PIXELS, clean_html, is_picture, visible
+from kernel_env.episode.visible_outputs import MAX_PIXELS, is_inside, is_picture, visible
 from kernel_env.kernel.cell import Cell, Output
 from support.trajectories import HEADER, cell_step
 
@@ -68,6 +72,21 @@ ACTIVE = (
 )
 
 
+PIECES = [
+    *("<b>", "</b>", "<table>", "<tr><td>", "</table>", "<p", "<div title='", 'alt="', '">', "'"),
+    *("<script>", "</script>", "<!--", "-->", "<!", "<?", "<img src=x onerror=a>", "</div>", "<"),
+    *(
+        "&lt;script&gt;",
+        "&quot;",
+        "<svg/onload=a>",
+        "<br/>",
+        "<td colspan=2>",
+        "<a href=//x>",
+        "\0",
+    ),
+]
+
+
 def display(data: dict[str, object]) -> Output:
     return {"output_type": "display_data", "data": data, "metadata": {"isolated": True}}
 
@@ -106,7 +125,34 @@ def test_a_table_of_pandas_keeps_its_rows() -> None:
         "</td></tr></tbody></table></div>"
     )
 
-    assert "<table><tbody><tr><th>0</th><td>&lt;b&gt;</td></tr></tbody></table>" in clean_html(html)
+    assert "<table><tbody><tr><th>0</th><td>&lt;b&gt;</td></tr></tbody></table>" in inert_html(
+        html, is_inside
+    )
+
+
+@given(st.lists(st.sampled_from(PIECES) | st.text(max_size=4)).map("".join))
+@settings(deadline=None)
+def test_any_html_becomes_balanced_elements_that_cannot_act(html: str) -> None:
+    found = inert_html(html, is_inside)
+
+    assert found is not None
+    opened = []
+    for close, name, attributes in re.findall(r"<(/?)([a-z0-9]+)([^<>]*)>", found):
+        assert name in ELEMENTS
+        assert not re.search(r"\s(?:on\w+|style|href|class|id)=", attributes)
+        if close:
+            assert opened.pop() == name
+        elif name not in EMPTY:
+            opened.append(name)
+    assert opened == []
+    assert len(re.findall("<", found)) == len(re.findall(r"<(/?)([a-z0-9]+)([^<>]*)>", found))
+    assert inert_html(found, is_inside) == found
+
+
+def test_html_that_is_too_long_or_nested_too_deep_is_not_shown() -> None:
+    for html in ("<b>" * (MAX_NESTED + 1), "x" * 1_000_001, "<p>" * 200_000):
+        (shown,) = visible([display({"text/html": html})])
+        assert list(shown["data"]) == ["text/plain"]
 
 
 def test_pictures_have_a_limit_of_pixels() -> None:

@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 
-def run_cli(*argv: object, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+def run_cli(
+    *argv: object, cwd: Path | None = None, timeout_s: float = 120, **env: str
+) -> subprocess.CompletedProcess[str]:
     """Run `kernel-env` with these arguments and additional environment variables."""
     words = [word if isinstance(word, bytes) else os.fsencode(str(word)) for word in argv]
     return subprocess.run(
@@ -15,7 +17,7 @@ def run_cli(*argv: object, cwd: Path | None = None, **env: str) -> subprocess.Co
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=timeout_s,
         check=False,
     )
 

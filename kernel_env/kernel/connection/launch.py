@@ -111,5 +111,6 @@ def connection_info(folder: Path, key: str) -> dict[str, Any]:
 KERNEL_ENVIRONMENT = {
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    "PYTHONHASHSEED": "0",  # sets of texts have the same order in every run
     "TERM": "dumb",
 }

@@ -9,21 +9,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from .memory_maps import DELETED_SUFFIX, PROTECTION_BITS, shared_mappings
 from .syscalls import CHUNK_BYTES, check_result, libc, step
 
 MAP_SHARED, MAP_FIXED = 0x01, 0x10
 F_DUPFD_QUERY = 1024 + 3
 """Asks whether two descriptors share one open file description. Linux 6.10 and newer."""
-
-
-PROTECTION_BITS = {"r": 1, "w": 2, "x": 4}
-
-
-DELETED_SUFFIX = " (deleted)"
-
-
-LINKED_FOLDERS = ("/dev/shm",)  # noqa: S108 - only read
-"""Where files that are mapped can have another name than the one they were created under."""
 
 
 CREATION_FLAGS = os.O_CREAT | os.O_EXCL | os.O_TRUNC
@@ -123,46 +114,23 @@ def shares_offset(one: Descriptor, other: Descriptor) -> bool:
         return False
 
 
-def shared_mappings(
-    mount_points: Sequence[str], descriptors: Sequence[Descriptor]
-) -> list[Mapping]:
+def mappings_below(mount_points: Sequence[str], descriptors: Sequence[Descriptor]) -> list[Mapping]:
     """Return the shared mappings of files below these mount points."""
     found = []
-    with step("read the memory mappings"), open("/proc/self/maps", "rb") as file:
-        for line in file:
-            span, permissions, offset, _, inode, *rest = (
-                os.fsdecode(line).rstrip("\n").split(None, 5)
-            )
-            path = rest[0].replace("\\012", "\n") if rest else ""
-            path = current_path(path, int(inode))
-            mount_point = mount_point_of(path, mount_points)
-            if permissions[3] != "s" or mount_point is None:
+    with step("read the memory mappings"):
+        for each in shared_mappings():
+            mount_point = mount_point_of(each.path, mount_points)
+            if mount_point is None:
                 continue
-            has_path = not path.endswith(DELETED_SUFFIX) or inode_at(path) is not None
-            start, end = (int(word, 16) for word in span.split("-"))
-            protection = sum(PROTECTION_BITS[letter] for letter in permissions[:3] if letter != "-")
-            held = HeldFile(path, mount_point, stat.S_IFREG, int(inode), has_path)
+            has_path = not each.path.endswith(DELETED_SUFFIX) or inode_at(each.path) is not None
             # An overlay can report two inode numbers for one file. Among deleted files of the same
             # name the inode number decides.
-            same_path = [each.held for each in descriptors if each.held.path == path]
-            held = min(same_path, key=lambda file: file.inode != int(inode), default=held)
-            found.append(Mapping(start, end - start, protection, int(offset, 16), held))
+            same_path = [other.held for other in descriptors if other.held.path == each.path]
+            same_file = [held for held in same_path if held.inode == each.inode] or same_path
+            unopened = HeldFile(each.path, mount_point, stat.S_IFREG, each.inode, has_path)
+            held = same_file[0] if same_file else unopened
+            found.append(Mapping(each.start, each.length, each.protection, each.offset, held))
     return found
-
-
-def current_path(path: str, inode: int) -> str:
-    """Return the path of what is mapped, as the kernel reports it, or its other path.
-
-    The file of a named semaphore is created under one name, and linked to another before the first
-    is deleted; the kernel reports the first.
-    """
-    folder = os.path.dirname(path)
-    if path.endswith(DELETED_SUFFIX) and folder in LINKED_FOLDERS and os.path.isdir(folder):
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.inode() == inode:
-                    return entry.path
-    return path
 
 
 def inode_at(path: str) -> int | None:

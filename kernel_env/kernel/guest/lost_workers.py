@@ -15,6 +15,13 @@ from typing import Any
 
 from .standby import parent_objects
 
+RESOURCE_TRACKERS = (
+    "multiprocessing.resource_tracker",
+    "joblib.externals.loky.backend.resource_tracker",
+    "loky.backend.resource_tracker",
+)
+"""Modules with a process that watches shared resources. A search would touch every module."""
+
 
 def forget_workers(shell: Any) -> None:
     """Repair what is loaded; an error in one library does not keep others from being repaired."""
@@ -180,9 +187,8 @@ def forget_fork_server(_: Any) -> None:
 
 def forget_resource_trackers(_: Any) -> None:
     """Let multiprocessing and Joblib start new processes that watch shared resources."""
-    modules: list[Any] = [m for n, m in list(sys.modules.items()) if n.endswith("resource_tracker")]
-    for module in modules:
-        if (tracker := getattr(module, "_resource_tracker", None)) is not None:
+    for name in RESOURCE_TRACKERS:
+        if (tracker := getattr(sys.modules.get(name), "_resource_tracker", None)) is not None:
             tracker._fd = tracker._pid = None
     ours: Any = sys.modules.get("multiprocessing.resource_tracker")
     if ours is not None and not hasattr(ours.unregister, "in_fork"):

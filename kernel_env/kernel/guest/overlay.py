@@ -49,11 +49,11 @@ from .held_files import (
     Mapping,
     change_directory,
     copy_up,
+    mappings_below,
     open_below,
     paths_in_overlay,
     remap,
     reopen,
-    shared_mappings,
     working_directory,
 )
 from .syscalls import LINUX, check_result, libc, set_accessible, step
@@ -82,7 +82,7 @@ def enter_mount_namespace(layers: Sequence[Layer]) -> None:
     """
     mount_points = [os.path.realpath(layer["at"]) for layer in layers]
     folders, descriptors = working_directory(mount_points), open_below(mount_points)
-    mappings = shared_mappings(mount_points, descriptors)
+    mappings = mappings_below(mount_points, descriptors)
     unshare_namespaces()
     for layer in layers:
         mount_overlay(layer)

@@ -12,56 +12,20 @@ import ctypes
 import fcntl
 import mmap
 import os
-import re
 import stat
 from collections.abc import Iterable, Sequence
 from itertools import groupby
-from typing import NamedTuple
 
 from .descriptors import open_descriptors
-from .held_files import (
-    DELETED_SUFFIX,
-    MAP_FIXED,
-    MAP_SHARED,
-    PROTECTION_BITS,
-    current_path,
-    inode_at,
-)
+from .held_files import MAP_FIXED, MAP_SHARED, inode_at
+from .memory_maps import DELETED_SUFFIX, PROTECTION_BITS, SharedMapping
 from .syscalls import CHUNK_BYTES, check_result, libc, step
 
 MAX_COPIED_BYTES = 1 << 30
 """Most shared memory that a fork copies; a process with more is not forked."""
 MEMORY_FOLDER = "/dev/shm/"  # noqa: S108 - compared with, nothing is created there
-SHARED_LINE = re.compile(rb"^[^ ]+ ...s [^ ]+ [^ ]+ \d+ +\S.*$", re.MULTILINE)
 WITHOUT_PATH = ("/dev/zero", "/memfd:", "/SYSV", "/anon_hugepage")
 """How the kernel names memory that never had a path."""
-
-
-class SharedMapping(NamedTuple):
-    """A shared mapping of this process."""
-
-    start: int
-    length: int
-    protection: int
-    offset: int
-    inode: int
-    path: str
-
-
-def shared_mappings() -> list[SharedMapping]:
-    """Return the shared mappings of files and memory. Raises `OSError`."""
-    with open("/proc/self/maps", "rb") as file:
-        lines = SHARED_LINE.findall(file.read())
-    return [mapping_of(os.fsdecode(line)) for line in lines]
-
-
-def mapping_of(line: str) -> SharedMapping:
-    """Parse a line of /proc/self/maps."""
-    span, permissions, offset, _, inode, path = line.split(None, 5)
-    start, end = (int(word, 16) for word in span.split("-"))
-    protection = sum(PROTECTION_BITS[letter] for letter in permissions[:3] if letter != "-")
-    path = current_path(path.replace("\\012", "\n"), int(inode))
-    return SharedMapping(start, end - start, protection, int(offset, 16), int(inode), path)
 
 
 def has_path(mapping: SharedMapping, folders: Sequence[str]) -> bool:

@@ -24,8 +24,8 @@ from . import overlay, own_descriptors, shared_memory
 from .control_channel import ControlChannel
 from .descriptors import OpenFile, identity, open_descriptors, open_files, reopen, socket_name
 from .fork import fork_detached
+from .memory_maps import SharedMapping, shared_mappings
 from .random_state import reseed
-from .shared_memory import SharedMapping
 from .signal_scope import enter_signal_scope
 from .syscalls import set_accessible
 
@@ -144,7 +144,7 @@ class Standby:
 
         `deleted` are the names of open files without a path.
         """
-        mappings = shared_memory.shared_mappings()
+        mappings = shared_mappings()
         by_path = [m for m in mappings if shared_memory.has_path(m, self.folders)]
         shared_memory.make_own((m for m in mappings if m not in by_path), deleted)
         self.mappings = mappings

@@ -14,8 +14,8 @@ from typing import Any
 from .control_channel import ControlChannel
 from .descriptors import identities, open_descriptors
 from .fork_safety import native_threads
+from .memory_maps import shared_mappings
 from .private_names import FORKING, RUNNING, missing_name
-from .shared_memory import shared_mappings
 from .standby import Standby
 from .syscalls import set_accessible
 
