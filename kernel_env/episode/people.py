@@ -132,6 +132,7 @@ async def serve(
         executor,
         commands=commands,
         connection_file=connection_file_of(episode.folder),
+        widgets=False,  # nothing runs in the kernel but steps
     )
     await server.start()
     if episode.turns.ended:
