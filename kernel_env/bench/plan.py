@@ -9,7 +9,7 @@ from kernel_env.bench.measure import Bench, Progress, Row
 from kernel_env.bench.memory import kernels
 from kernel_env.bench.recovery import branches, recovery
 from kernel_env.bench.starts import resets, starts
-from kernel_env.bench.steps import long_episode, notebook, standby
+from kernel_env.bench.steps import long_episode, notebook, pictures, standby
 from kernel_env.bench.workload import work
 from kernel_env.errors import UnknownName
 from kernel_env.sandbox.selection import choose
@@ -22,6 +22,7 @@ MEASURES: dict[str, Callable[[Bench], Awaitable[list[Row]]]] = {
     "standby": standby,
     "steps": long_episode,
     "notebook": notebook,
+    "pictures": pictures,
     "crowd": crowd,
     "thinkers": thinkers,
     "kernels": kernels,

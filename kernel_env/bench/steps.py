@@ -19,7 +19,9 @@ from kernel_env.bench.measure import (
     time_await,
     time_call,
 )
+from kernel_env.episode import open_episode
 from kernel_env.episode.actions import ExecuteCode
+from kernel_env.episode.notebook_parser import read_notebook
 from kernel_env.gym.env import make
 from kernel_env.kernel.recoverable import RecoverableKernel
 from kernel_env.kernel.source import close_instance
@@ -120,6 +122,43 @@ async def notebook(bench: Bench) -> list[Row]:
         await kernel.close()
     what = f"a cell of a notebook of {count} small cells, no pause"
     return [row(what, mine, "nbclient, local kernel", theirs, goal=Goal(of_peer=1.3))]
+
+
+PICTURE = r"""
+import base64, os
+data = b"\x89PNG\r\n\x1a\n" + os.urandom(40_000)
+display({"image/png": base64.b64encode(data).decode()}, raw=True)
+"""
+"""A cell that displays a picture of the size of a plot."""
+
+
+async def pictures(bench: Bench) -> list[Row]:
+    """Measure what a step with a picture takes beside its cell, early and late in an episode."""
+    count = max(2 * WINDOW, bench.repeats(1000))
+    budget = {**UNLIMITED, "steps": count + 1}
+    beside_cell, rendering = [], []
+    async with open_episode(
+        TASK, sandbox=bench.sandbox, out=bench.folder, budget=budget
+    ) as episode:
+        for n in range(1, count + 1):
+            bench.progress(f"steps with a picture · {n} of {count}", n / count)
+            took = await time_await(episode.act(ExecuteCode(code=PICTURE)))
+            cell = episode.latest.cell if episode.latest else None
+            assert cell is not None
+            assert cell.error is None
+            beside_cell.append(took - 1000 * cell.seconds)
+        ended = episode
+    rendering.append(time_call(lambda: read_notebook(ended.notebook)))
+    return [
+        row(
+            f"a step with a picture beside its cell, last {WINDOW} of {count}",
+            beside_cell[-WINDOW:],
+            f"steps 2 … {WINDOW}",
+            beside_cell[1:WINDOW],
+            goal=Goal(of_peer=1.5),
+        ),
+        row(f"reading the notebook of {count} steps with a picture", rendering, ""),
+    ]
 
 
 async def run_all(kernel: RecoverableKernel, cells: Sequence[str]) -> None:

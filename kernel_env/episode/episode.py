@@ -214,12 +214,13 @@ class Episode:
                 spent = self.spent.plus(Spent(steps=1))
                 step = await charged(step, spent, stored_before, self.progress, self._submissions)
                 self._charges = Spent()  # they are in the step
+            progress = self.progress.after(step)
             try:
                 await self.steps.append_in_thread(step)
             finally:
                 if len(self.steps) == step.number:
                     self._submissions.record_step()
-                    self.progress = self.progress.after(step)
+                    self.progress = progress
                     self.latest = step if actor == "agent" else self.latest
             return step
 

@@ -34,13 +34,13 @@ class NewSandboxes:
     """Returns a sandbox that has not been started."""
     paths: Mapping[str, PurePosixPath]
     """Environment variables of the kernels; their values become guest paths."""
+    seed: int | None = None
+    """What the random states of the kernels start from; None: a new number for each."""
     env: Mapping[str, str] = field(default_factory=dict)
     """Further environment variables of the kernels."""
     payloads: bool = False
     """Whether a pager's text and the next input are sent in the reply, as in Jupyter, and not shown
     in the output."""
-    seed: int | None = None
-    """What the random states of the kernels start from; None: a new number for each."""
 
     async def open(self) -> KernelInstance:
         """Start a sandbox and a pristine kernel in it."""
