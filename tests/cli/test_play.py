@@ -17,6 +17,7 @@ import pytest
 from support.cli import error_line, run_cli
 from support.episodes import DEFINE_SUBMIT, PRIVATE_RMSE
 from support.jupyter_clients import client_at, run
+from support.v01 import run_main
 
 
 @contextmanager
@@ -97,6 +98,7 @@ async def test_a_person_watches_a_run_and_attaches_to_it(tiny: str, tmp_path: Pa
     record = json.loads(out)
     assert process.returncode == 0, err
     assert (record["steps"], record["human_steps"]) == (2, 1)
+    assert "2 + 1 by people" in run_main("report", "--format", "list", folder)
     assert "Step 2" in shown_steps
     assert 'class="person"' in shown_steps
     with pytest.raises(URLError):
