@@ -9,6 +9,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from kernel_env.errors import SandboxError
@@ -55,6 +56,17 @@ def private_folder() -> Iterator[None]:
     tempfile.tempdir = None
     shutil.rmtree(folder)
     assert remaining == [], "temporary folders were left behind"
+
+
+@pytest.fixture(autouse=True)
+def notebooks_are_valid(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Require that every notebook of an episode that a test leaves behind is valid."""
+    folder = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
+    yield
+    for path in folder.rglob("trajectory.ipynb") if folder else ():
+        notebook = nbformat.read(path, as_version=nbformat.NO_CONVERT)
+        nbformat.validate(notebook)
+        assert (notebook.nbformat, notebook.nbformat_minor) == (4, 5)
 
 
 @pytest.fixture(scope="session", autouse=True)

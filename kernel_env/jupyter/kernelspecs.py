@@ -139,6 +139,11 @@ def config_of(folder: Path) -> dict[str, Any] | None:
     return config if provisioner.get("provisioner_name") == PROVISIONER else None
 
 
+def title_of(folder: Path) -> str:
+    """Return what programs show of one of our kernelspecs."""
+    return str(json.loads((folder / "kernel.json").read_text()).get("display_name", folder.name))
+
+
 # ── kernels of a running JupyterLab ───────────────────────────────────────────────────────
 
 
