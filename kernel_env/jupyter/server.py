@@ -84,6 +84,7 @@ class Server:
         commands: Mapping[str, Command] | None = None,
         connection_file: Path | None = None,
         listen_at: Mapping[str, Any] | None = None,
+        widgets: bool = True,
     ) -> None:
         """Create it without binding anything.
 
@@ -94,11 +95,13 @@ class Server:
                 temporary file.
             listen_at: where to listen and the key, in the form of a connection file; None for
                 sockets in a temporary folder and a new key.
+            widgets: whether messages of clients reach widgets, whose code then runs in no cell.
         """
         self._executor, self._commands = executor, commands or {}
         self._folder: Path | None = None
         self._file = connection_file
         self._listen_at = listen_at
+        self._widgets = widgets
         self._key: str = listen_at["key"] if listen_at else secrets.token_hex(16)
         self._session = Session(key=self._key.encode(), username="kernel-env")
         self._context: zmq.asyncio.Context | None = None
@@ -280,7 +283,7 @@ class Server:
 
     def _pass_to_widget(self, request: dict[str, Any]) -> None:
         self._listen()
-        if (kernel := self._executor.kernel) is None:
+        if (kernel := self._executor.kernel) is None or not self._widgets:
             self._publish_status("idle", request["header"])
             return
         number = kernel.send(
