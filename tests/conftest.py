@@ -4,10 +4,11 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from kernel_env.errors import SandboxError
 from kernel_env.sandbox.docker import engine, images
 from kernel_env.sandbox.docker.container import LABEL, owner
+from support.browser import find_browser
 
 TINY = Path(__file__).parent / "support" / "tiny"
 
@@ -137,6 +139,24 @@ def _torch(request: pytest.FixtureRequest) -> None:
 def _kaggle(request: pytest.FixtureRequest) -> None:
     if request.node.get_closest_marker("kaggle") and not find_spec("kaggle"):
         pytest.skip("needs Kaggle's client: pip install 'kernel-env[kaggle]'")
+
+
+@pytest.fixture(scope="module")
+async def browser() -> AsyncIterator[Any]:
+    """Start a headless browser. Without one the test is skipped, or fails on CI."""
+    path = find_browser()
+    if path is None or not find_spec("playwright"):
+        need = "a browser: apt-get install chromium; pip install playwright"
+        if os.environ.get("CI"):
+            pytest.fail(f"CI requires {need}")
+        pytest.skip(f"needs {need}")
+    from playwright.async_api import async_playwright
+
+    async with async_playwright() as driver:
+        # The browser's own sandbox refuses root, and shows nothing but pages of these tests.
+        chromium = await driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield chromium
+        await chromium.close()
 
 
 @pytest.fixture(scope="module", params=["local", pytest.param("docker", marks=pytest.mark.docker)])
