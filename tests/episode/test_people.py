@@ -32,14 +32,20 @@ async def test_a_person_shares_the_kernel_and_the_agent_reads_what_changed(
     before = episode.observation
 
     await by_person(
-        episode, "x, y = 10, 'é'\nopen('note.txt', 'w').write('hi')\nprint('sec' + 'ret')"
+        episode, "x, y = 10, 'é'\nopen('note.txt', 'w').write('hi')\nprint('sec' + 'ret'); 1/0"
     )
     value = await execute_text(episode, "x")
     text = episode.observation.text
     await execute(episode, "pass")
 
     assert value == "10"
-    for part in ("step 2, execute_code by a person", "x, y = 10, 'é'", "y: str", "note.txt (new"):
+    for part in (
+        "step 2, execute_code by a person",
+        "x, y = 10, 'é'",
+        "y: str",
+        "note.txt (new",
+        "\nZeroDivisionError: division by zero\n",
+    ):
         assert part in text
     assert "secret" not in text
     assert text.index("y: str") < text.index("What follows is of your own step")
