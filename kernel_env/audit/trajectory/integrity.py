@@ -23,6 +23,7 @@ from kernel_env.episode.result import RECORD, result_of
 from kernel_env.episode.step import Graded
 from kernel_env.episode.submissions import submission_file
 from kernel_env.episode.trajectory import Trajectory
+from kernel_env.untrusted_text import quote_name
 
 CHUNK = 1 << 20
 
@@ -116,4 +117,4 @@ def changed_record(recording: Recording) -> Iterator[Tampering]:
     expected: dict[str, Any] = result_of(trajectory, Path(str(record.get("notebook")))).json()
     for name, value in record.items():
         if name not in expected or expected[name] != value:
-            yield Tampering(where=RECORD, what=f"its {name} is not that of the trajectory")
+            yield Tampering(where=RECORD, what=f"its {quote_name(name)} is not the trajectory's")

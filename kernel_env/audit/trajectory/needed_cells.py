@@ -22,6 +22,7 @@ from kernel_env.episode.step import CodeValidated, KernelReset, Step
 from kernel_env.episode.trajectory import Trajectory
 from kernel_env.errors import UsageError
 from kernel_env.kernel.guest.namespace_diff import MAX_REPORTED
+from kernel_env.untrusted_text import quote_name
 
 SHOWING = frozenset({"matplotlib", "seaborn", "plotly", "altair", "bokeh", "IPython", "time", "gc"})
 """Libraries whose functions do not change the data that they are called with."""
@@ -185,12 +186,12 @@ def needed_file(candidate: Candidate, later: list[Candidate], constants: set[str
         return "it wrote more files than are recorded"
     for file in sorted(candidate.files):
         if any(names_file(text, file) for text in constants):
-            return f"it wrote {PurePosixPath(file).name}, which is named in a cell that is played"
+            return f"it wrote {quote_name(file)}, which is named in a cell that is played"
     if candidate.step.submission is not None and any(map(reads_submission, later)):
         return "it wrote a submission, and a later cell reads one"
     outside = {text for text in candidate.flow.constants if is_outside(text)}
     if shared := sorted(outside & constants):
-        return f"it names {shared[0]}, as a cell that is played does"
+        return f"it names {quote_name(shared[0])}, as a cell that is played does"
     return ""
 
 
