@@ -142,5 +142,5 @@ def serve(name: str, announce: Callable[[str], None]) -> None:
 
     app = LabApp.initialize_server(argv=[f"--LabApp.default_url=/lab/tree/{name}"])
     address = f"http://127.0.0.1:{app.port}/lab/tree/{name}?token={app.identity_provider.token}"
-    app.io_loop.add_callback(announce, address)
+    app.io_loop.add_callback(announce, address)  # after the one that binds the port
     app.start()
