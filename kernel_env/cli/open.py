@@ -48,7 +48,7 @@ def open_(
     """
     from kernel_env.errors import UsageError
     from kernel_env.jupyter import kernelspecs, lab
-    from kernel_env.jupyter.sealed_kernel import KernelConfig
+    from kernel_env.jupyter.sealed_kernel import KernelConfig, check_now
 
     lab.require()
     notebook, recorded = notebook_and_settings(source)
@@ -64,6 +64,7 @@ def open_(
             task=task or recorded.get("task", ""),
             data=data,
         )
+        check_now(config)
         prepare_task(config)
         name, title = kernelspecs.default_name(config), kernelspecs.default_title(config)
         spec = kernelspecs.definition(config, title)

@@ -7,13 +7,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from kernel_env import plugins
-from kernel_env.errors import UsageError
+from kernel_env.errors import SandboxError, UsageError
 from kernel_env.jupyter.live_kernel import LIMITS, Branches, LiveKernel
 from kernel_env.jupyter.server import Server
 from kernel_env.kernel.connection.launch import PROGRAM, PROGRAM_FOLDER
 from kernel_env.kernel.recoverable import RecoverableKernel
 from kernel_env.kernel.source import NewSandboxes
-from kernel_env.sandbox.docker import images
+from kernel_env.sandbox.docker import engine, images
 from kernel_env.sandbox.protocol import DATA, WORKSPACE, Spec
 from kernel_env.sandbox.selection import choose
 from kernel_env.tasks import catalog
@@ -94,6 +94,26 @@ def check(config: KernelConfig) -> None:
     folder_of(config)
 
 
+def check_now(config: KernelConfig) -> None:
+    """Raise what `check` does, and `SandboxError` if a kernel could not start now."""
+    check(config)
+    if config.sandbox in ("docker", "auto"):
+        image = images.find(image_of(config))
+        client = engine.connect()
+        try:
+            if not images.is_built(client, image):
+                raise SandboxError(
+                    f"the image {image.name!r} is not built; run: {images.build_command(image)}"
+                )
+        finally:
+            client.close()
+
+
+def image_of(config: KernelConfig) -> str:
+    """Return the name of the image. Raises `UnknownName`, `TaskError`."""
+    return config.image or (catalog.find(config.task).file.image if config.task else IMAGE)
+
+
 def folder_of(config: KernelConfig) -> Path | None:
     """Return the data folder; None without one. Raises `UsageError`."""
     if not config.data:
@@ -108,13 +128,13 @@ def source_of(config: KernelConfig) -> NewSandboxes:
     """Return where the kernels come from. Raises `UsageError`, `TaskError`, `SandboxError`."""
     _, make = choose(config.sandbox, trusted=False)
     folders, paths = {PROGRAM: PROGRAM_FOLDER}, {"OUTPUT_PATH": WORKSPACE / "submission.csv"}
-    spec = Spec(image=config.image or IMAGE, libraries=())  # a kernel starts sooner
+    spec = Spec(image=image_of(config), libraries=())  # a kernel starts sooner
     if config.task:
         task = catalog.find(config.task)
         folders[DATA] = prepare(task).public
         paths["OUTPUT_PATH"] = PurePosixPath(task.submission_path)
         spec = Spec(
-            image=config.image or task.file.image,
+            image=spec.image,
             libraries=task.file.resources.libraries,
             memory_gb=task.file.limits.memory_gb,
             workspace_gb=task.file.limits.workspace_gb,

@@ -7,6 +7,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+import nbformat
 import pytest
 from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.connect import write_connection_file
@@ -72,11 +73,15 @@ def test_a_kernelspec_that_cannot_work_is_not_installed(
 
 
 def test_open_says_what_is_missing(tmp_path: Path) -> None:
+    notebook = tmp_path / "a.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(), notebook)
     nothing = run_cli("open", tmp_path)
-    ended = run_cli("open", tmp_path / "a.ipynb", "--existing", tmp_path / "gone.json")
+    ended = run_cli("open", notebook, "--existing", tmp_path / "gone.json")
+    no_engine = run_cli("open", notebook, DOCKER_HOST=f"unix://{tmp_path}/none")
 
     assert "no journal.jsonl and no trajectory.ipynb" in error_line(nothing)
-    assert "cannot be read" in error_line(ended)
+    assert "no kernel runs any more at" in error_line(ended)
+    assert "no Docker engine answers" in error_line(no_engine)
 
 
 # ── kernels ───────────────────────────────────────────────────────────────────────────────

@@ -156,6 +156,33 @@ async def test_widgets_talk_both_ways_also_after_a_crash(client: AsyncKernelClie
     assert received.text == "[({'at': 'browser'}, [b'browser'])]"
 
 
+FORGED = """
+import json
+kernel = get_ipython().kernel
+kernel.session.pack = lambda message: json.dumps(message, default=str).encode()
+def send(kind, content):
+    message = kernel.session.msg(kind, content, parent=kernel.get_parent())
+    kernel.session.send(kernel.iopub_socket, message)
+send("display_data", {"data": {"application/json": float("nan"), "text/plain": chr(0xd800)}})
+send("shutdown_reply", {"restart": False})
+send("status", {"execution_state": "dead"})
+"""
+
+
+async def test_messages_that_a_kernel_forges_arrive_valid_or_not_at_all(
+    client: AsyncKernelClient,
+) -> None:
+    number = client.execute(FORGED)
+    messages = [message async for message in until_idle(client, number)]
+    await client.get_shell_msg(timeout=REPLY_S)
+    after = await run(client, "1 + 1")
+
+    kinds = [message["msg_type"] for message in messages]
+    assert kinds == ["status", "execute_input", "display_data", "status"]
+    assert messages[2]["content"]["data"] == {"application/json": None, "text/plain": "\\ud800"}
+    assert after.text == "2"
+
+
 async def test_output_of_a_thread_belongs_to_the_cell_that_started_it(
     client: AsyncKernelClient,
 ) -> None:
@@ -176,8 +203,8 @@ async def test_a_cell_that_ignores_an_interrupt_is_ended_by_a_later_one(
 ) -> None:
     await run(client, "x = 41")
     client.execute(
-        "import time\nx = 0\nprint('begun', flush=True)\n"
-        "while True:\n    try: time.sleep(600)\n    except BaseException: pass"
+        "import signal, time; x = 0; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "print('begun', flush=True); time.sleep(600)"
     )
     await next_message(client, "stream")
     await sealed.live.interrupt()

@@ -21,22 +21,29 @@ def find_browser() -> str | None:
 
 
 @contextmanager
-def opened(*arguments: str | Path) -> Iterator[str]:
-    """Run `kernel-env open` and yield the address of its page; end it on leaving."""
+def opening(*arguments: str | Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run `kernel-env open` and yield its process and the address of its page."""
     command = [sys.executable, "-m", "kernel_env.cli", "open", "--no-browser"]
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [*command, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
         text=True,
-    )
-    try:
+    ) as process:
         assert process.stdout is not None
-        yield process.stdout.readline().removeprefix("open: ").strip()
-    finally:
+        try:
+            yield process, process.stdout.readline().removeprefix("open: ").strip()
+        finally:
+            process.terminate()
+
+
+@contextmanager
+def opened(*arguments: str | Path) -> Iterator[str]:
+    """Run `kernel-env open` and yield the address of its page; require that it ends well."""
+    with opening(*arguments) as (process, address):
+        yield address
         process.terminate()
-        assert process.wait(30) in (0, 130)
-        process.stdout.close()
+        assert process.wait(30) == 0
 
 
 @dataclass
