@@ -24,6 +24,7 @@ demo: $(READY)  ## run the solution of one task in a sealed container
 
 test: $(READY)  ## run all that CI runs
 	@$(CLI) setup
+	@$(PY) tests/install_browser.py
 	@$(MAKE) --no-print-directory lint
 	$(PY) -m pytest -m "not llm and not slow and not semantics and not torch" -n 2 --dist loadfile --no-loadscope-reorder
 	@$(PY) tests/next_release.py

@@ -149,6 +149,7 @@ PAGES: dict[str, dict[str, list[str]]] = {
 
 INTERNAL = [
     "kernel_env.episode.setup.EpisodeSetup",
+    "kernel_env.kernel.connection.messages.Message",
     "kernel_env.kernel.forking.fork_server.ForkServer",
     "kernel_env.kernel.forking.instance.KernelInstance",
     "kernel_env.kernel.source.KernelSource",

@@ -4,16 +4,19 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+import nbformat
 import pytest
 
 from kernel_env.errors import SandboxError
 from kernel_env.sandbox.docker import engine, images
 from kernel_env.sandbox.docker.container import LABEL, owner
+from support.browser import find_browser
 
 TINY = Path(__file__).parent / "support" / "tiny"
 
@@ -55,6 +58,17 @@ def private_folder() -> Iterator[None]:
     tempfile.tempdir = None
     shutil.rmtree(folder)
     assert remaining == [], "temporary folders were left behind"
+
+
+@pytest.fixture(autouse=True)
+def notebooks_are_valid(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Require that every notebook of an episode that a test leaves behind is valid."""
+    folder = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
+    yield
+    for path in folder.rglob("trajectory.ipynb") if folder else ():
+        notebook = nbformat.read(path, as_version=nbformat.NO_CONVERT)
+        nbformat.validate(notebook)
+        assert (notebook.nbformat, notebook.nbformat_minor) == (4, 5)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -125,6 +139,24 @@ def _torch(request: pytest.FixtureRequest) -> None:
 def _kaggle(request: pytest.FixtureRequest) -> None:
     if request.node.get_closest_marker("kaggle") and not find_spec("kaggle"):
         pytest.skip("needs Kaggle's client: pip install 'kernel-env[kaggle]'")
+
+
+@pytest.fixture(scope="module")
+async def browser() -> AsyncIterator[Any]:
+    """Start a headless browser. Without one the test is skipped, or fails on CI."""
+    path = find_browser()
+    if path is None or not find_spec("playwright"):
+        need = "a browser: apt-get install chromium; pip install playwright"
+        if os.environ.get("CI"):
+            pytest.fail(f"CI requires {need}")
+        pytest.skip(f"needs {need}")
+    from playwright.async_api import async_playwright
+
+    async with async_playwright() as driver:
+        # The browser's own sandbox refuses root, and shows nothing but pages of these tests.
+        chromium = await driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield chromium
+        await chromium.close()
 
 
 @pytest.fixture(scope="module", params=["local", pytest.param("docker", marks=pytest.mark.docker)])

@@ -19,12 +19,16 @@ from kernel_env.cli import (
     doctor,
     export,
     images,
+    kernelspec,
     play,
     replay,
     report,
     run,
     setup,
     tasks,
+)
+from kernel_env.cli import (
+    open as open_notebook,
 )
 from kernel_env.cli.console import fail, print_error, print_message, print_result
 
@@ -41,10 +45,12 @@ app.command("play")(play.play)
 app.command("attach")(attach.attach)
 app.command("replay")(replay.replay)
 app.command("export")(export.export)
+app.command("open")(open_notebook.open_)
 app.command("report")(report.report)
 app.command("bench")(bench.bench)
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(images.app, name="images")
+app.add_typer(kernelspec.app, name="kernelspec")
 app.command("doctor")(doctor.doctor)
 app.command("setup")(setup.setup)
 

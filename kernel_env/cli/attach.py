@@ -23,8 +23,6 @@ def attach(
     not end the kernel.
     """
     from kernel_env.episode.people import NAME, TITLE, find_served, write_notebook
-    from kernel_env.jupyter import kernelspecs
-    from kernel_env.jupyter import lab as jupyterlab
 
     file = find_served(run).absolute()
     if json:
@@ -32,8 +30,11 @@ def attach(
     elif not lab:
         print_result(f"jupyter console --existing {file}")
     else:
-        jupyterlab.require()
-        jupyterlab.run_lab(
+        from kernel_env.jupyter import kernelspecs
+        from kernel_env.jupyter.lab import require, run_lab
+
+        require()
+        run_lab(
             write_notebook(run).absolute(),
             {NAME: kernelspecs.definition_of_existing(file, TITLE)},
             browser=browser,

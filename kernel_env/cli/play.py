@@ -69,7 +69,6 @@ def play(
     import asyncio
 
     from kernel_env.episode import EpisodeConfig
-    from kernel_env.jupyter import lab as jupyterlab
     from kernel_env.play.session import AGENT
     from kernel_env.runner import prepare_tasks
 
@@ -93,7 +92,9 @@ def play(
         devices=named_devices(device),
     )
     if lab:
-        jupyterlab.require()
+        from kernel_env.jupyter.lab import require
+
+        require()
     with progress() as report:
         prepare_tasks([config], report)
     result = asyncio.run(play_once(config, lab=lab, browser=browser, port=port))

@@ -207,6 +207,8 @@ def show(found: "Verification") -> None:
     for step in found.compared:
         if step.note:
             print_result(f"step {step.step}: {step.note}")
+    if pictures := [str(step.step) for step in found.compared if "picture" in step.masks]:
+        print_result(f"pictures that differ, to be looked at: in steps {', '.join(pictures)}")
     if found.masks:
         masked = ", ".join(f"{name} {count}" for name, count in sorted(found.masks.items()))
         print_result(f"masked, because it differs: {masked}")

@@ -66,7 +66,7 @@ def inert_html(html: str, is_picture: Callable[[str], bool]) -> str | None:
     kept.append(text(html[at:]))
     kept += [f"</{name}>" for name in reversed(opened)]
     shown = "".join(kept)
-    return shown if len(shown) <= 2 * len(html) + 1000 else None
+    return shown if len(shown) <= 2 * len(html) + 100 else None
 
 
 def text(words: str) -> str:

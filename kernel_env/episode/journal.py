@@ -206,7 +206,7 @@ def read_journal(path: Path) -> Trajectory:
         )
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, RecursionError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, IndexError) as error:
         raise UsageError(f"{path} is not a journal of an episode: {error}") from error
 
 

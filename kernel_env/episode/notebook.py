@@ -21,7 +21,7 @@ from kernel_env.episode import chain, json_codec, notebook_text
 from kernel_env.episode.budget import Spent
 from kernel_env.episode.observation import output_text
 from kernel_env.episode.step import CodeValidated, Graded, Rejected, Step
-from kernel_env.episode.trajectory import ENDING, HEADER, NOTE, Note, Trajectory
+from kernel_env.episode.trajectory import ENDING, HEADER, NOTE, Header, Note, Trajectory
 from kernel_env.episode.visible_outputs import PICTURES, visible
 from kernel_env.errors import SandboxError
 from kernel_env.kernel.cell import Cell, Output, Variable
@@ -40,8 +40,11 @@ ASSIGNED = re.compile(r"^[ \t]*(\w+)[ \t]*=(?!=)", re.MULTILINE)
 
 
 def write_notebook(trajectory: Trajectory, path: Path) -> None:
-    """Render the notebook and replace the file atomically. Raises `SandboxError`."""
-    store_notebook(render(trajectory), path)
+    """Render the notebook and replace the file atomically. Raises `SandboxError`.
+
+    It names the sealed kernel that is installed for its task or image, if there is one.
+    """
+    store_notebook(render(trajectory, sealed_kernel(trajectory.header)), path)
 
 
 def store_notebook(notebook: NotebookNode, path: Path) -> None:
@@ -59,6 +62,21 @@ def store_notebook(notebook: NotebookNode, path: Path) -> None:
             raise
     except OSError as error:
         raise SandboxError(f"the notebook {path} cannot be written: {error.strerror}") from error
+
+
+def sealed_kernel(header: Header) -> dict[str, str] | None:
+    """Return the installed kernelspec whose kernels are sealed and suit an episode best."""
+    from kernel_env.jupyter import kernelspecs
+
+    suiting: dict[bool, dict[str, str]] = {}
+    for name, folder in kernelspecs.installed().items():
+        config = kernelspecs.config_of(folder) or {}
+        for_task = config.get("task") == header.task
+        for_image = not config.get("task") and config.get("image") == header.image
+        if config.get("sandbox", "docker") != "local" and (for_task or for_image):
+            title = kernelspecs.title_of(folder)
+            suiting[for_task] = {"name": name, "display_name": title, "language": "python"}
+    return suiting.get(True) or suiting.get(False)
 
 
 def render(trajectory: Trajectory, kernelspec: Mapping[str, str] | None = None) -> NotebookNode:

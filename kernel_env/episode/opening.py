@@ -32,6 +32,7 @@ async def open_episode(
     agent: str = "",
     model: str = "",
     seed: int = 0,
+    random_seed: int | None = None,
     branching: bool = True,
     gpus: int | None = None,
     gpu_device: str | int = "",
@@ -53,6 +54,7 @@ async def open_episode(
         agent: the agent's name, for the result.
         model: the model's name, for the result.
         seed: the agent's seed, for the result.
+        random_seed: what the kernel's global random states start from; None for a new number.
         branching: whether forks and trials can have files of their own; see `EpisodeConfig`.
         gpus: number of GPUs; None for the task's. Without a free one, opening waits.
         gpu_device: which GPUs: index or UUID, several separated by commas; empty for any.
@@ -76,6 +78,7 @@ async def open_episode(
         agent=agent,
         model=model,
         seed=seed,
+        random_seed=random_seed,
         branching=branching,
         gpus=gpus,
         gpu_device=gpu_device,

@@ -125,17 +125,19 @@ async def serve(
         executor: what executes the cells; by default they are steps of a person.
         commands: magics that run on the host, by name.
 
-    Raises `KernelError`, `OSError`.
+    Raises `EpisodeOver`, `KernelError`, `OSError`.
     """
-    if episode.steps.ending is not None:
-        raise EpisodeOver("the episode has ended")
     executor = executor or EpisodeKernel(episode, "human")
     server = Server(
         executor,
         commands=commands,
         connection_file=connection_file_of(episode.folder),
+        widgets=False,  # nothing runs in the kernel but steps
     )
     await server.start()
+    if episode.turns.ended:
+        await server.close()
+        raise EpisodeOver("the episode has ended")
     episode.closing.push_async_callback(server.close)
     episode.closing.push_async_callback(executor.last_replies)
     return server
@@ -152,23 +154,23 @@ def find_served(folder: Path) -> Path:
     Raises `UsageError` if it has ended, if it was started without a server, and if the folder has
     no episode.
     """
-    journal, file = folder / JOURNAL, connection_file_of(folder)
+    file = connection_file_of(folder)
+    try:
+        info = json.loads(file.read_bytes())
+        with socket.socket(socket.AF_UNIX) as shell:
+            shell.connect(f"{info['ip']}-{info['shell_port']}")
+        return file
+    except (OSError, ValueError, KeyError, TypeError):
+        reason = "the process that ran it has ended"
+    journal = folder / JOURNAL
     if not journal.is_file():
         raise UsageError(f"{folder} is not the folder of an episode: it has no {JOURNAL}")
     if (ending := read_journal(journal).ending) is not None:
         raise UsageError(
             f"the episode in {folder} has ended ({ending.status}), and its kernel with it"
         )
-    try:
-        info = json.loads(file.read_bytes())
-        with socket.socket(socket.AF_UNIX) as shell:
-            shell.connect(f"{info['ip']}-{info['shell_port']}")
-    except FileNotFoundError:
-        reason = "it was not started with --attach" if not file.exists() else GONE
-    except (OSError, ValueError, KeyError, TypeError):
-        reason = GONE
-    else:
-        return file
+    if not file.exists():
+        reason = "it was not started with --attach"
     raise UsageError(f"the kernel of the episode in {folder} cannot be used: {reason}")
 
 
@@ -185,6 +187,3 @@ def write_notebook(folder: Path) -> Path:
         cells = [nbformat.v4.new_markdown_cell(str(text)), nbformat.v4.new_code_cell("%whos")]
         nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": KERNEL}), path)
     return path
-
-
-GONE = "the process that ran it has ended"

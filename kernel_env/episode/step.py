@@ -139,10 +139,12 @@ class Step:
         return self.outcome.cell.state_lost if isinstance(self.outcome, CellExecuted) else None
 
     def without_outputs(self) -> "Step":
-        """Return the step without what its cell printed and displayed."""
+        """Return the step without what its cell printed and displayed; an error is one line."""
         if not isinstance(self.outcome, CellExecuted):
             return self
-        cell = replace(self.outcome.cell, outputs=(), late=())
+        errors = [o for o in self.outcome.cell.outputs if o["output_type"] == "error"]
+        outputs = tuple({**error, "traceback": []} for error in errors)
+        cell = replace(self.outcome.cell, outputs=outputs, late=())
         return replace(self, outcome=replace(self.outcome, cell=cell))
 
 

@@ -72,12 +72,27 @@ def write(folder: Path, name: str, content: Mapping[str, Any]) -> Path:
 
 def default_name(config: KernelConfig) -> str:
     """Return the name of a kernelspec that was given none."""
-    parts = ["sealed", config.image, Path(config.task).name if config.task else ""]
-    return "-".join(filter(None, parts)).lower()
+    what = Path(config.task).name if config.task else config.image
+    return f"{'sealed' if config.sandbox != 'local' else 'local'}-{what}".lower()
+
+
+def default_title(config: KernelConfig) -> str:
+    """Return what programs show of a kernelspec that was given no title."""
+    what = Path(config.task).name if config.task else config.image
+    return f"{'Sealed' if config.sandbox != 'local' else 'NOT ISOLATED'} Python ({what})"
+
+
+def name_in(notebook: Path) -> str:
+    """Return the name of a notebook's kernelspec, if a kernelspec can have it; else ""."""
+    try:
+        name = json.loads(notebook.read_bytes())["metadata"]["kernelspec"]["name"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return ""
+    return name.lower() if isinstance(name, str) and NAME.fullmatch(name) else ""
 
 
 def install(
-    config: KernelConfig, name: str, display_name: str, *, user: bool, prefix: str | None
+    config: KernelConfig, name: str, display_name: str, *, user: bool, prefix: Path | None
 ) -> Path:
     """Install a kernelspec and return its folder; one of ours with this name is replaced.
 
@@ -86,7 +101,7 @@ def install(
         name: name of the kernelspec.
         display_name: what programs show.
         user: whether it is for this user; otherwise for the Python environment.
-        prefix: the environment's folder, if it is not that of this Python.
+        prefix: the environment's folder; None for that of this Python.
 
     Raises `UsageError`, `OSError`.
     """
@@ -137,6 +152,11 @@ def config_of(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, TypeError, KeyError):
         return None
     return config if provisioner.get("provisioner_name") == PROVISIONER else None
+
+
+def title_of(folder: Path) -> str:
+    """Return what programs show of one of our kernelspecs."""
+    return str(json.loads((folder / "kernel.json").read_text()).get("display_name", folder.name))
 
 
 # ── kernels of a running JupyterLab ───────────────────────────────────────────────────────

@@ -241,7 +241,7 @@ def first_line(cell: Executed) -> str:
     return line if len(line) <= 60 else f"{line[:59]}…"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Branch:
     """A kernel that was forked from another, and its server."""
 
@@ -285,7 +285,8 @@ class Branches:
             withdraw: called with that name when the branch has ended.
         """
         self._offer, self._withdraw = offer, withdraw
-        self._open: list[Branch] = []
+        self._all: list[Branch] = []
+        self._ending: dict[Branch, asyncio.Task[None]] = {}
         self._numbers = count(1)
 
     async def add(
@@ -307,21 +308,24 @@ class Branches:
             raise
         name = self._offer(title, server)
         branch = Branch(title=title, kernel=live, server=server, kernelspec=name)
-        self._open.append(branch)
+        self._all.append(branch)
         return branch
 
     async def end(self, branch: Branch) -> None:
         """End a branch. Idempotent."""
-        if branch in self._open:
-            self._open.remove(branch)
-            if branch.kernelspec:
-                self._withdraw(branch.kernelspec)
-            try:
-                await branch.server.close()
-            finally:
-                await branch.kernel.close()
+        if branch not in self._ending:
+            self._ending[branch] = asyncio.create_task(self._end(branch))
+        await asyncio.shield(self._ending[branch])
+
+    async def _end(self, branch: Branch) -> None:
+        if branch.kernelspec:
+            self._withdraw(branch.kernelspec)
+        try:
+            await branch.server.close()
+        finally:
+            await branch.kernel.close()
 
     async def close(self) -> None:
         """End all branches."""
-        while self._open:
-            await self.end(self._open[-1])
+        for branch in self._all:
+            await self.end(branch)

@@ -20,6 +20,7 @@ stands for a kernel that runs already: a branch of another, or that of an episod
 
 import asyncio
 import json
+import secrets
 import signal
 from abc import abstractmethod
 from contextlib import suppress
@@ -36,6 +37,7 @@ from kernel_env.jupyter.kernelspecs import offer_branch, withdraw_branch
 from kernel_env.jupyter.live_kernel import Branches
 from kernel_env.jupyter.loop_thread import LoopThread
 from kernel_env.jupyter.sealed_kernel import KernelConfig, SealedKernel
+from kernel_env.kernel.connection.launch import CHANNELS
 
 POLL_S = 0.05
 
@@ -47,6 +49,10 @@ class Provisioner(KernelProvisionerBase):
     """Whether there is a kernel that was not cleaned up yet."""
     _exit_code: int | None = None
     """None while the kernel runs, as the program that started it sees it."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._suffix = secrets.token_hex(2)
 
     @property
     def has_process(self) -> bool:
@@ -62,9 +68,21 @@ class Provisioner(KernelProvisionerBase):
 
         Raises `SandboxError`, `KernelError`, `UsageError`, and `OSError` for a full disk.
         """
-        info = await self._launch()
+        info = self._with_own_names(await self._launch())
         self._serving, self._exit_code = True, None
         return cast("KernelConnectionInfo", {**info, "key": str(info["key"]).encode()})
+
+    def _with_own_names(self, info: dict[str, Any]) -> dict[str, Any]:
+        """Return the address with other names of the server's sockets.
+
+        Jupyter deletes the names that it was given whenever a kernel ends or restarts.
+        """
+        own = f"{info['ip']}-{self._suffix}"
+        for channel in CHANNELS:
+            port = info[f"{channel}_port"]
+            Path(f"{own}-{port}").unlink(missing_ok=True)
+            Path(f"{own}-{port}").hardlink_to(f"{info['ip']}-{port}")
+        return {**info, "ip": own}
 
     @abstractmethod
     async def _launch(self) -> dict[str, Any]:

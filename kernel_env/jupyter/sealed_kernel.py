@@ -6,12 +6,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from kernel_env import plugins
 from kernel_env.errors import UsageError
 from kernel_env.jupyter.live_kernel import LIMITS, Branches, LiveKernel
 from kernel_env.jupyter.server import Server
 from kernel_env.kernel.connection.launch import PROGRAM, PROGRAM_FOLDER
 from kernel_env.kernel.recoverable import RecoverableKernel
 from kernel_env.kernel.source import NewSandboxes
+from kernel_env.sandbox.docker import images
 from kernel_env.sandbox.protocol import DATA, WORKSPACE, Spec
 from kernel_env.sandbox.selection import choose
 from kernel_env.tasks import catalog
@@ -82,6 +84,26 @@ class SealedKernel:
             stack.push_async_callback(self.server.close)
 
 
+def check(config: KernelConfig) -> None:
+    """Raise `UsageError`, `UnknownName` or `TaskError` if a kernel cannot run in this."""
+    plugins.find("sandbox", "docker" if config.sandbox == "auto" else config.sandbox)
+    if config.image and config.sandbox == "docker":
+        images.find(config.image)
+    if config.task:
+        catalog.find(config.task)
+    folder_of(config)
+
+
+def folder_of(config: KernelConfig) -> Path | None:
+    """Return the data folder; None without one. Raises `UsageError`."""
+    if not config.data:
+        return None
+    folder = Path(config.data).expanduser().absolute()
+    if not folder.is_dir():
+        raise UsageError(f"the kernelspec's data folder {folder} does not exist")
+    return folder
+
+
 def source_of(config: KernelConfig) -> NewSandboxes:
     """Return where the kernels come from. Raises `UsageError`, `TaskError`, `SandboxError`."""
     _, make = choose(config.sandbox, trusted=False)
@@ -98,10 +120,8 @@ def source_of(config: KernelConfig) -> NewSandboxes:
             workspace_gb=task.file.limits.workspace_gb,
             cpus=task.file.limits.cpus,
         )
-    if config.data:
-        folders[DATA] = Path(config.data).expanduser().absolute()
-        if not folders[DATA].is_dir():
-            raise UsageError(f"the kernelspec's data folder {folders[DATA]} does not exist")
+    if (folder := folder_of(config)) is not None:
+        folders[DATA] = folder
     if DATA in folders:
         paths["DATA_PATH"] = DATA
     spec = replace(spec, folders=folders)

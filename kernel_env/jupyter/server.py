@@ -18,7 +18,7 @@ import json
 import os
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,7 @@ class Server:
         commands: Mapping[str, Command] | None = None,
         connection_file: Path | None = None,
         listen_at: Mapping[str, Any] | None = None,
+        widgets: bool = True,
     ) -> None:
         """Create it without binding anything.
 
@@ -94,11 +95,13 @@ class Server:
                 temporary file.
             listen_at: where to listen and the key, in the form of a connection file; None for
                 sockets in a temporary folder and a new key.
+            widgets: whether messages of clients reach widgets, whose code then runs in no cell.
         """
         self._executor, self._commands = executor, commands or {}
         self._folder: Path | None = None
         self._file = connection_file
         self._listen_at = listen_at
+        self._widgets = widgets
         self._key: str = listen_at["key"] if listen_at else secrets.token_hex(16)
         self._session = Session(key=self._key.encode(), username="kernel-env")
         self._context: zmq.asyncio.Context | None = None
@@ -111,6 +114,9 @@ class Server:
         """IDs of the widgets' messages that the kernel got."""
         self._allowance = Allowance(CELL_BYTES, BYTES_PER_S)
         self._info: dict[str, Any] = {}
+        self._count = 1
+        """The number in the prompt of the latest cell. A command gets it, too: programs take a cell
+        without a number for one that still runs."""
 
     @property
     def connection_info(self) -> dict[str, Any]:
@@ -219,12 +225,11 @@ class Server:
         elif kind in COMM:
             self._pass_to_widget(request)
         elif kind in FORWARDED:
-            self._spawn(self._answer(channel, identities, request, self._forward(request)))
+            self._spawn(self._answer(channel, identities, request, self._forward))
         elif kind in ("kernel_info_request", "connect_request"):
-            content = {"status": "ok", **(self._info if kind == "kernel_info_request" else {})}
-            self._spawn(self._answer(channel, identities, request, value(content)))
+            self._spawn(self._answer(channel, identities, request, self._describe))
         elif kind == "interrupt_request":
-            self._spawn(self._answer(channel, identities, request, self._interrupt()))
+            self._spawn(self._answer(channel, identities, request, self._interrupt))
         elif kind == "shutdown_request":
             self._spawn(self._shut_down(channel, identities, request))
 
@@ -233,14 +238,18 @@ class Server:
         channel: str,
         identities: list[bytes],
         request: dict[str, Any],
-        work: Coroutine[Any, Any, Mapping[str, Any]],
+        answer: Callable[[dict[str, Any]], Awaitable[Mapping[str, Any]]],
     ) -> None:
-        """Reply to a request with what the work returns; clients see that it is worked on."""
+        """Reply to a request; clients see that it is worked on."""
         self._publish_status("busy", request["header"])
-        self._reply(channel, identities, request, await work)
+        self._reply(channel, identities, request, await answer(request))
         self._publish_status("idle", request["header"])
 
-    async def _interrupt(self) -> Mapping[str, Any]:
+    async def _describe(self, request: dict[str, Any]) -> Mapping[str, Any]:
+        info = self._info if request["msg_type"] == "kernel_info_request" else {}
+        return {"status": "ok", **info}
+
+    async def _interrupt(self, request: dict[str, Any]) -> Mapping[str, Any]:  # noqa: ARG002
         await self._executor.interrupt()
         return {"status": "ok"}
 
@@ -274,7 +283,7 @@ class Server:
 
     def _pass_to_widget(self, request: dict[str, Any]) -> None:
         self._listen()
-        if (kernel := self._executor.kernel) is None:
+        if (kernel := self._executor.kernel) is None or not self._widgets:
             self._publish_status("idle", request["header"])
             return
         number = kernel.send(
@@ -326,6 +335,7 @@ class Server:
             partial(self._publish, parent=header), partial(self._relay_of_cell, header=header)
         )
         reply = await self._reply_to_cell(content, output)
+        self._count = reply["execution_count"] or self._count
         self._listen()
         if reply["status"] == "error" and content.get("stop_on_error", True):
             await asyncio.sleep(ABORT_S)
@@ -351,9 +361,9 @@ class Server:
             if (called := called_command(code, self._commands)) is not None:
                 name, argument = called
                 if not silent:
-                    output.publish("execute_input", {"code": code, "execution_count": 0})
+                    output.publish("execute_input", {"code": code, "execution_count": self._count})
                 output.show(await self._commands[name](argument))
-                return reply_content("ok", 0)
+                return reply_content("ok", self._count)
             request = CellRequest(code=code, silent=silent, fields=fields)
             return await self._executor.execute(request, output)
         except KernelEnvError as error:
@@ -400,11 +410,6 @@ class Server:
     ) -> None:
         if (socket := self._sockets.get(channel)) is not None:
             socket.send_multipart([*self._session.serialize(message, identities), *buffers])
-
-
-async def value(content: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the content."""
-    return content
 
 
 def remember(known: OrderedDict[str, Any], name: str, value: Any) -> None:

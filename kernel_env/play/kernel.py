@@ -39,7 +39,8 @@ class PlayedKernel(EpisodeKernel):
                 output.show(await self._answer(request))
             except KernelEnvError as error:
                 output.print(f"{escape_line(str(error))}\n", name="stderr")
-        output.print(f"{standing_of(self.episode)}\n")
+        if not asked:
+            output.print(f"{standing_of(self.episode)}\n")
 
     async def _answer(self, request: Any) -> str | Mapping[str, Any]:
         match request:

@@ -11,9 +11,6 @@ from kernel_env.episode.journal import JOURNAL
 from kernel_env.episode.step import Graded, Progress, Step
 from kernel_env.episode.trajectory import ENDING, HEADER, Ending, Header
 
-CHUNK_BYTES = 1 << 20
-"""How much is read at once."""
-
 
 class Followed:
     """An episode as far as its journal has been read."""
@@ -28,7 +25,7 @@ class Followed:
         """The agent's submissions, for the chart."""
         self.damaged = False
         """Whether the journal has a line that cannot be read. Nothing after it is."""
-        self._offset, self._rest = 0, b""
+        self._offset = 0
 
     @property
     def over(self) -> bool:
@@ -43,6 +40,8 @@ class Followed:
                 if "header" in entry:
                     self.header = HEADER.validate_python(entry["header"])
                     self.progress = Progress(higher_is_better=self.header.higher_is_better)
+                elif self.header is None:
+                    raise ValueError("the first line is no header")
                 elif "ending" in entry:
                     self.ending = ENDING.validate_python(entry["ending"])
                 elif "step" in entry:
@@ -64,7 +63,8 @@ class Followed:
         """Yield the complete lines that were appended since the last call."""
         with (self.folder / JOURNAL).open("rb") as file:
             file.seek(self._offset)
-            while chunk := file.read(CHUNK_BYTES):
-                self._offset += len(chunk)
-                *lines, self._rest = (self._rest + chunk).split(b"\n")
-                yield from lines
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                self._offset += len(line)
+                yield line

@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
 
 import pytest
 
 from support.cli import error_line, run_cli
 from support.episodes import DEFINE_SUBMIT, PRIVATE_RMSE
 from support.jupyter_clients import client_at, run
+from support.v01 import run_main
 
 
 @contextmanager
@@ -41,17 +44,13 @@ def wait_for(process: subprocess.Popen[str], pattern: str) -> str:
     raise AssertionError(f"{pattern!r} is not in the messages: {lines}")
 
 
-@pytest.mark.parametrize("by", ["Ctrl-C", "Shut down"])
-async def test_a_person_plays_and_gets_the_result(tiny: str, tmp_path: Path, by: str) -> None:
+async def test_a_person_plays_and_gets_the_result(tiny: str, tmp_path: Path) -> None:
     options = ("--sandbox", "local", "--out", tmp_path, "--no-lab", "--json")
     with start("play", tiny, *options) as process:
         file = Path(wait_for(process, r"^connect: jupyter console --existing (\S+)$"))
         async with client_at(file) as client:
             text = (await run(client, DEFINE_SUBMIT + "submit(3)")).text
-            if by == "Ctrl-C":
-                process.send_signal(signal.SIGINT)
-            else:
-                client.shutdown()
+            process.send_signal(signal.SIGINT)
             out, err = process.communicate(timeout=30)
 
     assert "Submission graded" in text
@@ -81,21 +80,29 @@ class Waiting:
 """Waits between its steps until a person has taken one."""
 
 
-async def test_a_person_attaches_to_a_run(tiny: str, tmp_path: Path) -> None:
+async def test_a_person_watches_a_run_and_attaches_to_it(tiny: str, tmp_path: Path) -> None:
     (tmp_path / "agent.py").write_text(AGENT)
     agent = f"{tmp_path / 'agent.py'}:Waiting"
     options = ("--agent", agent, "--sandbox", "local", "--out", tmp_path)
-    with start("run", tiny, *options, "--attach", "--json") as process:
+    with start("run", tiny, *options, "--watch", "--attach", "--json") as process:
+        url = wait_for(process, r"^watch: (http://127\.0\.0\.1:\d+/[\w-]{43}/)$")
         folder = Path(wait_for(process, r"^attach: kernel-env attach (\S+)$"))
         shown = run_cli("attach", folder, "--no-lab")
         file = Path(shown.stdout.split()[-1])
         async with client_at(file) as client:
             await run(client, "x += 1")
+        with urlopen(f"{url}{folder.name}/") as page:
+            shown_steps = page.read().decode()
         out, err = process.communicate(timeout=30)
 
     record = json.loads(out)
     assert process.returncode == 0, err
     assert (record["steps"], record["human_steps"]) == (2, 1)
+    assert "2 + 1 by people" in run_main("report", "--format", "list", folder)
+    assert "Step 2" in shown_steps
+    assert 'class="person"' in shown_steps
+    with pytest.raises(URLError):
+        urlopen(url)
     assert "42" in (folder / "trajectory.ipynb").read_text()
     assert "has ended (finished)" in error_line(run_cli("attach", folder))
     assert not file.exists()

@@ -1,15 +1,22 @@
 """Check `replay --verify`, `--sign` and `--check` in a separate process: exit codes and lines."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
+import sys
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from kernel_env.episode.journal import Journal
 from support.cli import error_line, run_cli
 from support.hostile_text import HOSTILE, is_clean
 from support.recorded_run import write_run
+from support.trajectories import HEADER, cell_step
 
 TASKS = Path(__file__).parents[1] / "support"
 LOCAL = ("--sandbox", "local")
@@ -141,6 +148,27 @@ def test_a_journal_has_no_place_for_a_signature(run: Path, keys: Path) -> None:
         done = verify(run / "journal.jsonl", *option)
         assert done.returncode == 2
         assert "a signature is stored in a notebook" in error_line(done)
+
+
+def test_an_interrupted_verification_leaves_nothing_behind(tmp_path: Path) -> None:
+    journal = tmp_path / "journal.jsonl"
+    with closing(Journal(journal, HEADER)) as written:
+        written.append(cell_step(1, "import time; time.sleep(60)"))
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    argv = [sys.executable, "-m", "kernel_env.cli", "replay", str(journal), "--verify", *LOCAL]
+    env = {**os.environ, "KERNEL_ENV_TASKS": str(TASKS), "TMPDIR": str(temporary)}
+    process = subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while not list(temporary.glob("kernel-env-*/tiny/*/journal.jsonl")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+
+    assert process.returncode == 130
+    assert errors.decode().splitlines()[-1] == "error: interrupted"
+    assert list(temporary.iterdir()) == []
 
 
 def test_text_of_a_recording_cannot_forge_the_report(run: Path) -> None:

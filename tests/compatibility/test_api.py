@@ -71,7 +71,7 @@ def test_errors_are_caught_by_what_caught_them() -> None:
 def test_plug_ins_have_their_names_and_can_be_loaded() -> None:
     for group, names in API["plugins"].items():
         ours = [e for e in entry_points(group=group) if e.value.startswith("kernel_env")]
-        assert sorted(entry.name for entry in ours) == names
+        assert {entry.name for entry in ours} >= set(names)
         assert all(entry.load() for entry in ours)
 
 

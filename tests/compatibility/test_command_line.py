@@ -25,7 +25,7 @@ COMMANDS = json.loads((OLD / "cli" / "commands.json").read_text())
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_has_its_options_and_defaults(name: str) -> None:
     now = dict(walk(typer.main.get_command(app)))
-    assert sorted(now) == sorted(COMMANDS), "commands"
+    assert set(now) >= set(COMMANDS), "commands"
     before = COMMANDS[name]
     parameters = {tuple(sorted([*p.opts, *p.secondary_opts])): p for p in now[name].params}
 

@@ -45,6 +45,24 @@ async def test_a_cell_of_a_client_is_a_step_of_a_person(attached: Attached) -> N
     assert "x += 1" in episode.observation.text
 
 
+COMM = """
+from comm import get_comm_manager
+get_comm_manager().register_target("t", lambda comm, message: globals().update(changed=True))
+"""
+
+
+async def test_nothing_runs_but_steps(attached: Attached) -> None:
+    episode, client = attached
+    await run(client, COMM)
+
+    content = {"comm_id": "1", "target_name": "t", "data": {}}
+    client.shell_channel.send(client.session.msg("comm_open", content))
+    ran = await run(client, "'changed' in globals()")
+
+    assert ran.text == "False"
+    assert len(episode.steps) == 2
+
+
 async def test_a_person_sees_the_score_of_a_submission(attached: Attached) -> None:
     episode, client = attached
 

@@ -1,5 +1,6 @@
 """A budget limits the time of a cell, and ends an episode when it is used up."""
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -79,3 +80,30 @@ async def test_code_thoughts_outputs_and_submissions_count_as_stored_bytes(
     assert all(10_000 < size < 20_000 for size in used[:3]), used
     assert submission.stat().st_size < used[4] < submission.stat().st_size + 3000
     assert submission.stat().st_nlink == 2, "a fork does not copy the submissions of its parent"
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("text", "print('é' * 200_000, '<b>&' * 200_000)"),
+        ("HTML", "for _ in range(150): display({'text/html': '<' * 400}, raw=True)"),
+        ("open tags", "display({'text/html': '<p>' * 100_000}, raw=True)"),
+        ("Markdown", "display({'text/markdown': '<&' * 100_000}, raw=True)"),
+        ("SVG", "display({'image/svg+xml': 'x' * 300_000}, raw=True)"),
+        ("JSON", "display({'application/json': ['é' * 300_000]}, raw=True)"),
+        ("errors", "raise ValueError('<`' * 50_000)"),
+        ("code", f"# {'<`' * 100_000}"),
+    ],
+)
+async def test_an_episode_leaves_at_most_four_times_its_budget_and_its_last_step(
+    open_tiny: OpenTiny, name: str, code: str, print_later: Callable[[str], None]
+) -> None:
+    async with open_tiny(sandbox="local", budget={"output_bytes": 2 << 20}) as episode:
+        while not episode.over:
+            before = episode.spent.output_bytes
+            await execute(episode, code)
+        last_bytes = episode.spent.output_bytes - before
+
+    left = sum(path.stat().st_size for path in episode.folder.rglob("*") if path.is_file())
+    print_later(f"{name:12} {left / (2 << 20):.2f} times the budget")
+    assert left < 4 * ((2 << 20) + last_bytes) + (1 << 16)

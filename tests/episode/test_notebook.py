@@ -14,6 +14,8 @@ from kernel_env.episode.notebook import render, write_notebook
 from kernel_env.episode.notebook_parser import parse_notebook, read_notebook
 from kernel_env.episode.trajectory import Trajectory
 from kernel_env.errors import UsageError
+from kernel_env.jupyter import kernelspecs
+from kernel_env.jupyter.sealed_kernel import KernelConfig
 from support.episodes import SUBMIT_LINE
 from support.trajectories import HEADER, cell_step, trajectories
 
@@ -69,6 +71,31 @@ def test_a_notebook_is_replaced_atomically(tmp_path: Path) -> None:
 
     assert len(parse_notebook(read_notebook(path)).steps) == 1
     assert [p.name for p in tmp_path.iterdir()] == ["trajectory.ipynb"]
+
+
+def test_the_sealed_kernel_of_task_or_image_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    trajectory = Trajectory(header=HEADER, steps=())
+
+    def named() -> str:
+        write_notebook(trajectory, tmp_path / "trajectory.ipynb")
+        name: str = read_notebook(tmp_path / "trajectory.ipynb").metadata.kernelspec.name
+        return name
+
+    def offer(name: str, **config: str) -> None:
+        content = kernelspecs.definition(KernelConfig(**config), name.title())
+        kernelspecs.write(tmp_path / "kernels", name, content)
+
+    assert named() == "python3"
+    offer("of-another-image", image="tabular")
+    offer("not-sealed", image="base", sandbox="local")
+    assert named() == "python3"
+    offer("of-the-image", image="base")
+    assert named() == "of-the-image"
+    offer("of-the-task", image="base", task="tiny")
+    assert named() == "of-the-task"
 
 
 @pytest.mark.parametrize(

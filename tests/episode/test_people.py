@@ -8,7 +8,7 @@ import nbformat
 import pytest
 
 from kernel_env.agents import script
-from kernel_env.episode import Episode
+from kernel_env.episode import Episode, chain
 from kernel_env.episode.actions import ExecuteCode, GetHistory, Reset
 from kernel_env.episode.journal import read_journal
 from kernel_env.episode.notebook_parser import parse_notebook, read_notebook
@@ -32,14 +32,20 @@ async def test_a_person_shares_the_kernel_and_the_agent_reads_what_changed(
     before = episode.observation
 
     await by_person(
-        episode, "x, y = 10, 'é'\nopen('note.txt', 'w').write('hi')\nprint('sec' + 'ret')"
+        episode, "x, y = 10, 'é'\nopen('note.txt', 'w').write('hi')\nprint('sec' + 'ret'); 1/0"
     )
     value = await execute_text(episode, "x")
     text = episode.observation.text
     await execute(episode, "pass")
 
     assert value == "10"
-    for part in ("step 2, execute_code by a person", "x, y = 10, 'é'", "y: str", "note.txt (new"):
+    for part in (
+        "step 2, execute_code by a person",
+        "x, y = 10, 'é'",
+        "y: str",
+        "note.txt (new",
+        "\nZeroDivisionError: division by zero\n",
+    ):
         assert part in text
     assert "secret" not in text
     assert text.index("y: str") < text.index("What follows is of your own step")
@@ -194,6 +200,11 @@ async def test_a_record_says_who_did_what_and_can_be_played_again(open_tiny: Ope
 
     nbformat.validate(notebook)
     assert [step.actor for step in journal.steps] == ["human", "agent"]
+    claimed = [replace(journal.steps[0], actor="agent"), journal.steps[1]]
+    assert chain.first_difference(journal) is None
+    difference = chain.first_difference(replace(journal, steps=claimed))
+    assert difference is not None
+    assert difference.entry == "step 1"
     parsed = parse_notebook(notebook)
     assert parsed == replace(journal, steps=parsed.steps)
     assert list(parsed.steps) == list(journal.steps)

@@ -98,6 +98,10 @@ def test_clients_reconnect_to_a_kernel_that_restarts(
         after = run_blocking(client, "print('x' in dir(), open('f').read())")
         other_after = run_blocking(other, "print('x' in dir())")
         other.stop_channels()
+        new = manager.client(session=Session(key=manager.session.key))
+        new.start_channels()
+        new.wait_for_ready(timeout=REPLY_S)
+        new.stop_channels()
 
         assert manager.get_connection_info() == before
     assert after == "False kept\n"

@@ -1,7 +1,6 @@
 """`run --watch` serves a page of each running episode: complete, harmless, only to who may see it."""
 
 import http.client
-import json
 import re
 import subprocess
 import sys
@@ -19,7 +18,6 @@ from kernel_env.episode import Episode, open_episode
 from kernel_env.episode.actions import ExecuteCode
 from kernel_env.grading.host import Grader
 from kernel_env.watch import WatchServer
-from support.cli import run_cli
 from support.episodes import SUBMIT_LINE, OpenTiny, execute
 from support.v01 import EPISODES
 
@@ -241,17 +239,3 @@ def test_the_pages_of_a_killed_run_end() -> None:
             return
         time.sleep(0.1)
     raise AssertionError("the process that serves pages outlives the run")
-
-
-def test_a_run_prints_the_address(tiny: str, tmp_path: Path) -> None:
-    script = tmp_path / "script.json"
-    script.write_text(json.dumps([{"kind": "execute_code", "code": "1"}]))
-
-    options = ("--agent", "scripted", "--script", script, "--sandbox", "local")
-    done = run_cli("run", tiny, *options, "--out", tmp_path / "runs", "--watch", "--json")
-
-    assert done.returncode == 0, done.stderr
-    url = re.search(r"^watch: (http://127\.0\.0\.1:\d+/[\w-]{43}/)$", done.stderr, re.MULTILINE)
-    assert url, done.stderr
-    assert not is_answered(url[1])
-    assert json.loads(done.stdout)["status"] == "finished"

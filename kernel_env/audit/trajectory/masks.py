@@ -30,9 +30,9 @@ MONTH = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
 CLOCK = r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d{1,9})?)?"
 
 PATTERNS: dict[str, str] = {
-    "progress bar": (
-        r"(?<!\d)\d{1,3}%\|[^|\n]{0,300}\|[^\[\n]{0,80}\[[^\]\n]{0,300}\]"
-        r"|(?<![\w.])\d{1,12}it \[[^\]\n]{0,300}\]"
+    "progress bar": (  # where stdout came between, the bar before is not overwritten
+        r"(?:(?<!\d)[ ]{0,2}\d{1,3}%\|[^|\n]{0,300}\|[^\[\n]{0,80}\[[^\]\n]{0,300}\])+"
+        r"|(?:(?<![\w.])\d{1,12}it \[[^\]\n]{0,300}\])+"
     ),
     "date": (
         rf"(?<!\d)\d{{4}}-\d{{2}}-\d{{2}}(?:[T _]{CLOCK}(?: ?(?:Z|[+-]\d{{2}}:?\d{{2}}))?)?(?!\d)"

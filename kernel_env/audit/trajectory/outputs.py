@@ -1,12 +1,14 @@
 """Compare the outputs of a cell in two runs: equal, equal after masking, or different.
 
 Text of stdout and stderr between two displays is compared per stream: which of them came first is
-a matter of milliseconds. Pictures are compared by their bytes, PNG also by their pixels. A picture
-that differs while all text is equal is masked, too: what it shows depends on fonts and versions as
-well as on numbers, and is for a person to look at.
+a matter of milliseconds, and so is the order of lines that threads and programs print. Pictures are
+compared by their bytes, PNG also by their pixels. A picture that differs while all text is equal is
+masked, too: what it shows depends on fonts and versions as well as on numbers, and is for a person
+to look at.
 """
 
 import json
+import re
 import zlib
 from base64 import b64decode
 from binascii import Error
@@ -24,9 +26,12 @@ from kernel_env.kernel.cell import Output
 Sameness = Literal["equal", "masked", "different", "not compared"]
 """How the outputs of two runs relate. `masked`: equal after masking; `not compared`: they depend on
 the moment at which a cell was interrupted or crashed."""
-PICTURE, ORDER = "picture", "order of stdout and stderr"
+PICTURE, ORDER, LINES = "picture", "order of stdout and stderr", "order of lines"
+STREAMS = ("stdout", "stderr")
 MAX_LINES = 5
 """Most lines of a text that are shown side by side."""
+MIME_TYPE = re.compile(r"[\w.+-]{1,20}/[\w.+-]{1,40}")
+"""Types that are named; a display can have any text as its type."""
 MAX_PIXEL_BYTES = 64 << 20
 """Pixels of a PNG beyond this size are not compared."""
 PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT")
@@ -133,7 +138,7 @@ def parts_of(outputs: Iterable[Output]) -> Iterator[Part]:
             continue
         for kind, value in sorted(output["data"].items()):
             text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
-            yield Part(kind, text)
+            yield Part(kind if MIME_TYPE.fullmatch(kind) else "a display", text)
     yield from (Part(name, streams[name]) for name in sorted(streams, reverse=True))
 
 
@@ -151,8 +156,16 @@ def compare_parts(
             else Counter([PICTURE])
         )
     runs = [Run(text=text, day=day) for text, day in zip(texts, days, strict=True)]
-    masks = differing(*runs)
-    return list(lines_that_differ(recorded.kind, *runs)) if masks is None else masks
+    if (masks := differing(*runs)) is not None:
+        return masks
+    if recorded.kind in STREAMS and sorted_lines(runs[0]) == sorted_lines(runs[1]):
+        return Counter([LINES])
+    return list(lines_that_differ(recorded.kind, *runs))
+
+
+def sorted_lines(run: Run) -> list[str]:
+    """Return the lines of a text after masking, sorted: threads and programs print at any time."""
+    return sorted(masked(run.text, run.day).split("\n"))
 
 
 def lines_that_differ(where: str, recorded: Run, replayed: Run) -> Iterator[Difference]:

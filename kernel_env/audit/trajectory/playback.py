@@ -69,7 +69,9 @@ async def play(
             while pending and pending[0].after_step < recorded.number:
                 episode = await reseeded(episode, pending.pop(0).seed, stack)
             try:
-                replayed = await episode.act(recorded.action, thought=recorded.thought)
+                replayed = await episode.act(
+                    recorded.action, thought=recorded.thought, actor=recorded.actor
+                )
             except EpisodeOver as error:
                 stopped = f"{error} before step {recorded.number}"
                 break

@@ -41,7 +41,7 @@ class Recording:
 
     @property
     def has_digests(self) -> bool:
-        """Return whether a digest is stored with each entry, as since version 0.2."""
+        """Return whether a digest is stored with each entry; version 0.1 stored none."""
         return bool(self.trajectory.digests)
 
 
@@ -112,7 +112,9 @@ def begins_as_journal(path: Path) -> bool:
 def parse(path: Path, notebook: NotebookNode) -> Trajectory:
     """Parse a notebook. Raises `UsageError`, `Unreadable`."""
     if "kernel_env" not in notebook.metadata:
-        raise UsageError(f"{path} is not the notebook of an episode; replay it with --task")
+        raise UsageError(
+            f"{path} is not the notebook of an episode; only what was recorded can be verified"
+        )
     try:
         trajectory = parse_notebook(notebook)
     except UsageError as error:

@@ -38,11 +38,8 @@ SIGNATURES = TypeAdapter(list[Signature])
 def message(notebook: NotebookNode, claim: str, signed: str) -> bytes:
     """Return what is signed of a notebook. Raises `UsageError` for one without digests."""
     digests = notebook.metadata.get("kernel_env", {}).get("digests")
-    if not digests:
-        raise UsageError(
-            "the notebook has no digests to sign; kernel-env export writes them for episodes"
-            " since version 0.2"
-        )
+    if not isinstance(digests, dict) or not {"last", "cells"} <= digests.keys():
+        raise UsageError("the notebook has no digests to sign: version 0.1 recorded its episode")
     parts = ["kernel-env trajectory", digests["last"], digests["cells"], claim, signed]
     return json.dumps(parts).encode()
 

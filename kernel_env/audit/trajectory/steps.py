@@ -16,6 +16,7 @@ from kernel_env.audit.trajectory.verdict import (
     StepComparison,
     SubmissionComparison,
 )
+from kernel_env.episode.actions import GetHistory
 from kernel_env.episode.step import (
     CellExecuted,
     CodeValidated,
@@ -33,6 +34,7 @@ EXACT = 1e-9
 """The tolerance of a score, relative, if the same bytes were graded."""
 TOLERANCE = 1e-3
 """The default tolerance of a score, relative, if other bytes were graded."""
+REPEATS = "it repeats earlier steps, which are compared themselves"
 Days = tuple[date | None, date | None]
 
 
@@ -42,6 +44,8 @@ def compare_step(recorded: Step, replayed: Step, *, tolerance: float = TOLERANCE
     submission = compare_submissions(recorded.submission, replayed.submission, tolerance)
     found, note = OutputComparison(sameness="equal"), ""
     match recorded.outcome, replayed.outcome:
+        case InfoShown(), InfoShown() if isinstance(recorded.action, GetHistory):
+            found, note = OutputComparison(sameness="not compared"), REPEATS
         case InfoShown(text=one), InfoShown(text=other):
             found = compare_texts("text", one, other, days=days)
         case (CellExecuted(cell=one), CellExecuted(cell=other)) | (
@@ -185,7 +189,11 @@ def final_step(trajectory: Trajectory) -> int | None:
     if trajectory.ending is not None:
         return trajectory.ending.chosen_step
     if trajectory.header.counts == "last":
-        graded = [step.number for step in trajectory.steps if isinstance(step.submission, Graded)]
+        graded = [
+            step.number
+            for step in trajectory.steps
+            if isinstance(step.submission, Graded) and step.actor == "agent"
+        ]
         return graded[-1] if graded else None
     progress = Progress(higher_is_better=trajectory.header.higher_is_better)
     for step in trajectory.steps:

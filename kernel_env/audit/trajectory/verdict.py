@@ -135,7 +135,7 @@ class Verification:
     steps: int
     """How many steps were recorded."""
     has_digests: bool
-    """Whether tampering could be found: each entry has a digest, as since version 0.2."""
+    """Whether tampering could be found: version 0.1 stored no digests."""
     tampering: tuple[Tampering, ...] = ()
     settings: tuple[Setting, ...] = ()
     """What the code ran on, as far as it differs."""

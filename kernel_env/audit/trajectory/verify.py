@@ -161,7 +161,8 @@ async def replay_and_compare(
     compared: list[StepComparison] = []
 
     def watch(recorded: Step, replayed: Step) -> str:
-        report(f"replaying step {recorded.number} of {len(trajectory.steps)}", None)
+        done, count = recorded.number, len(trajectory.steps)
+        report(f"{trajectory.header.task}: replaying · step {done} of {count}", done / count)
         if not options.final_only:
             compared.append(compare_step(recorded, replayed, tolerance=options.tolerance))
         return too_slow(recorded, replayed)
@@ -307,4 +308,7 @@ def describe_final(final: SubmissionComparison | None) -> str:
         return "no submission counts"
     if final.same_bytes:
         return "the submission that counts has the same bytes and the same score"
-    return f"the score that counts is within the tolerance of {final.public.tolerance:g}"
+    return (
+        "the submission that counts has other bytes, and a score within the tolerance of"
+        f" {final.public.tolerance:g}"
+    )

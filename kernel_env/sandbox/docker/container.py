@@ -168,6 +168,7 @@ class DockerSandbox(GuestSandbox):
         mounts = {**own_mounts, **{host: str(name) for name, host in spec.folders.items()}}
         return {
             "name": f"kernel-env-{uuid.uuid4().hex[:12]}",
+            "hostname": "sandbox",  # the same in every run
             "labels": {LABEL: "sandbox", f"{LABEL}.owner": owner()},
             "user": f"{user}:{user}",
             "working_dir": str(WORKSPACE),

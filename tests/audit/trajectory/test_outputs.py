@@ -5,7 +5,7 @@ import struct
 import zlib
 from typing import Any
 
-from kernel_env.audit.trajectory.outputs import MAX_LINES, ORDER, PICTURE, compare_outputs
+from kernel_env.audit.trajectory.outputs import LINES, MAX_LINES, ORDER, PICTURE, compare_outputs
 
 
 def stream(text: str, name: str = "stdout") -> dict[str, Any]:
@@ -49,6 +49,13 @@ def test_streams_are_compared_whichever_came_first() -> None:
     found = compare_outputs(one, other)
 
     assert (found.sameness, found.masks) == ("masked", {ORDER: 1})
+
+
+def test_the_order_of_lines_is_masked() -> None:
+    one, other = [stream("a\nfold 1 took 3 s\nb\n")], [stream("fold 1 took 4 s\na\nb\n")]
+
+    assert compare_outputs(one, other).masks == {LINES: 1}
+    assert compare_outputs([result(text_plain="a\nb")], [result(text_plain="b\na")]).differences
 
 
 def test_a_display_between_texts_is_a_matter_of_order() -> None:

@@ -71,7 +71,7 @@ async def test_the_same_code_is_reproduced(recorded: Path, tiny: str, grader: Gr
     assert found.verdict == "REPRODUCED", found.reason
     assert [step.outputs for step in found.compared] == [
         *("masked", "masked", "equal", "equal", "not compared", "equal", "equal", "equal", "equal"),
-        *("masked", "equal", "equal", "equal"),
+        *("not compared", "equal", "equal", "equal"),
     ]
     assert found.compared[0].masks == {"temporary path": 1}
     assert found.compared[1].masks == {"process ID": 1, "address": 1, "date": 1}
@@ -118,23 +118,21 @@ async def test_text_that_differs_has_drifted_though_the_score_follows(
     assert found.json()["first_difference"] == 1
 
 
-@pytest.mark.parametrize(
-    ("spread", "tolerance", "verdict"), [(1e-4, 0.05, "REPRODUCED"), (5.0, 0.05, "DRIFTED")]
-)
 async def test_other_predictions_are_compared_by_their_score(
-    tiny: str, grader: Grader, tmp_path: Path, spread: float, tolerance: float, verdict: str
+    tiny: str, grader: Grader, tmp_path: Path
 ) -> None:
-    code = f"{SUBMIT_LINE}\nimport secrets\nsubmit(3 + {spread} * (1 + secrets.randbelow(10**6) / 1e6))"
-    folder = await record(tiny, tmp_path, grader, [ExecuteCode(code=code)])
+    noise = "\nimport secrets\nsubmit(3 + (1 + secrets.randbelow(10**6) / 1e6) / 1e3)"
+    folder = await record(tiny, tmp_path, grader, [ExecuteCode(code=SUBMIT_LINE + noise)])
 
-    found = await verified(folder, tiny, grader, tolerance=tolerance)
+    for tolerance, verdict in ((0.5, "REPRODUCED"), (0.0, "DRIFTED")):
+        found = await verified(folder, tiny, grader, tolerance=tolerance)
 
-    assert found.verdict == verdict, found.reason
-    assert found.final is not None
-    assert found.final.public is not None
-    assert not found.final.same_bytes
-    assert found.final.public.tolerance == tolerance
-    assert found.score_follows is (verdict == "REPRODUCED")
+        assert found.verdict == verdict, found.reason
+        assert found.final is not None
+        assert found.final.public is not None
+        assert not found.final.same_bytes
+        assert found.final.public.tolerance == tolerance
+        assert found.score_follows is (verdict == "REPRODUCED")
 
 
 async def test_forks_draw_the_random_numbers_that_they_drew(
@@ -156,6 +154,25 @@ async def test_forks_draw_the_random_numbers_that_they_drew(
         found = await verified(folder, tiny, grader)
         assert found.verdict == "REPRODUCED", found.reason
         assert [step.outputs for step in found.compared][1:] == ["equal", "equal"]
+
+
+async def test_what_a_person_did_is_done_again_in_their_name(
+    tiny: str, grader: Grader, tmp_path: Path
+) -> None:
+    async with open_episode(
+        tiny, sandbox="local", out=tmp_path, grader=grader, budget={"steps": 2}
+    ) as episode:
+        await episode.act(ExecuteCode(code="x = 1"))
+        for code in (SUBMIT_LINE, "x = 2"):
+            await episode.act(ExecuteCode(code=code), actor="human")
+        await episode.act(ExecuteCode(code="x"))
+
+    found = await verified(episode.folder, tiny, grader)
+
+    assert found.verdict == "REPRODUCED", found.reason
+    assert len(found.compared) == 4
+    assert found.compared[1].submission is not None
+    assert found.final is None
 
 
 # ── verdicts without a replay, and replays that do not end ────────────────────────────────
