@@ -125,7 +125,7 @@ async def play_once(
             session = await stack.enter_async_context(open_session(config))
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 loop.add_signal_handler(number, stopped.set)
-            ends = [stopped.wait(), session.wait()]
+            ends: list[Coroutine[Any, Any, object]] = [stopped.wait(), session.wait()]
             if lab:
                 notebook, file = session.write_notebook(), session.connection_file
                 opened = running_lab(file, notebook, browser=browser, port=port)
