@@ -71,8 +71,8 @@ def spent(steps: int) -> Spent:
     return Spent(steps=steps, seconds=steps + 0.5, output_bytes=steps * 10, tokens=9, money=0.5)
 
 
-def every_kind_of_step() -> list[Step]:
-    """Return steps that have every field."""
+def every_kind_of_step(thought: str = "thought") -> list[Step]:
+    """Return steps that have every field; `thought` begins each thought."""
     graded = Graded(
         grade=GRADE,
         sha256=hashlib.sha256(SUBMISSION).hexdigest(),
@@ -94,7 +94,7 @@ def every_kind_of_step() -> list[Step]:
             number=number,
             action=action,
             outcome=outcome,
-            thought=f"thought {number}",
+            thought=f"{thought} {number}",
             reward=number / 8,
             reward_reason="because",
             started="2026-01-01T00:00:00.000+00:00",
@@ -104,7 +104,7 @@ def every_kind_of_step() -> list[Step]:
     ]
 
 
-def write_run(folder: Path) -> Trajectory:
+def write_run(folder: Path, thought: str = "thought") -> Trajectory:
     """Write journal, notebook, record and submission of a run into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     header = replace(
@@ -122,7 +122,7 @@ def write_run(folder: Path) -> Trajectory:
     ]
     with closing(Journal(folder / JOURNAL, header)) as journal:
         journal.add_note(notes[0])
-        for step in every_kind_of_step():
+        for step in every_kind_of_step(thought):
             journal.append(step)
             for note in notes[1:]:
                 if note.after_step == step.number:

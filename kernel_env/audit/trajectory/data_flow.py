@@ -27,6 +27,8 @@ FILLING = frozenset({"append", "extend", "add", "update", "insert", "appendleft"
 """Methods that, as a statement, write to their object and read nothing of it."""
 READING = re.compile(r"(?:im)?read|load|open|fromfile|genfromtxt|exists|is_file|next")
 """The beginnings of names of functions that read files."""
+LIMIT_CHARACTERS = 100_000
+"""Longer code is not parsed."""
 SIMPLE_MAGICS = frozenset({"matplotlib", "time", "timeit", "capture", "precision", "config"})
 """Magics that do no more than show, measure or hide."""
 
@@ -89,16 +91,18 @@ class Flow:
     """Why it is played in any case; empty if there is no such reason."""
     opaque: str = ""
     """Why names do not tell what it does; empty if they do."""
-    parses: bool = True
 
 
 def flow_of(code: str) -> Flow:
     """Return what a cell does with names and files."""
     flow = Flow(random=RANDOM.search(code) is not None)
+    if len(code) > LIMIT_CHARACTERS:
+        flow.opaque = "its code is too long"
+        return flow
     try:
         add_source(code, flow)
     except (SyntaxError, ValueError):
-        flow.parses, flow.opaque = False, "its code cannot be parsed"
+        flow.opaque = "its code cannot be parsed here"
     except (RecursionError, MemoryError):
         flow.opaque = "its code is nested too deeply"
     return flow

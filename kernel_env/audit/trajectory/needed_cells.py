@@ -30,6 +30,7 @@ SETTING = re.compile(r"set|seed|use|enable|disable|manual|register|chdir|filter|
 """The beginnings of names of functions that change how a library works."""
 PURE = frozenset({"print", "display", "len", "repr", "str", "type", "isinstance"})
 """Functions that do not change what they are called with."""
+NOT_PARSED = ("SyntaxError", "IndentationError", "TabError")
 SUBMISSION_PATH = "OUTPUT_PATH"
 SHORTEST = 3
 """A text with fewer characters is not taken for the name of a file."""
@@ -86,6 +87,12 @@ class Candidate:
         """Return the step's number."""
         return self.step.number
 
+    @property
+    def did_not_parse(self) -> bool:
+        """Return whether nothing of the cell ran. A newer Python can parse what this one cannot."""
+        error = self.step.cell.error if self.step.cell else None
+        return error is not None and error.name in NOT_PARSED
+
     def ends_search(self, name: str) -> bool:
         """Return whether earlier values of a name do not matter after it."""
         cell = self.step.cell
@@ -105,6 +112,8 @@ class Selection:
         ]
         self.final = final
         self.kept: dict[int, str] = {}
+        self._open: list[Candidate] = []
+        """Cells that are kept, and whose names were not looked for yet."""
         self._searched: set[tuple[str, int, bool]] = set()
 
     def plan(self) -> Iterator[Planned]:
@@ -112,25 +121,29 @@ class Selection:
         for each in self.candidates:
             if each.number == self.final:
                 self.keep(each, "its submission counts")
-            elif each.flow.opaque and each.flow.parses:
+            elif each.flow.opaque and not each.did_not_parse:
                 self.keep(each, each.flow.opaque)
             elif each.flow.always:
                 self.keep(each, each.flow.always)
-        while self.keep_more():
-            pass
+        while self._open or self.keep_more():
+            if self._open:
+                self.keep_what_it_uses(self._open.pop())
         for each in self.candidates:
             if each.number in self.kept:
                 yield Planned(step=each.number, played=True, reason=self.kept[each.number])
             else:
                 reason = "nothing that is played uses what it does"
-                reason = reason if each.flow.parses else "its code cannot be parsed"
+                reason = "its code did not parse" if each.did_not_parse else reason
                 yield Planned(step=each.number, played=False, reason=reason)
 
     def keep(self, candidate: Candidate, reason: str) -> None:
-        """Keep a cell, and all that binds or changes what it uses."""
-        if candidate.number in self.kept:
-            return
-        self.kept[candidate.number] = reason
+        """Keep a cell; what it uses is looked for later."""
+        if candidate.number not in self.kept:
+            self.kept[candidate.number] = reason
+            self._open.append(candidate)
+
+    def keep_what_it_uses(self, candidate: Candidate) -> None:
+        """Keep all cells that bind or change what a cell uses."""
         flow = candidate.flow
         if flow.opaque:
             for earlier in self.before(candidate.number):

@@ -209,19 +209,27 @@ def test_digests_that_were_removed_are_missed(run: Path, tmp_path: Path) -> None
     assert found_in(file)
 
 
-def test_journal_and_notebook_of_different_runs_are_found(run: Path, tmp_path: Path) -> None:
+def test_a_journal_without_its_ending_is_that_of_a_full_disk(run: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(run, tmp_path / "e"))
-    write_run(tmp_path / "other")
     lines = (folder / "journal.jsonl").read_text().splitlines(keepends=True)
-    (folder / "journal.jsonl").write_text("".join(lines[:-1]))  # killed before its ending
+    (folder / "journal.jsonl").write_text("".join(lines[:-1]))
 
+    assert found_in(folder) == []
+    (folder / "trajectory.ipynb").unlink()
     assert found_in(folder) == ["record.json"]
 
-    other = json.loads((run / "trajectory.ipynb").read_text())
-    other["cells"] = [c for c in other["cells"] if not c["id"].startswith("step-0006")]
-    (folder / "trajectory.ipynb").write_text(json.dumps(other))
-    assert "step 6" not in found_in(run)
-    assert found_in(folder)
+
+def test_journal_and_notebook_that_differ_are_found(run: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(run, tmp_path / "e"))
+    lines = (folder / "journal.jsonl").read_text().splitlines(keepends=True)
+    (folder / "journal.jsonl").write_text("".join(lines[:-3]))  # without step 6
+    assert "step 6" in found_in(folder)
+
+    shutil.copy(run / "journal.jsonl", folder / "journal.jsonl")
+    other = write_run(tmp_path / "other", thought="another")
+    shutil.copy(tmp_path / "other" / "trajectory.ipynb", folder / "trajectory.ipynb")
+    assert other.steps[0].thought == "another 1"
+    assert found_in(folder) == ["step 1"]
 
 
 def resaved(value: Any, *, texts: bool = True) -> Any:

@@ -97,7 +97,7 @@ def episode(steps: Sequence[Step]) -> Trajectory:
         (["import numpy as np", "np.random.seed(0)", "submit(np.random.rand())"], [1, 2, 3]),
         (["import random", "y = random.random()", "submit(random.random())"], [1, 2, 3]),
         (["import pandas as pd", "pd.set_option('a', 1)", "submit(pd)"], [1, 2, 3]),
-        (["x = (", "submit(1)"], [2]),
+        (["x = (", "submit(1)"], [1, 2]),
         (["x: int = 1", "submit(x)"], [1, 2]),
         (["(x := 1)", "submit(x)"], [1, 2]),
         (["a, *b = 1, 2", "submit(b)"], [1, 2]),
@@ -127,6 +127,12 @@ def test_a_cell_that_failed_does_not_replace_a_name() -> None:
         2,
         3,
     ]
+
+
+def test_a_cell_that_did_not_parse_did_nothing() -> None:
+    error = {"output_type": "error", "ename": "SyntaxError", "evalue": "", "traceback": []}
+
+    assert list(planned("x = 1", step("x = (", Cell(outputs=(error,))), "submit(x)")) == [1, 3]
 
 
 @pytest.mark.parametrize(
@@ -195,3 +201,10 @@ def test_an_episode_without_a_submission_has_nothing_to_play() -> None:
 )
 def test_code_that_cannot_be_parsed_is_no_crash(code: str) -> None:
     assert 2 in planned(code, "submit(1)")
+
+
+def test_a_long_episode_is_no_problem() -> None:
+    cells = ["x = 0", *("x = x + 1; y = 1" for _ in range(600)), "submit(x)"]
+
+    assert len(planned(*cells)) == len(cells)
+    assert 1 in planned("x = " + " + ".join("1" for _ in range(50_000)), "submit(1)")
