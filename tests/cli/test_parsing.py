@@ -25,6 +25,8 @@ def run(*argv: str, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str, str]:
         (["--bogus"], "no such option: --bogus; see kernel-env --help"),
         (["qqq"], "no such command 'qqq'; see kernel-env --help"),
         (["run", "--bogus"], "no such option: --bogus"),
+        (["attach", "/"], "/ is not the folder of an episode: it has no journal.jsonl"),
+        (["play", "adult-income", "--sandbox", "lokal"], "no sandbox named 'lokal'"),
         (["run"], "missing argument 'TASK…'; see kernel-env run --help"),
         (["run", "x"], "missing option '--agent'; see kernel-env run --help"),
         (["run", "x", "--agent", "baseline", "--seeds", "two"], "invalid value for '--seeds'"),

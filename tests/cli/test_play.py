@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -106,10 +105,3 @@ async def test_a_person_watches_a_run_and_attaches_to_it(tiny: str, tmp_path: Pa
     assert "42" in (folder / "trajectory.ipynb").read_text()
     assert "has ended (finished)" in error_line(run_cli("attach", folder))
     assert not file.exists()
-
-
-def test_what_is_wrong_is_one_line(tiny: str, tmp_path: Path) -> None:
-    assert "not the folder of an episode" in error_line(run_cli("attach", tmp_path))
-    assert "lokal" in error_line(run_cli("play", tiny, "--sandbox", "lokal"))
-    if find_spec("jupyterlab") is None:
-        assert "pip install 'kernel-env[lab]'" in error_line(run_cli("play", tiny))
