@@ -201,6 +201,8 @@ def kind_of(step: Step, *, best: bool) -> str:
 def title_of(step: Step) -> str:
     """Return a step in a line."""
     parts = [f"step {step.number}: {step.action.kind}"]
+    if step.actor == "human":
+        parts.append("by a person")
     if step.cell and step.cell.error:
         parts.append(step.cell.error.name)
     match step.submission:
