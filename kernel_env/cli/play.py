@@ -3,7 +3,7 @@
 import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -12,11 +12,12 @@ from kernel_env.cli.run import Devices, GpuDevice, Gpus, named_devices, show, sh
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Coroutine, Sequence
 
     from kernel_env.episode import EpisodeConfig
     from kernel_env.episode.result import EpisodeResult
     from kernel_env.grading.protocol import Counts, Feedback
+    from kernel_env.play import Session
 
 END_S = 15.0
 """Time limit for JupyterLab to end."""
@@ -114,33 +115,45 @@ async def play_once(
     import signal
     from contextlib import AsyncExitStack
 
+    from kernel_env.errors import KernelEnvError
     from kernel_env.play import open_session
 
-    ended = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    async with AsyncExitStack() as stack:
-        session = await stack.enter_async_context(open_session(config))
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, ended.set)
-        done: list[asyncio.Future[object]] = [
-            asyncio.ensure_future(ended.wait()),
-            asyncio.ensure_future(session.wait()),
-        ]
-        if lab:
-            notebook = session.write_notebook()
-            opened = running_lab(session.connection_file, notebook, browser=browser, port=port)
-            process = await stack.enter_async_context(opened)
-            done.append(asyncio.ensure_future(process.wait()))
-        else:
-            print_message(f"connect: jupyter console --existing {session.connection_file}")
-        await asyncio.wait(done, return_when=asyncio.FIRST_COMPLETED)
-        if lab and process.returncode:
-            print_message(f"JupyterLab ended with exit code {process.returncode}")
-        for each in done:
-            each.cancel()
+    stopped, loop = asyncio.Event(), asyncio.get_running_loop()
+    session: Session | None = None
+    try:
+        async with AsyncExitStack() as stack:
+            session = await stack.enter_async_context(open_session(config))
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                loop.add_signal_handler(number, stopped.set)
+            ends: list[Coroutine[Any, Any, object]] = [stopped.wait(), session.wait()]
+            if lab:
+                notebook, file = session.write_notebook(), session.connection_file
+                opened = running_lab(file, notebook, browser=browser, port=port)
+                process = await stack.enter_async_context(opened)
+                ends.append(process.wait())
+            else:
+                print_message(f"connect: jupyter console --existing {session.connection_file}")
+            await first_of(ends)
+            if lab and process.returncode:
+                print_message(f"JupyterLab ended with exit code {process.returncode}")
+    except KernelEnvError:
+        if session is None or session.episode.result is None:
+            raise  # the episode did not begin, or its result could not be stored
     result = session.episode.result
     assert result is not None, "a closed episode has a result"
     return result
+
+
+async def first_of(ends: "Sequence[Coroutine[Any, Any, object]]") -> None:
+    """Wait until the first of these has ended, and cancel the others. Raises what that raises."""
+    import asyncio
+
+    tasks = [asyncio.create_task(end) for end in ends]
+    done, others = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for other in others:
+        other.cancel()
+    for task in done:
+        task.result()
 
 
 @asynccontextmanager

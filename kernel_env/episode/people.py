@@ -16,7 +16,7 @@ from typing import Any
 
 import nbformat
 
-from kernel_env.episode.actions import ExecuteCode
+from kernel_env.episode.actions import Action, ExecuteCode
 from kernel_env.episode.episode import Episode
 from kernel_env.episode.journal import JOURNAL, read_header, read_journal
 from kernel_env.episode.observation import submission_lines
@@ -26,6 +26,7 @@ from kernel_env.jupyter.cell_output import CellOutput, reply_content
 from kernel_env.jupyter.executor import CellRequest, Command
 from kernel_env.jupyter.server import Server
 from kernel_env.kernel.connection.client import KernelClient
+from kernel_env.kernel.connection.running_cell import Observer
 from kernel_env.untrusted_text import Markdown, code_span, escape_line
 
 REPLY_S = 0.2
@@ -71,8 +72,7 @@ class EpisodeKernel:
         if self._actor == "human" and self.episode.turns.actor == "agent":
             output.print("[waiting for the agent's action to end]\n", name="stderr")
         action = ExecuteCode(code=request.code)
-        acting = self.episode.act(action, actor=self._actor, observe=output.observe)
-        self._step = asyncio.create_task(acting)
+        self._step = asyncio.create_task(self.act(action, output.observe))
         try:
             step = await self._step
         except EpisodeOver:
@@ -89,6 +89,10 @@ class EpisodeKernel:
         reply = output.reply(step.cell)
         await self.after(step, output)
         return reply
+
+    async def act(self, action: Action, observe: Observer | None = None) -> Step:
+        """Take a step. Raises as `Episode.act` does."""
+        return await self.episode.act(action, actor=self._actor, observe=observe)
 
     async def after(self, step: Step, output: CellOutput) -> None:
         """Show what came of a step beside the outputs of its cell."""

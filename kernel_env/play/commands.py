@@ -7,9 +7,11 @@
 %history [N]      show the latest steps: the action `get_history`
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from kernel_env.episode import json_codec
+from kernel_env.episode.actions import Action
 from kernel_env.episode.episode import Episode
 from kernel_env.episode.observation import OWN_LINE, describe, standing, submission_lines
 from kernel_env.episode.step import Step
@@ -24,8 +26,9 @@ WRITE = "({}).to_csv(__import__('os').environ['OUTPUT_PATH'], index=False)"
 class Commands:
     """The magics of one episode."""
 
-    def __init__(self, episode: Episode) -> None:
-        self._episode = episode
+    def __init__(self, episode: Episode, act: Callable[[Action], Awaitable[Step]]) -> None:
+        """`act` takes a step of the episode."""
+        self._episode, self._act = episode, act
 
     @property
     def by_name(self) -> dict[str, Command]:
@@ -46,7 +49,7 @@ class Commands:
     async def submit(self, argument: str = "") -> str:
         """Write a table as the submission; without an argument, return the latest one's result."""
         if argument:
-            return await self._act({"kind": "execute_code", "code": WRITE.format(argument)})
+            return await self._take({"kind": "execute_code", "code": WRITE.format(argument)})
         latest = next((s for s in reversed(self._episode.steps) if s.submission), None)
         found = ["Nothing was submitted yet."]
         if latest is not None:
@@ -60,19 +63,19 @@ class Commands:
 
     async def task(self, argument: str = "") -> str:
         """Take the step `request_info`."""
-        return await self._act({"kind": "request_info", "info_type": argument or "overview"})
+        return await self._take({"kind": "request_info", "info_type": argument or "overview"})
 
     async def history(self, argument: str = "") -> str:
         """Take the step `get_history`."""
         last = int(argument) if argument.isdigit() else argument or 5
-        return await self._act({"kind": "get_history", "last": last})
+        return await self._take({"kind": "get_history", "last": last})
 
-    async def _act(self, action: dict[str, object]) -> str:
+    async def _take(self, action: dict[str, object]) -> str:
         try:
             parsed = json_codec.parse_action(action)
         except ActionError as error:
             raise UsageError(str(error)) from error
-        step: Step = await self._episode.act(parsed)
+        step = await self._act(parsed)
         return join([*describe(step), self._standing], OWN_LINE) + "\n"
 
     @property

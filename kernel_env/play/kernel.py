@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from kernel_env.episode.actions import Reset
+from kernel_env.episode.actions import Action, Reset
 from kernel_env.episode.episode import Episode
 from kernel_env.episode.people import EpisodeKernel
 from kernel_env.episode.step import Step
-from kernel_env.errors import KernelEnvError
+from kernel_env.errors import KernelEnvError, KernelError, SandboxError, TaskError
 from kernel_env.jupyter.cell_output import CellOutput
+from kernel_env.kernel.connection.running_cell import Observer
 from kernel_env.play.commands import Commands, standing_of
 from kernel_env.untrusted_text import escape_line
 
@@ -25,9 +26,27 @@ class PlayedKernel(EpisodeKernel):
 
     def __init__(self, episode: Episode) -> None:
         super().__init__(episode, "agent")
-        self.commands = Commands(episode).by_name
-        self.ended = asyncio.Event()
-        """Set when the person has shut the kernel down."""
+        self.commands = Commands(episode, self.act).by_name
+        self._ended = asyncio.Event()
+        self._failure: KernelEnvError | None = None
+
+    async def act(self, action: Action, observe: Observer | None = None) -> Step:
+        """Take a step. If the machine or the task's metric fails, the episode ends."""
+        try:
+            return await super().act(action, observe)
+        except (SandboxError, KernelError, TaskError) as error:
+            self._failure = error
+            self._ended.set()
+            raise
+
+    async def end(self) -> None:
+        """Wait until the person has shut the kernel down.
+
+        Raises `SandboxError`, `KernelError`, `TaskError` if one of these has ended the episode.
+        """
+        await self._ended.wait()
+        if self._failure is not None:
+            raise self._failure
 
     async def after(self, step: Step, output: CellOutput) -> None:
         """Show the submission's result, what is left, and what the cell has asked for."""
@@ -51,7 +70,7 @@ class PlayedKernel(EpisodeKernel):
     async def shutdown(self, *, restart: bool) -> None:
         """Take the action `reset` for a restart; otherwise note that the person is done."""
         if not restart:
-            self.ended.set()
+            self._ended.set()
         elif not self.episode.over:
             await self.interrupt()
-            await self.episode.act(Reset())
+            await self.act(Reset())

@@ -33,8 +33,11 @@ class Session:
         return write_notebook(self.episode, KERNEL)
 
     async def wait(self) -> None:
-        """Wait until the person has shut the kernel down."""
-        await self.kernel.ended.wait()
+        """Wait until the person has shut the kernel down.
+
+        Raises `SandboxError`, `KernelError`, `TaskError` if one of these has ended the episode.
+        """
+        await self.kernel.end()
 
 
 @asynccontextmanager

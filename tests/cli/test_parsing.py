@@ -23,7 +23,7 @@ def run(*argv: str, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str, str]:
     ("argv", "message"),
     [
         (["--bogus"], "no such option: --bogus; see kernel-env --help"),
-        (["nope"], "no such command 'nope'; see kernel-env --help"),
+        (["qqq"], "no such command 'qqq'; see kernel-env --help"),
         (["run", "--bogus"], "no such option: --bogus"),
         (["run"], "missing argument 'TASK…'; see kernel-env run --help"),
         (["run", "x"], "missing option '--agent'; see kernel-env run --help"),

@@ -11,9 +11,11 @@ from jupyter_client.asynchronous.client import AsyncKernelClient
 
 from kernel_env.episode import EpisodeConfig
 from kernel_env.episode.journal import JOURNAL, read_journal
+from kernel_env.errors import TaskError
 from kernel_env.play import Session, open_session
 from kernel_env.play.notebook import FUNCTIONS, write_notebook
 from support.episodes import DEFINE_SUBMIT, PRIVATE_RMSE
+from support.files import replace_text
 from support.jupyter_clients import client_at, run
 
 
@@ -104,3 +106,30 @@ async def test_restart_is_a_reset_and_shutting_down_ends_the_episode(
     assert kinds == ["execute_code", "execute_code", "reset", "execute_code"]
     assert session.episode.result is not None
     assert session.episode.result.status == "finished"
+
+
+async def test_a_metric_that_fails_ends_the_episode_as_for_agents(
+    task_folder: Path, tmp_path: Path
+) -> None:
+    replace_text(
+        task_folder / "task.toml", 'name = "rmse"', 'name = "grade.py"\nhigher_is_better = false'
+    )
+    (task_folder / "grade.py").write_text(
+        "def grade(answers, submission):\n    raise KeyError('oops')\n"
+    )
+
+    sessions, replies = [], []
+
+    async def play() -> None:
+        async with playing(str(task_folder), tmp_path / "runs") as (session, client):
+            sessions.append(session)
+            replies.append((await run(client, DEFINE_SUBMIT + "submit(2)")).reply)
+            await asyncio.wait_for(session.wait(), 10)
+
+    with pytest.raises(TaskError, match="the metric failed"):
+        await play()
+
+    assert replies[0]["ename"] == "TaskError"
+    result = sessions[0].episode.result
+    assert result is not None
+    assert result.status == "task_failed"

@@ -54,7 +54,7 @@ TASKS: dict[str, tuple[bytes, dict[str, str]]] = {
         csv(BASE.assign(height=np.where(NUMBERS % 9, BASE["height"].astype(str), "NA"))), {}
     ),
     "numbers with NA as target": (
-        csv(BASE.assign(y=np.where(NUMBERS % 9, BASE["height"].astype(str), "NA"))), {}
+        csv(BASE.assign(y=np.where(NUMBERS % 9, np.roll(BASE["height"], 1).astype(str), "NA"))), {}
     ),
     "classes with leading zeros": (csv(BASE.assign(y=labels("01", "1", "001"))), {}),
     "ids with leading zeros": (csv(BASE.assign(k=[f"{n:05}" for n in NUMBERS])), {"id_column": "k"}),
@@ -76,7 +76,7 @@ TASKS: dict[str, tuple[bytes, dict[str, str]]] = {
         csv(BASE.rename(columns={"height": 'h"""{x}\\', "y": "y'{0}\\n"})), {"target": "y'{0}\\n"}
     ),
     "dates in several formats": (csv(BASE.assign(d=labels(*DATES))), {}),
-    "truth values": (csv(BASE.assign(y=labels("True", "False"), b=labels("TRUE", "false"))), {}),
+    "truth values": (csv(BASE.assign(y=labels("True", "False"), b=np.roll(labels("TRUE", "false"), 1))), {}),
     "separators of thousands": (csv(BASE.assign(p=[f"{n + 1000:,}" for n in NUMBERS])), {}),
     "quotes and line breaks in cells": (
         csv(BASE.assign(t=[f'say "{n}",\nor\r\nnot\rso' for n in NUMBERS])), {}
