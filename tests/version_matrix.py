@@ -20,7 +20,7 @@ FOLDER = ROOT / ".matrix"
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 RESOLUTIONS = {"oldest": "lowest-direct", "newest": "highest"}
 SHOWN = ("ipykernel", "IPython", "pyzmq")
-TESTS = ("tests/kernel", "tests/episode", "tests/sandbox/test_conformance.py")
+TESTS = ("tests/kernel", "tests/jupyter", "tests/episode", "tests/sandbox/test_conformance.py")
 NOT_HERE = "not docker and not kaggle and not browser and not llm"
 PRINT_VERSIONS = f"""
 from importlib.metadata import version
