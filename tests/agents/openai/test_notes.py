@@ -62,7 +62,7 @@ async def test_the_answers_of_a_model_that_gave_up_are_kept(chat: ChatServer, pl
 
     assert result.status == "agent_failed"
     assert [note.text for note in notes(result)[1:]] == [f"Lovely weather {n}" for n in range(4)]
-    assert "Ended as `agent_failed`: ````scripted gave 4 consecutive" in prose(result)
+    assert "| **Status** | agent failed: ````scripted gave 4 consecutive" in prose(result)
 
 
 async def test_tokens_and_dollars_are_in_the_notebook(chat: ChatServer, play: Play) -> None:
@@ -72,7 +72,7 @@ async def test_tokens_and_dollars_are_in_the_notebook(chat: ChatServer, play: Pl
 
     text = prose(result)
     assert " · 110 tokens · 0.1100 US dollars</sub>" in text
-    assert "s, 220 tokens, 0.2200 US dollars." in text
+    assert " s, 220 tokens, 0.2200 US dollars |" in text
     assert "about 110" not in text
     assert result.estimated_tokens == 0
     assert cost(result) == "$0.2200"

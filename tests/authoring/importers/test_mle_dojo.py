@@ -179,7 +179,7 @@ def test_the_human_rank_is_the_mean_of_both_boards(checkout: Path, tmp_path: Pat
     assert record["human_rank"] == record["total_reward"] == expected == (1 / 4 + 2 / 3) / 2
     assert record["position_private"] == 0
     notebook = Path(record["notebook"]).read_text()
-    assert "Human rank, as MLE-Dojo computes it: 0.4583." in notebook
+    assert "**HumanRank** | 0.4583, as MLE-Dojo computes it" in notebook
     failed = run_command("report", "--format", "mle-bench", tmp_path / "runs", fails=True)
     assert "left out: mle-dojo-cherrypicking is a task of mle-dojo, not of MLE" in failed.stderr
 
