@@ -72,7 +72,13 @@ async def open_episodes(bench: Bench, stack: AsyncExitStack, count: int) -> list
             )
             return await stack.enter_async_context(opening)
 
-    return await asyncio.gather(*(open_one() for _ in range(count)))
+    opening = [asyncio.create_task(open_one()) for _ in range(count)]
+    try:
+        return await asyncio.gather(*opening)
+    finally:  # after a cancellation `gather` does not wait for all
+        for task in opening:
+            task.cancel()
+        await asyncio.wait(opening)
 
 
 async def run_agent(episode: Episode, cells: int) -> list[float]:

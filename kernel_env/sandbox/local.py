@@ -5,7 +5,6 @@ it can read the user's files, use the network, and see the answers of a task. CU
 that were asked for; a program that unsets CUDA_VISIBLE_DEVICES sees all.
 """
 
-import asyncio
 import os
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from kernel_env import temporary
 from kernel_env.errors import SandboxError
 from kernel_env.sandbox import gpus
+from kernel_env.sandbox.finishing import finished, in_thread
 from kernel_env.sandbox.guest_client import INIT_FOLDER, GuestClient, init_command
 from kernel_env.sandbox.guest_sandbox import GuestSandbox
 from kernel_env.sandbox.protocol import SNAPSHOTS, WORKSPACE, Spec
@@ -77,15 +77,13 @@ class LocalSandbox(GuestSandbox):
     async def _close(self) -> None:
         if hasattr(self, "guest"):
             self.guest.close()
-        if self._process is not None:
-            try:
-                await asyncio.to_thread(self._process.wait, 10)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-            self._process = None
-        if self._root is not None:
-            await asyncio.to_thread(temporary.remove, self._root)
+        try:
+            if self._process is not None:
+                await finished(in_thread(end_process, self._process))
+                self._process = None
+        finally:
+            if self._root is not None:
+                await finished(in_thread(temporary.remove, self._root))
 
     @property
     def folders(self) -> list[PurePosixPath]:
@@ -111,6 +109,15 @@ class LocalSandbox(GuestSandbox):
         assert self._root is not None
         names = ["home", "tmp", *(["workspace"] if workspace else [])]
         await self.guest.request("clean_up", empty=[str(self._root / name) for name in names])
+
+
+def end_process(process: subprocess.Popen[bytes]) -> None:
+    """Wait until a process has ended; kill it if that takes long."""
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def gpu_environment(spec: Spec) -> dict[str, str]:

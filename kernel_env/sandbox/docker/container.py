@@ -22,7 +22,7 @@ import asyncio
 import os
 import uuid
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, ParamSpec, TypeVar
 
@@ -34,6 +34,7 @@ from docker.types import DeviceRequest, Ulimit
 from kernel_env import temporary
 from kernel_env.errors import SandboxError
 from kernel_env.sandbox.docker import engine, images, seccomp, users
+from kernel_env.sandbox.finishing import finished, in_thread
 from kernel_env.sandbox.guest_client import INIT_FOLDER, GuestClient, init_command
 from kernel_env.sandbox.guest_sandbox import GuestSandbox
 from kernel_env.sandbox.protocol import GIB, SNAPSHOTS, WORKSPACE, Spec
@@ -69,7 +70,7 @@ class DockerSandbox(GuestSandbox):
         self.image_tag = self._image.tag
         self._folder: Path | None = None
         self._client: docker.DockerClient | None = None
-        self._creating: asyncio.Task[Container] | None = None
+        self._creating: asyncio.Future[Container] | None = None
         self._stack = ExitStack()
 
     @staticmethod
@@ -98,8 +99,8 @@ class DockerSandbox(GuestSandbox):
         user = self._stack.enter_context(users.hold_user_id())
         accounts = users.write_accounts(self._folder, user, HOME)
         options = self._options(user, {sockets: SOCKET_FOLDER, **accounts})
-        creating = call(client.containers.create, image.tag, self._command(), **options)
-        self._creating = asyncio.create_task(creating)
+        create = client.containers.create
+        self._creating = calling(create, image.tag, self._command(), **options)
         container = await asyncio.shield(self._creating)
         await self._start(container)
         await self._connect(container)
@@ -107,16 +108,24 @@ class DockerSandbox(GuestSandbox):
     async def _close(self) -> None:
         if hasattr(self, "guest"):
             self.guest.close()
-        if self._creating is not None:
-            creating, self._creating = self._creating, None
-            await asyncio.wait({creating})  # the engine creates it in any case
+        try:
+            if self._creating is not None:
+                await self._remove_created(self._creating)
+                self._creating = None
+        finally:
+            self._stack.close()
+            if self._client is not None:
+                self._client.close()
+            if self._folder is not None:
+                await finished(in_thread(temporary.remove, self._folder))
+
+    async def _remove_created(self, creating: "asyncio.Future[Container]") -> None:
+        try:
+            with suppress(SandboxError):  # it was raised where the sandbox was opened
+                await finished(creating)  # the engine creates it in any case
+        finally:
             if not creating.cancelled() and creating.exception() is None:
-                await asyncio.shield(asyncio.to_thread(remove, creating.result()))
-        self._stack.close()
-        if self._client is not None:
-            self._client.close()
-        if self._folder is not None:
-            await asyncio.to_thread(temporary.remove, self._folder)
+                await finished(in_thread(remove, creating.result()))
 
     @property
     def folders(self) -> list[PurePosixPath]:
@@ -225,12 +234,17 @@ def copy_init(sockets: Path) -> None:
 
 async def call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call the engine in a thread; its errors become one line of `SandboxError`."""
+    return await calling(function, *args, **kwargs)
 
-    def in_thread() -> T:
+
+def calling(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "asyncio.Future[T]":
+    """Begin to call the engine in a thread, see `call`. No end of a task cancels the call."""
+
+    def with_errors() -> T:
         with engine.as_sandbox_error("the Docker engine refused"):
             return function(*args, **kwargs)
 
-    return await asyncio.to_thread(in_thread)
+    return in_thread(with_errors)
 
 
 def remove(container: Container) -> None:
