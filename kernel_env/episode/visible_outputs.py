@@ -19,7 +19,6 @@ The outputs as they came stay in the metadata of their cell.
 """
 
 import base64
-import binascii
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -39,8 +38,9 @@ COMMANDS = re.compile(
     r"\\(?:href|url|html\w*|class|style|cssId|data|require|def|let|gdef|edef|xdef|futurelet|csname"
     r"|newcommand|renewcommand|providecommand|newenvironment|renewenvironment|unicode|mmlToken"
     r"|includegraphics|input|bbox|texttip|toggle|\w{0,20}tip)(?![A-Za-z])"
+    r"|<(?=[A-Za-z/!?])"
 )
-"""Commands of TeX that do more than show a formula, in one renderer or another."""
+"""Commands of TeX that do more than show a formula, in one renderer or another; and HTML."""
 
 
 def visible(outputs: Iterable[Output]) -> list[Output]:
@@ -106,8 +106,8 @@ def is_inside(address: str) -> bool:
 def is_picture(kind: str, text: str) -> bool:
     """Return whether a text is a picture in base64 that can be shown without harm."""
     try:
-        data = base64.b64decode(text.encode("ascii"), validate=False)
-    except (ValueError, binascii.Error):
+        data = base64.b64decode("".join(text.split()), validate=True)
+    except ValueError:  # not only Base64: a page would show the rest as attributes
         return False
     size = picture_size(kind, data)
     return size is not None and 0 < size[0] * size[1] <= MAX_PIXELS

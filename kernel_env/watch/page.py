@@ -6,7 +6,6 @@ episodes) is written again, and a style hides the earlier version.
 
 import base64
 import math
-import struct
 from collections.abc import Iterable
 from dataclasses import replace
 from html import escape
@@ -22,6 +21,7 @@ from kernel_env.episode.observation import (
 )
 from kernel_env.episode.step import CellExecuted, CodeValidated, Graded, Rejected, Step
 from kernel_env.episode.trajectory import Ending, Header
+from kernel_env.episode.visible_outputs import is_picture
 from kernel_env.kernel.cell import Output
 from kernel_env.untrusted_text import Block, clipped, escape_line, escape_lines
 from kernel_env.watch.follow import Followed
@@ -31,8 +31,6 @@ LIMIT_CHARACTERS = 16_000
 MAX_OUTPUTS = 100
 """How many outputs of a step are shown."""
 MAX_PICTURE_CHARACTERS = 8_000_000
-MAX_PIXELS = 20_000_000
-"""Larger pictures are named and not shown: a browser unpacks each to four bytes per pixel."""
 STALE_S = 20
 """After so many seconds without a sign of life, a page says that it is not up to date."""
 STYLE = """
@@ -214,14 +212,9 @@ def image(encoded: object, description: str) -> str:
     """Return a PNG picture, given in Base64; empty if it is not one or too large."""
     if not isinstance(encoded, str) or len(encoded) > MAX_PICTURE_CHARACTERS:
         return ""
-    try:
-        data = base64.b64decode(encoded)
-        signature, width, height = struct.unpack(">16sII", data[:24])
-    except (ValueError, struct.error):
+    if not is_picture("image/png", encoded):
         return ""
-    if signature != b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" or width * height > MAX_PIXELS:
-        return ""
-    again = base64.b64encode(data).decode()
+    again = "".join(encoded.split())
     return f'<img alt="{text(description)}" src="data:image/png;base64,{again}">'
 
 

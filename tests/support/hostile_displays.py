@@ -40,11 +40,13 @@ HOSTILE_DISPLAYS = {
     "program alone": {"application/javascript": "alert(1)"},
     "Markdown": {"text/markdown": "<script>alert(1)</script> ![x](https://x.example/a.png) **b**"},
     "formula": {"text/latex": r"$\href{javascript:alert(1)}{x}$", "text/plain": "x"},
+    "formula with HTML": {"text/latex": "$x$<img src=x onerror=alert(1)>", "text/plain": "x"},
     "formula by definition": {"text/latex": r"$\let\x\href \x{javascript:alert(1)}{y}$"},
     "widget": {"application/vnd.jupyter.widget-view+json": {"model_id": "x"}},
     "plotly": {"application/vnd.plotly.v1+json": {"data": []}, "text/html": "<script>1</script>"},
     "page": {"application/x-unknown": "x", "text/html; charset=utf-8": "<script>1</script>"},
     "picture that is none": {"image/png": 'x" onerror="alert(1)'},
+    "picture with more": {"image/png": png(3, 3) + '" onerror="alert(1)'},
     "huge picture": {"image/png": png(100_000, 100_000)},
     "broken text": {"text/plain": "\ud800 \x1b]0;title\x07 \u202e"},
 }
