@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from kernel_env.cli.console import print_message, progress
-from kernel_env.cli.run import Devices, GpuDevice, Gpus, named_devices, show, show_json
+from kernel_env.cli.run import (
+    CellSeconds,
+    CountsRule,
+    Devices,
+    GpuDevice,
+    Gpus,
+    ImageName,
+    Sandbox,
+    Steps,
+    Submissions,
+    named_devices,
+    show,
+    show_json,
+)
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -26,36 +39,24 @@ END_S = 15.0
 def play(
     task: Annotated[str, typer.Argument(help="A task's name or folder.")],
     out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
-    sandbox: Annotated[
-        str, typer.Option(help="docker, local, auto, or a plug-in's name.")
-    ] = "auto",
-    image: Annotated[str, typer.Option(help="Image of the sandbox (default: the task's).")] = "",
+    sandbox: Sandbox = "auto",
+    image: ImageName = "",
     feedback: Annotated[
         str | None,
         typer.Option(
             help="Scores that you see: public, both, ladder or validity (default: the task's)."
         ),
     ] = None,
-    counts: Annotated[
-        str | None,
-        typer.Option(help="Which submission counts: best or last (default: the task's)."),
-    ] = None,
-    submissions: Annotated[
-        int | None,
-        typer.Option(help="Maximum number of graded submissions (default: the task's)."),
-    ] = None,
+    counts: CountsRule = None,
+    submissions: Submissions = None,
     gpus: Gpus = None,
     gpu_device: GpuDevice = "",
     device: Devices = None,
-    steps: Annotated[
-        int | None, typer.Option(help="Maximum number of steps (default: the task's).")
-    ] = None,
+    steps: Steps = None,
     seconds: Annotated[
         float | None, typer.Option(help="Time limit, seconds (default: the task's).")
     ] = None,
-    cell_seconds: Annotated[
-        float | None, typer.Option(help="Time limit of a cell, seconds (default: the task's).")
-    ] = None,
+    cell_seconds: CellSeconds = None,
     browser: Annotated[bool, typer.Option(help="Open JupyterLab in a browser.")] = True,
     lab: Annotated[
         bool, typer.Option(help="Start JupyterLab; otherwise print the connection file.")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from kernel_env.cli.run import Devices, GpuDevice, Gpus, named_devices, run_and_print
+from kernel_env.cli.run import Devices, GpuDevice, Gpus, Sandbox, named_devices, run_and_print
 
 
 def replay(
@@ -44,9 +44,7 @@ def replay(
     out: Annotated[
         Path, typer.Option(help="Folder of the runs; with --verify, nothing is kept without it.")
     ] = Path("runs"),
-    sandbox: Annotated[
-        str, typer.Option(help="docker, local, auto, or a plug-in's name.")
-    ] = "auto",
+    sandbox: Sandbox = "auto",
     gpus: Gpus = None,
     gpu_device: GpuDevice = "",
     device: Devices = None,

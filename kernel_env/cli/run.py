@@ -25,6 +25,20 @@ if TYPE_CHECKING:
     from kernel_env.runner import Plan
 
 
+Sandbox = Annotated[str, typer.Option(help="docker, local, auto, or a plug-in's name.")]
+ImageName = Annotated[str, typer.Option(help="Image of the sandbox (default: the task's).")]
+CountsRule = Annotated[
+    str | None,
+    typer.Option(help="Which submission counts: best or last (default: the task's)."),
+]
+Submissions = Annotated[
+    int | None,
+    typer.Option(help="Maximum number of graded submissions (default: the task's)."),
+]
+Steps = Annotated[int | None, typer.Option(help="Maximum number of steps (default: the task's).")]
+CellSeconds = Annotated[
+    float | None, typer.Option(help="Time limit of a cell, seconds (default: the task's).")
+]
 Gpus = Annotated[int | None, typer.Option("--gpus", help="GPUs per episode (default: the task's).")]
 GpuDevice = Annotated[
     str, typer.Option(metavar="ID[,ID]", help="Which GPUs: index or UUID (default: free ones).")
@@ -46,10 +60,8 @@ def run(
     ],
     seeds: Annotated[int, typer.Option(help="Episodes per task, seeds 0 … N-1.")] = 1,
     out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
-    sandbox: Annotated[
-        str, typer.Option(help="docker, local, auto, or a plug-in's name.")
-    ] = "auto",
-    image: Annotated[str, typer.Option(help="Image of the sandbox (default: the task's).")] = "",
+    sandbox: Sandbox = "auto",
+    image: ImageName = "",
     reward: Annotated[
         str,
         typer.Option(help="position, progress, final, raw, improvement or human_rank."),
@@ -61,26 +73,16 @@ def run(
             " (default: the task's)."
         ),
     ] = None,
-    counts: Annotated[
-        str | None,
-        typer.Option(help="Which submission counts: best or last (default: the task's)."),
-    ] = None,
-    submissions: Annotated[
-        int | None,
-        typer.Option(help="Maximum number of graded submissions (default: the task's)."),
-    ] = None,
+    counts: CountsRule = None,
+    submissions: Submissions = None,
     gpus: Gpus = None,
     gpu_device: GpuDevice = "",
     device: Devices = None,
-    steps: Annotated[
-        int | None, typer.Option(help="Maximum number of steps (default: the task's).")
-    ] = None,
+    steps: Steps = None,
     seconds: Annotated[
         float | None, typer.Option(help="Time limit of an episode, seconds (default: the task's).")
     ] = None,
-    cell_seconds: Annotated[
-        float | None, typer.Option(help="Time limit of a cell, seconds (default: the task's).")
-    ] = None,
+    cell_seconds: CellSeconds = None,
     tokens: Annotated[
         int | None, typer.Option(help="Maximum number of model tokens (default: no limit).")
     ] = None,
