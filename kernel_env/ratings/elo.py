@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from kernel_env.errors import UsageError
 from kernel_env.field_docs import show_fields
-from kernel_env.ratings.differences import share_won
+from kernel_env.ratings.differences import FEWEST_TASKS, share_won
 from kernel_env.ratings.intervals import CONFIDENCE, Interval
 
 if TYPE_CHECKING:
@@ -50,11 +50,14 @@ class Rating:
     """Number of (other agent, task) pairs behind it. 0: there is nothing to rate it by, and
     `rating` says nothing."""
     interval: Interval | None
-    """On tasks like these: the rating if other tasks of the kind were drawn; None for one task."""
+    """On tasks like these: the rating if other tasks of the kind were drawn. None with fewer than
+    six tasks, and where each draw gives the same rating: that of the anchor, or of an agent that
+    won everything, of which draws say nothing."""
     first: float | None
-    """Probability of the highest rating, over the same draws; ties are shared."""
+    """Probability of the highest rating, over the same draws; ties are shared. None with fewer
+    than six tasks."""
     ranks: tuple[int, int] | None
-    """The range of ranks that it has in 95 % of the draws."""
+    """The range of ranks that it has in 95 % of the draws; None with fewer than six tasks."""
 
 
 def rate(
@@ -172,9 +175,12 @@ def expected_share(rating: float, other: float) -> float:
 
 
 def draw_counts(n: int, draws: int) -> list[tuple[int, ...]]:
-    """Draw n of n tasks with replacement, some times: how often each was drawn. Always the same."""
+    """Draw n of n tasks with replacement, some times: how often each was drawn. Always the same.
+
+    Nothing is drawn from fewer than six: such intervals would be too narrow.
+    """
     source = random.Random(0)  # noqa: S311  # no secret
-    if n < 2:
+    if n < FEWEST_TASKS:
         return []
     drawn = (source.choices(range(n), k=n) for _ in range(draws))
     return [tuple(each.count(index) for index in range(n)) for each in drawn]
@@ -234,7 +240,7 @@ def among(drawn: Sequence[Draw], index: int) -> OverDraws:
     low, high = np.percentile([draw.ratings[index] for draw in there], ends)
     best, worst = np.percentile([draw.rank(index) for draw in there], ends, method="nearest")
     return {
-        "interval": Interval(low=float(low), high=float(high)),
+        "interval": Interval(low=float(low), high=float(high)) if high - low > SAME else None,
         "first": math.fsum(draw.first(index) for draw in there) / len(drawn),
         "ranks": (int(best), int(worst)),
     }

@@ -183,9 +183,9 @@ def test_agents_that_always_tie_are_equal(tasks: list) -> None:
 
 
 @settings(deadline=None, max_examples=25)
-@given(STRENGTHS)
-def test_the_first_place_is_shared_among_all_agents(strengths: dict) -> None:
-    found = rate(strengths, AGENTS, draws=25)
+@given(st.lists(CELLS, min_size=6, max_size=8))
+def test_the_first_place_is_shared_among_all_agents(tasks: list) -> None:
+    found = rate({str(n): cells for n, cells in enumerate(tasks)}, AGENTS, draws=25)
 
     firsts = [rating.first for rating in found.values() if rating.first is not None]
     assert sum(firsts) <= 1 + 1e-9
