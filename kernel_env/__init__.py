@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from kernel_env.episode.step import Step as Step
     from kernel_env.errors import ActionError as ActionError
     from kernel_env.errors import AgentError as AgentError
+    from kernel_env.errors import AgentSetupError as AgentSetupError
     from kernel_env.errors import DownloadError as DownloadError
     from kernel_env.errors import EpisodeOver as EpisodeOver
     from kernel_env.errors import KernelEnvError as KernelEnvError
     from kernel_env.errors import KernelError as KernelError
+    from kernel_env.errors import ModelError as ModelError
     from kernel_env.errors import SandboxError as SandboxError
     from kernel_env.errors import SubmissionError as SubmissionError
     from kernel_env.errors import TaskError as TaskError
@@ -45,6 +47,7 @@ _MODULES = {
     "ActionError": "errors",
     "Agent": "agents.base",
     "AgentError": "errors",
+    "AgentSetupError": "errors",
     "Budget": "episode.budget",
     "DownloadError": "errors",
     "Episode": "episode.episode",
@@ -56,6 +59,7 @@ _MODULES = {
     "KernelEnv": "gym.env",
     "KernelEnvError": "errors",
     "KernelError": "errors",
+    "ModelError": "errors",
     "Observation": "episode.observation",
     "Pool": "kernel.warm_pool",
     "RequestInfo": "episode.actions",

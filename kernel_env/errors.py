@@ -8,15 +8,17 @@
     │   └── UnknownName      the operator: no plug-in, task or image has this name
     ├── DownloadError        the operator: no token, rules not accepted, no network, corrupt data
     ├── TaskError            the task's author: the folder, the metric or the prepare function
-    ├── AgentError           the agent's operator: no key, no connection, only invalid responses
+    ├── AgentError           the agent: it raised an exception, or gave only invalid responses
+    │   ├── AgentSetupError  the agent's operator: no key, no access, an unknown model
+    │   └── ModelError       the model's service: no connection, a rate limit, a server error
     ├── SandboxError         the machine: no engine, no image, a full disk
     └── KernelError          the machine: the kernel did not start, or its container is gone
 
 A wrong answer from an agent is a value, never an exception: a syntax error, an exception in a
 cell, a time-out and a rejected submission all end up inside a `Step`. `SandboxError` and
-`KernelError` mean that the machine failed, so no ranking counts them against the agent. Any
-other exception is a bug: an agent's ends its episode as `agent_failed`, and one of this package
-as `crashed`.
+`KernelError` mean that the machine failed, and `ModelError` that the model's service did, so no
+ranking counts them against the agent; see `episode.endings`. Any other exception is a bug: an
+agent's ends its episode as `agent_failed`, and one of this package as `crashed`.
 
 A message is one line: what was found, what was expected, and what to do.
 """
@@ -84,7 +86,24 @@ class TaskError(KernelEnvError):
 
 
 class AgentError(KernelEnvError):
-    """A failure of the agent outside the task: no key, no connection, only invalid responses."""
+    """A failure of the agent outside the task: it raised, or gave only invalid responses."""
+
+
+class AgentSetupError(AgentError):
+    """An agent that cannot work as it was set up: no key, no access, an unknown model."""
+
+
+class ModelError(AgentError):
+    """A failure of the model's service: no connection, a rate limit, a server error.
+
+    Args:
+        message: what failed.
+        retry_after_s: the seconds after which the service wants to be asked again; None: unknown.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class SandboxError(KernelEnvError):

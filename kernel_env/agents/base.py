@@ -29,6 +29,9 @@ class Options:
     """The model's context in tokens: the conversation and the answer together."""
     answer_tokens: int = 4_000
     """The most tokens of one answer."""
+    max_calls: int = 100
+    """The most requests that an endpoint gets at once from all agents of the process. The limit
+    adapts to the endpoint's rate limit; see `agents.openai.limits`."""
     images: bool = False
     """Whether the pictures of observations are sent to the model."""
     seed: int = 0

@@ -35,6 +35,12 @@ class Spent:
     """US dollars; tokens without a known price count as 0."""
     estimated_tokens: int = field(default=0, repr=False)
     """Those of the tokens that the agent estimated, because its endpoint reported none."""
+    prompt_tokens: int = field(default=0, repr=False)
+    """Those of the tokens that the agent sent, as far as it says."""
+    cached_tokens: int = field(default=0, repr=False)
+    """Those of the sent tokens that the endpoint had cached."""
+    waited_seconds: float = field(default=0.0, repr=False)
+    """Wall-clock seconds that are not in `seconds`: waits for the rate limit of an endpoint."""
 
     def plus(self, more: "Spent") -> "Spent":
         """Return the sum."""

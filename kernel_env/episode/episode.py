@@ -29,7 +29,7 @@ from kernel_env.episode.actions import (
 )
 from kernel_env.episode.budget import Spent
 from kernel_env.episode.earning import charged, final_reward
-from kernel_env.episode.ending import end_journal, status_of, write_files
+from kernel_env.episode.endings import status_of
 from kernel_env.episode.journal import JOURNAL, Journal
 from kernel_env.episode.machine import Machine, describe_machine
 from kernel_env.episode.notebook import NOTEBOOK
@@ -50,6 +50,7 @@ from kernel_env.episode.step import (
 from kernel_env.episode.submissions import Submissions
 from kernel_env.episode.trajectory import Ending, Fork, Note, NoteKind, Status
 from kernel_env.episode.turns import Turns
+from kernel_env.episode.write_ending import end_journal, write_files
 from kernel_env.errors import EpisodeOver, UsageError
 from kernel_env.kernel.connection.running_cell import Observer
 from kernel_env.kernel.forking.checkpoints import CheckpointLimits
@@ -132,12 +133,11 @@ class Episode:
     def observation(self) -> Observation:
         """Return what the agent sees now."""
         if self.latest is None:
-            data, output = self.info("data_path"), self.info("output_path")
             return first_observation(
                 self.info("overview"),
                 self.machine_text,
-                data,
-                output,
+                self.info("data_path"),
+                self.info("output_path"),
                 self.setup.budget,
                 self.rules_text,
             )
@@ -161,7 +161,11 @@ class Episode:
     @property
     def spent(self) -> Spent:
         """Return what the agent has used until now, charges since its last step included."""
-        return replace(self.progress.spent.plus(self._charges), seconds=self.turns.seconds)
+        return replace(
+            self.progress.spent.plus(self._charges),
+            seconds=self.turns.seconds,
+            waited_seconds=self.turns.queued_seconds,
+        )
 
     # ── the only method that changes an episode ───────────────────────────────────────────
 
@@ -224,14 +228,23 @@ class Episode:
                     self.latest = step if actor == "agent" else self.latest
             return step
 
-    def charge(self, *, tokens: int, money: float = 0.0, estimated: bool = False) -> None:
+    def charge(
+        self,
+        *,
+        tokens: int,
+        money: float = 0.0,
+        estimated: bool = False,
+        prompt_tokens: int = 0,
+        cached_tokens: int = 0,
+    ) -> None:
         """Count what the agent used to decide: tokens, and US dollars if the price is known.
 
-        With `estimated`, the tokens are a guess, and reports say so.
+        With `estimated`, the tokens are a guess. Those that were sent are `prompt_tokens`, those of
+        them that the endpoint had cached are `cached_tokens`; 0: unknown.
         """
-        estimate = tokens if estimated else 0
-        charge = Spent(tokens=tokens, money=money, estimated_tokens=estimate)
-        self._charges = self._charges.plus(charge)
+        charge = Spent(tokens=tokens, money=money, estimated_tokens=tokens * estimated)
+        more = Spent(prompt_tokens=prompt_tokens, cached_tokens=cached_tokens)
+        self._charges = self._charges.plus(charge).plus(more)
 
     def note(self, kind: NoteKind, text: str, *, reason: str = "") -> None:
         """Record what the agent read or said beside its actions; see `Note`.
@@ -355,7 +368,8 @@ class Episode:
         for step in self.steps:
             self.progress = self.progress.after(step)
             self.latest = step if step.actor == "agent" else self.latest
-        self.turns.start_clock(self.progress.spent.seconds)
+        spent = self.progress.spent
+        self.turns.start_clock(spent.seconds, spent.waited_seconds)
         self._missing = self.kernel.limitations
         await self._submissions.take_over(parents, len(self.steps), self.kernel)
 
@@ -432,4 +446,5 @@ class Episode:
             grade=submissions.grades[chosen] if chosen else None,
             missing=self._missing,
             reward=0.0 if paid else final_reward(self.progress, submissions),
+            ended=datetime.now(UTC).isoformat(timespec="milliseconds"),
         )

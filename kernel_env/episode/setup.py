@@ -123,6 +123,8 @@ def resolve_config(
         cpus=spec.cpus if isolated else 0.0,
         memory_gb=spec.memory_gb if isolated else 0.0,
         host=describe_host(),
+        domain=task.file.domain,
+        source=task.file.origin.benchmark if task.file.origin else "",
     )
     return EpisodeSetup(
         config=config,

@@ -16,10 +16,19 @@ from kernel_env.field_docs import show_fields
 from kernel_env.grading.grade import Grade
 
 Status = Literal[
-    "finished", "budget", "interrupted", "agent_failed", "task_failed", "machine_failed", "crashed"
+    "finished",
+    "budget",
+    "interrupted",
+    "agent_failed",
+    "model_failed",
+    "setup_failed",
+    "task_failed",
+    "machine_failed",
+    "crashed",
 ]
 """Why an episode ended: the agent was done, a limit was reached, the operator stopped it; or who
-failed: the agent, the task's metric, the machine, or kernel_env itself."""
+failed: the agent, the model's service, the agent's operator, the task's metric, the machine, or
+kernel_env itself. See `endings`."""
 
 
 @show_fields
@@ -100,6 +109,10 @@ class Header:
     """Memory of the sandbox, GiB; 0 if nothing limits it."""
     host: str = ""
     """The machine: cores, memory, system."""
+    domain: str = ""
+    """The kind of the task's data; empty if it is not known."""
+    source: str = ""
+    """The benchmark that the task was imported from; empty for a task of its own."""
 
 
 @show_fields
@@ -120,6 +133,8 @@ class Ending:
     """What this machine did not support for kernels; empty if nothing was missing."""
     reward: float = 0.0
     """What the reward `final` pays, if no step was the last one of the budget."""
+    ended: str = ""
+    """UTC, ISO 8601."""
 
 
 NoteKind = Literal["instructions", "refused", "last_words"]

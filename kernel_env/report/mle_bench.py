@@ -1,17 +1,8 @@
-"""Compute MLE-bench's medals from a leaderboard of human teams, and build its report of a run.
-
-    teams            gold               silver     bronze
-    1 to 99          top 10 %           top 20 %   top 40 %
-    100 to 249       place 10           top 20 %   top 40 %
-    250 to 999       place 10 + 0.2 %   place 50   place 100
-    1000 and more    place 10 + 0.2 %   top 5 %    top 10 %
+"""Build MLE-bench's report of a run, with the medals of `grading.medals`.
 
 The report names the protocol of each run, and what deviates from that of MLE-bench: an agent learns
 nothing about its score while it works, the file that it leaves after at most a day is graded, and
 neither its steps nor its submissions are counted (https://arxiv.org/abs/2410.07095, section 2).
-
-A share of the teams is rounded down, and is at least one team. Source: the rules of Kaggle
-(https://www.kaggle.com/progression), which MLE-bench uses (https://arxiv.org/abs/2410.07095).
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,6 +11,7 @@ from statistics import median
 from typing import Any
 
 from kernel_env.episode.trajectory import Header
+from kernel_env.grading.medals import places
 from kernel_env.grading.protocol import BENCHMARKS
 
 FORMAT = "mle-bench"
@@ -59,20 +51,6 @@ def thresholds(leaderboard: Sequence[float], *, higher_is_better: bool) -> Thres
         bronze=ranked[bronze - 1],
         median=median(ranked),
     )
-
-
-def places(teams: int) -> tuple[int, int, int]:
-    """Return the last places that earn gold, silver and bronze among a number of teams."""
-
-    def top(share: float) -> int:
-        return max(1, int(teams * share))
-
-    if teams < 100:
-        return top(0.1), top(0.2), top(0.4)
-    if teams < 250:
-        return 10, top(0.2), top(0.4)
-    gold = 10 + int(teams * 0.002)
-    return (gold, 50, 100) if teams < 1000 else (gold, top(0.05), top(0.1))
 
 
 def competition_report(

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from kernel_env.episode import open_episode
-from kernel_env.episode.ending import IncompleteRecordWarning
 from kernel_env.episode.journal import read_journal
 from kernel_env.episode.notebook import write_notebook
 from kernel_env.episode.notebook_parser import parse_notebook, read_notebook
 from kernel_env.episode.step import Rejected
+from kernel_env.episode.write_ending import IncompleteRecordWarning
 from kernel_env.errors import TaskError
 from support.episodes import PRIVATE_RMSE, SUBMIT_LINE, OpenTiny, execute, start_slow_run
 from support.files import replace_text

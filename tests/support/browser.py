@@ -1,5 +1,6 @@
 """Drive JupyterLab in a headless browser, as a person does."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,8 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 """Programs that can be driven; the first one found is."""
 WAIT_MS = 20_000
 """Nothing in these tests takes as long; what does never happens."""
+NUMBERED = re.compile(r"\[\d+\]:")
+"""Prompt of a cell that has been run: `[ ]:` before, `[*]:` meanwhile."""
 
 
 def find_browser() -> str | None:
@@ -111,6 +114,8 @@ class Lab:
         await self.page.keyboard.press("Control+Enter")
         if not wait:
             return ""
+        prompt = self.notebook.locator(".jp-CodeCell").last.locator(".jp-InputPrompt")
+        await prompt.filter(has_text=NUMBERED).wait_for()
         await self.until_idle()
         return await self.last_output()
 

@@ -10,45 +10,33 @@ limit, system role, tools) is omitted from then on. When an endpoint reports tha
 is too long, its limit is halved.
 """
 
-import asyncio
-import ipaddress
 import json
 import os
 import re
+from contextlib import aclosing
 from typing import Any
-from urllib.parse import urlsplit
 
 import openai
 
 from kernel_env.agents.base import Options
 from kernel_env.agents.openai import answers, conversation
 from kernel_env.agents.openai.answers import Answer, Completion, Fault
+from kernel_env.agents.openai.client import ChatClient, error_words, is_too_long
 from kernel_env.agents.openai.conversation import Turn
 from kernel_env.episode import json_codec
 from kernel_env.episode.episode import Episode
-from kernel_env.errors import AgentError, UsageError
+from kernel_env.errors import AgentError, AgentSetupError
 from kernel_env.untrusted_text import escape_line
 
 MAX_INVALID_ANSWERS = 3
 """Largest number of consecutive answers without a valid action that are returned to the model."""
-RETRIES = 4
-"""Retries of a request by the client, with exponential backoff."""
 CHARACTERS_PER_TOKEN = 3
 """A low estimate: text has about four, code about three."""
 MIN_ROOM = 2_000
 """Fewest characters of a conversation; a shorter one is not worth sending."""
-OPENAI_URL = "https://api.openai.com/v1"
-"""The endpoint when no other is given."""
-KEY_VARIABLE = "OPENAI_API_KEY"
-"""The environment variable with the API key."""
 
 LIMITS = ("max_tokens", "max_completion_tokens")
 """Names of the answer limit: most servers know the first, newer OpenAI models only the second."""
-CONTEXT_ERROR = re.compile(
-    r"context.{0,12}(length|size|window)|exceed_context|(prompt|input) is too long"
-    r"|too many (input )?tokens|token count.*exceeds|reduce the length"
-)
-"""The pattern of errors that reject a conversation as too long."""
 OPTIONAL_PARAMETERS = {
     "seed": re.compile(r"\bseed\b"),
     "max_completion_tokens": re.compile(r"max_completion_tokens"),
@@ -69,17 +57,15 @@ class OpenAIAgent:
         """Create the client.
 
         Raises:
-            AgentError: the model's name or the key is missing.
+            AgentSetupError: the model's name or the key is missing.
             UsageError: the endpoint's URL is invalid.
         """
         if not options.model:
-            raise AgentError("the openai agent needs a model; give one with --model NAME")
+            raise AgentSetupError("the openai agent needs a model; give one with --model NAME")
         base_url = options.base_url or os.environ.get("OPENAI_BASE_URL", "").strip()
         self.model = options.model
         self.options = options
-        self.endpoint = shown_url(base_url or OPENAI_URL)
-        self._key = read_key(base_url)
-        self._client = make_client(base_url or OPENAI_URL, self._key)
+        self._client = ChatClient(base_url, max_calls=options.max_calls)
         self._parameters = (
             {*OPTIONAL_PARAMETERS} if base_url else {*OPTIONAL_PARAMETERS} - {"max_tokens"}
         )
@@ -97,7 +83,7 @@ class OpenAIAgent:
         first = conversation.task_message(episode)
         turns: list[Turn] = []
         invalid = 0
-        async with self._client:
+        async with aclosing(self._client):
             while not episode.over:
                 answer = await self._ask(first, turns, episode)
                 if answer is None:
@@ -111,8 +97,8 @@ class OpenAIAgent:
                     episode.note("refused", answer.thought, reason=fault.reason)
                     raise AgentError(
                         f"{self.model} gave {invalid} consecutive answers without a valid action;"
-                        f" the last: {self._one_line(answer.text)!r}"
-                        f" ({self._one_line(fault.reason)})"
+                        f" the last: {self._client.one_line(answer.text)!r}"
+                        f" ({self._client.one_line(fault.reason)})"
                     )
                 turns.append(await take_actions(answer, episode, images=self.options.images))
 
@@ -120,45 +106,21 @@ class OpenAIAgent:
 
     async def _ask(self, first: str, turns: list[Turn], episode: Episode) -> Answer | None:
         """Request an answer and charge it to the episode; None when the time budget ends first."""
-        try:
-            async with asyncio.timeout(episode.setup.budget.seconds_left(episode.spent)):
-                while (completion := await self._complete(first, turns, episode)) is None:
-                    pass  # the endpoint rejected a parameter, which is now omitted
-        except TimeoutError:
+        while True:
+            request = self._request(first, turns)
+            try:
+                completion = await self._client.complete(request, episode)
+                break
+            except openai.APIStatusError as error:
+                if self._reduce_request(error, request):
+                    continue
+                raise self._client.failure(error) from None  # the cause can contain the key
+        if completion is None:
             return None
-        except openai.APIConnectionError as error:
-            cause = error.__cause__ or error
-            raise AgentError(
-                f"no answer from {self.endpoint}"
-                f" ({self._one_line(str(cause) or type(cause).__name__)}); check that the server"
-                " runs and that --base-url or OPENAI_BASE_URL is correct"
-            ) from None  # here and below: the cause of an error can contain the key
-        except openai.APIStatusError as error:
-            raise AgentError(self._error_text(error)) from None
-        except openai.OpenAIError as error:
-            raise AgentError(f"{self.endpoint}: {self._one_line(str(error))}") from None
+        self._charge(completion, request, episode)
         return answers.parse_answer(
             completion.choices[0] if completion.choices else answers.Choice()
         )
-
-    async def _complete(self, first: str, turns: list[Turn], episode: Episode) -> Completion | None:
-        """Send one request; None when the endpoint rejected an optional parameter."""
-        request = self._request(first, turns)
-        try:
-            raw = await self._client.chat.completions.with_raw_response.create(**request)
-        except openai.APIStatusError as error:
-            if self._reduce_request(error, request):
-                return None
-            raise
-        try:
-            completion = answers.read(raw.text)
-        except (ValueError, RecursionError):
-            raise AgentError(
-                f"{self.endpoint} answered with {self._one_line(raw.text)!r}, expected a chat"
-                " completion; check the URL, most end in /v1"
-            ) from None
-        self._charge(completion, request, episode)
-        return completion
 
     def _request(self, first: str, turns: list[Turn]) -> dict[str, Any]:
         parameters, options = self._parameters, self.options
@@ -184,8 +146,8 @@ class OpenAIAgent:
         """Shorten later requests, or omit the rejected parameter; False when neither applies."""
         if error.status_code in (401, 403, 429):
             return False
-        text = f"{error.param or ''} {error.code or ''} {error.message}".lower()
-        if error.status_code == 413 or CONTEXT_ERROR.search(text):
+        text = error_words(error)
+        if is_too_long(error):
             if self._room <= MIN_ROOM:
                 return False
             sent = conversation.size(request["messages"])
@@ -213,25 +175,14 @@ class OpenAIAgent:
         answered = max(answered, (usage.total_tokens or 0) - prompted)
         prices = self.options.price_in or 0.0, self.options.price_out or 0.0
         money = (prompted * prices[0] + answered * prices[1]) / 1e6
-        episode.charge(tokens=prompted + answered, money=money, estimated=estimated)
-
-    # ── error texts: one line, without the key ────────────────────────────────────────────
-
-    def _error_text(self, error: openai.APIStatusError) -> str:
-        if error.status_code == 401:
-            if self._key:
-                return f"{self.endpoint} rejected the key in {KEY_VARIABLE}; check it"
-            return f"{self.endpoint} requires a key; set {KEY_VARIABLE}"
-        body = error.body if isinstance(error.body, dict) else {}
-        message = body.get("message") if isinstance(body.get("message"), str) else error.message
-        return f"{self.endpoint} answered {error.status_code}: {self._one_line(str(message))}"
-
-    def _one_line(self, text: str) -> str:
-        """Return the beginning of an external text as one line, without the key."""
-        if self._key:
-            text = text.replace(self._key, "[key]")
-        text = escape_line(" ".join(text.split()))
-        return text if len(text) <= 300 else f"{text[:300]}…"
+        details = usage.prompt_tokens_details or answers.PromptDetails()
+        episode.charge(
+            tokens=prompted + answered,
+            money=money,
+            estimated=estimated,
+            prompt_tokens=prompted,
+            cached_tokens=min(prompted, max(0, details.cached_tokens or 0)),
+        )
 
 
 def is_finished(answer: Answer, episode: Episode) -> bool:
@@ -277,61 +228,9 @@ async def take_actions(answer: Answer, episode: Episode, *, images: bool) -> Tur
 
 
 def check_prices(options: Options, episode: Episode) -> None:
-    """Raise `AgentError` when the budget limits the money but no price is set."""
+    """Raise `AgentSetupError` when the budget limits the money but no price is set."""
     if episode.setup.budget.money is not None and not (options.price_in or options.price_out):
-        raise AgentError(
+        raise AgentSetupError(
             "the budget limits the money but no price is set;"
             " give --price-in and --price-out in US dollars per million tokens"
         )
-
-
-# ── the endpoint ──────────────────────────────────────────────────────────────────────────
-
-
-def read_key(base_url: str) -> str:
-    """Read the API key from the environment; it is required only for OpenAI's own endpoint."""
-    key = os.environ.get(KEY_VARIABLE, "").strip()
-    if not key and not base_url:
-        raise AgentError(
-            f"no key: set {KEY_VARIABLE}, or --base-url for an endpoint that needs none"
-        )
-    if not (key.isascii() and key.isprintable()):
-        raise AgentError(
-            f"{KEY_VARIABLE} contains characters other than printable ASCII; set it again"
-        )
-    return key
-
-
-def shown_url(base_url: str) -> str:
-    """Return the URL without user, password and query; raise `UsageError` when it is invalid."""
-    try:
-        parts = urlsplit(base_url)
-        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError as error:
-        raise UsageError(f"the endpoint's URL is invalid: {error}") from None
-    if parts.scheme not in ("http", "https") or not host:
-        raise UsageError(
-            "the endpoint's URL (--base-url or OPENAI_BASE_URL) must look like http://host:port/v1"
-        )
-    return f"{parts.scheme}://{host}{port}{parts.path}"
-
-
-def make_client(base_url: str, key: str) -> openai.AsyncOpenAI:
-    """Create a client; for an endpoint on this machine, without the proxies of the environment."""
-    try:
-        direct = openai.DefaultAsyncHttpxClient(trust_env=False) if is_loopback(base_url) else None
-        return openai.AsyncOpenAI(
-            api_key=key or "none", base_url=base_url, max_retries=RETRIES, http_client=direct
-        )
-    except (ImportError, ValueError) as error:  # an unsupported proxy in the environment
-        raise UsageError(f"cannot create a client for {shown_url(base_url)}: {error}") from error
-
-
-def is_loopback(base_url: str) -> bool:
-    """Return whether a URL names this machine."""
-    host = urlsplit(base_url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")

@@ -97,12 +97,19 @@ class Choice(BaseModel):
     finish_reason: str | None = None
 
 
+class PromptDetails(BaseModel):
+    """What an endpoint says about the tokens of a request."""
+
+    cached_tokens: int | None = None
+
+
 class Usage(BaseModel):
     """The number of tokens of a request and its answer."""
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     total_tokens: int | None = None
+    prompt_tokens_details: PromptDetails | None = None
 
 
 class Completion(BaseModel):

@@ -45,7 +45,7 @@ async def test_tokens_are_estimated_when_the_server_does_not_report_them(
 async def test_a_money_budget_requires_a_price(chat: ChatServer, play: Play) -> None:
     result = await play(budget={"money": 1.0})
 
-    assert result.status == "agent_failed"
+    assert result.status == "setup_failed"
     assert "give --price-in and --price-out" in result.error
     assert chat.requests == []
 

@@ -10,8 +10,7 @@ from pathlib import Path
 from kernel_env.episode.journal import Journal
 from kernel_env.episode.notebook import NOTEBOOK, write_notebook
 from kernel_env.episode.result import RECORD, result_of
-from kernel_env.episode.trajectory import Ending, Status, Trajectory
-from kernel_env.errors import AgentError, EpisodeOver, KernelError, SandboxError, TaskError
+from kernel_env.episode.trajectory import Ending, Trajectory
 
 
 class IncompleteRecordWarning(UserWarning):
@@ -44,17 +43,3 @@ def write_files(trajectory: Trajectory, folder: Path) -> None:
 def warn_incomplete(message: str) -> None:
     """Warn that a file of an ended episode is missing or incomplete."""
     warnings.warn(message, IncompleteRecordWarning, stacklevel=2)
-
-
-def status_of(error: BaseException) -> Status:
-    """Return the status that says who failed."""
-    match error:
-        case SandboxError() | KernelError():
-            return "machine_failed"
-        case TaskError():
-            return "task_failed"
-        case AgentError():
-            return "agent_failed"
-        case EpisodeOver():
-            return "budget"
-    return "crashed"
