@@ -25,6 +25,7 @@ from kernel_env.cli import (
     report,
     run,
     setup,
+    suite,
     tasks,
 )
 from kernel_env.cli import (
@@ -48,6 +49,7 @@ app.command("export")(export.export)
 app.command("open")(open_notebook.open_)
 app.command("report")(report.report)
 app.command("bench")(bench.bench)
+app.add_typer(suite.app, name="suite")
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(images.app, name="images")
 app.add_typer(kernelspec.app, name="kernelspec")

@@ -1,8 +1,8 @@
 """Complete the records of a suite whose driver was killed.
 
 An attempt that began and has no ending in the records was left by a driver that is gone. If its
-journal has an ending, the episode is adopted as it ended. Otherwise it was interrupted: what it cost
-is recorded, and the job is played again. Nothing of the episode is removed.
+journal has an ending, the episode is adopted as it ended. Otherwise it was interrupted: what it
+cost is recorded, and the job is played again. Nothing of the episode is removed.
 """
 
 import os

@@ -49,7 +49,7 @@ def run_suite(
 
     Args:
         suite: the suite.
-        monitor: is told what happens.
+        monitor: receives what happens.
         shard: the share of the jobs.
         open_engine: opens what plays the episodes.
 
@@ -217,6 +217,18 @@ def read_status(suite: Suite) -> Status:
         grade_keys_of(suite),
         drivers=len(running(suite.folder)),
         at_once=limits.episodes or half_the_cores(),
+    )
+
+
+def live_status(scheduler: Scheduler) -> Status:
+    """Return where a suite stands while it is played here."""
+    suite = scheduler.suite
+    return status_of(
+        suite,
+        scheduler.histories,
+        scheduler.grade_keys,
+        drivers=1,
+        at_once=suite.file.limits.episodes or half_the_cores(),
     )
 
 

@@ -38,6 +38,7 @@ from kernel_env.grading.protocol import Counts, Feedback
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
 SingleLine = Annotated[str, StringConstraints(pattern=r"^[^\n]+$")]
+Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Count = Annotated[int, Field(gt=0, strict=True)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -71,7 +72,7 @@ class EndpointSection(Section):
 
     base_url: SingleLine
     """The URL of an OpenAI-compatible endpoint."""
-    key_variable: SingleLine = "OPENAI_API_KEY"
+    key_variable: Variable = "OPENAI_API_KEY"
     """The environment variable with the API key."""
 
 
@@ -86,8 +87,8 @@ class AgentSection(Section):
     """The model's name at the endpoint."""
     endpoint: str = ""
     """The name of a table `[endpoints.NAME]`; empty: the environment's OPENAI_BASE_URL."""
-    max_calls: Count | None = None
-    """Calls of the model at the same time; None: the agent's default."""
+    max_calls: Count = 100
+    """The most requests that its endpoint gets at once."""
     temperature: Price | None = None
     """The sampling temperature; None: the endpoint's default."""
     price_in: Price | None = None

@@ -13,14 +13,15 @@ class Attempt:
 
     started: Started
     ending: Finished | Fault | None = None
-    """None for one that runs, or whose driver ended without a word."""
+    """None for one that runs, or whose driver was killed."""
     regraded: Regraded | None = None
     """The latest grades of its kept submissions."""
 
     @property
     def record(self) -> dict[str, Any] | None:
         """Return the result with its latest grades; None if there is none."""
-        return self.regraded.record if self.regraded else self.ending and self.ending.record
+        source = self.regraded or self.ending
+        return source.record if source else None
 
 
 @dataclass(kw_only=True)

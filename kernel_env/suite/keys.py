@@ -64,6 +64,8 @@ ROLES: Mapping[type, Mapping[str, Role]] = {
         **dict.fromkeys(("script", "model", "temperature", "context_tokens"), "key"),
         **dict.fromkeys(("answer_tokens", "images", "seed"), "key"),
         "base_url": "not",  # the endpoint's name is
+        "key_variable": "not",
+        "max_calls": "not",  # how many at once
         "price_in": "not",  # what the same tokens cost
         "price_out": "not",
     },
@@ -80,7 +82,7 @@ ROLES: Mapping[type, Mapping[str, Role]] = {
         **dict.fromkeys(("agent", "model", "endpoint", "temperature", "context_tokens"), "key"),
         **dict.fromkeys(("answer_tokens", "images", "script"), "key"),
         "name": "not",  # an agent can be renamed
-        "max_calls": "not",  # how many at once
+        "max_calls": "not",
         "price_in": "not",
         "price_out": "not",
     },
@@ -183,9 +185,7 @@ def grade_key_of(task: Task) -> str:
         found = json.loads((prepared_folder(task) / "checksums.json").read_bytes())
     except OSError:
         return ""
-    answers = {
-        name: each["sha256"] for name, each in found.items() if name.startswith("private/")
-    }
+    answers = {name: each["sha256"] for name, each in found.items() if name.startswith("private/")}
     name, board = task.file.metric.name, task.leaderboard
     grader: dict[str, Any] = {"name": name}
     if task.grade_file:

@@ -136,7 +136,7 @@ def is_fresh(owner: dict[str, Any] | None) -> bool:
     """
     if owner is None or owner["host"] == socket.gethostname():
         return False
-    return abs(time.time() - owner["at"]) < FRESH_S
+    return bool(abs(time.time() - owner["at"]) < FRESH_S)
 
 
 def read_owner(path: Path) -> dict[str, Any] | None:

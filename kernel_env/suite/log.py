@@ -9,9 +9,9 @@
 | `retry` | the operator asked for a job to be played again |
 
 A line is written with one call and synced to disk before anything follows from it. Nothing is ever
-changed or removed; the state of a suite is computed from the lines (`history`). A last line that was
-cut was never acknowledged, and is ignored. Each driver writes a file of its own: `records.jsonl`, or
-`records-1of4.jsonl` for a share.
+changed or removed; the state of a suite is computed from the lines (`history`). A last line that
+was cut was never acknowledged, and is ignored. Each driver writes a file of its own:
+`records.jsonl`, or `records-1of4.jsonl` for a share.
 """
 
 import json
@@ -213,5 +213,3 @@ def read_folder(folder: Path) -> Sequence[Line]:
     """
     lines = [line for path in files_of(folder) for line in read_lines(path)]
     return sorted(lines, key=lambda line: (line.attempt, ORDER.index(line.kind)))
-
-

@@ -128,6 +128,12 @@ def plan_suite(path: Path, out: Path = SUITES) -> Suite:
     return Suite(file=file, path=path, folder=(out / file.name).absolute(), jobs=tuple(jobs))
 
 
+def with_episodes(suite: Suite, episodes: int) -> Suite:
+    """Return a suite of which so many episodes are played at once."""
+    limits = suite.file.limits.model_copy(update={"episodes": episodes})
+    return replace(suite, file=suite.file.model_copy(update={"limits": limits}))
+
+
 def check_distinct(jobs: Sequence[Job], path: Path) -> None:
     """Raise `UsageError` if two agents of a suite differ by nothing but their names."""
     agents: dict[str, str] = {}
@@ -165,7 +171,9 @@ def plan_of(file: SuiteFile, agent: AgentSection, task: Task, base: Path) -> Pla
         price_out=agent.price_out,
         context_tokens=agent.context_tokens,
         answer_tokens=agent.answer_tokens,
+        max_calls=agent.max_calls,
         images=agent.images,
+        key_variable=endpoint.key_variable if endpoint else Options.key_variable,
     )
     return Plan(config=config, options=options)
 

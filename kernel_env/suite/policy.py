@@ -10,8 +10,8 @@
 | kernel_env | not played again; the suite stops after three of one kind |
 | the operator | played again when the suite is started again |
 
-What is not played again by itself is `missing`: it counts in no rating, and `kernel-env suite retry`
-plays it again.
+What is not played again by itself is `missing`: it counts in no rating, until `kernel-env suite
+retry` lets it be played again.
 """
 
 import hashlib

@@ -16,7 +16,7 @@ from kernel_env.episode.result import EpisodeResult
 from kernel_env.episode.results import parse_result
 from kernel_env.errors import SandboxError, UsageError
 from kernel_env.suite.history import History, fold
-from kernel_env.suite.log import Started, read_folder
+from kernel_env.suite.log import Fault, Started, read_folder
 
 JOBS = "jobs.json"
 VERSION = 1
@@ -97,10 +97,11 @@ def reason_in(history: History | None) -> str:
     """Return why a job has no result; empty if it was not played."""
     if history is None:
         return ""
-    fault = history.unstarted or (history.last and history.last.ending)
-    if fault is None:
+    ending = history.last.ending if history.last else None
+    fault = history.unstarted or ending
+    if not isinstance(fault, Fault):
         return "it is being played, or its driver was killed"
-    return f"{fault.failure}: {fault.reason}" if fault.kind == "fault" else ""
+    return f"{fault.failure}: {fault.reason}"
 
 
 def result_in(folder: Path, record: dict[str, Any], job: ListedJob) -> EpisodeResult:

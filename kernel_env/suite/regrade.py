@@ -78,9 +78,7 @@ async def regraded(
     except OSError as error:
         raise UsageError(f"{path} cannot be graded again: {error.strerror}") from error
     try:
-        scores = await grader.grade(
-            data, grading_spec(task, prepare(task)), ("Public", "Private")
-        )
+        scores = await grader.grade(data, grading_spec(task, prepare(task)), ("Public", "Private"))
     except SubmissionError as error:
         rejected = replace(outcome, submission=Rejected(reason=str(error)))
         return replace(step, outcome=rejected), None

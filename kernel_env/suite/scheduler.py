@@ -37,7 +37,7 @@ StopRequest = Literal["", "drain", "now"]
 
 
 class Monitor(Protocol):
-    """What is told of a running suite."""
+    """Receives what happens in a running suite."""
 
     def message(self, text: str) -> None:
         """Receive a message for the operator, in one line."""
@@ -78,7 +78,7 @@ class Scheduler:
             histories: what has happened to each job; kept up to date.
             grade_keys: what grades each task.
             engine: where episodes are played.
-            monitor: is told what happens.
+            monitor: receives what happens.
             stop: asked at least every `POLL_S` seconds whether to stop.
             money: US dollars that this driver's jobs may use, earlier ones included; None: no
                 limit.
@@ -90,7 +90,7 @@ class Scheduler:
         self.stopped_agents: dict[str, str] = {}
         self.stopped_tasks = dict(stopped_tasks or {})
         self._log, self._engine, self._monitor, self._stop = log, engine, monitor, stop
-        self._grade_keys = grade_keys
+        self.grade_keys = grade_keys
         self._crashes: Counter[str] = Counter()
         self._tasks: dict[asyncio.Task[None], Job] = {}
         self._began: dict[str, float] = {}
@@ -232,7 +232,7 @@ class Scheduler:
             agent=job.agent,
             task=job.task,
             seed=job.seed,
-            grade_key=self._grade_keys.get(job.task, ""),
+            grade_key=self.grade_keys.get(job.task, ""),
             folder=f"{EPISODES}/{name}",
             host=socket.gethostname(),
             pid=os.getpid(),
@@ -266,7 +266,7 @@ class Scheduler:
         """Do what a fault demands."""
         match fault.failure:
             case "model" | "machine":
-                grade_keys, retries = self._grade_keys, self.suite.file.limits.retries
+                grade_keys, retries = self.grade_keys, self.suite.file.limits.retries
                 standing = standings_of([job], self.histories, grade_keys, retries)[job.key]
                 if standing.state == "waiting":
                     self._not_before[job.key] = fault.retry_at or 0.0
@@ -297,7 +297,7 @@ def line_of(suite: Suite, started: Started, played: Played) -> Finished | Fault:
     result, status = played.result, played.status
     if counts(status) and result is None:
         status = "setup_failed"  # nothing began: the agent could not be created
-    record = result and record_of(result, suite.folder, started, suite.file.name)
+    record = record_of(result, suite.folder, started, suite.file.name) if result else None
     if counts(status) and record is not None:
         return Finished(
             key=started.key,
