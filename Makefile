@@ -33,7 +33,6 @@ test-next: $(READY)  ## run the tests of kernels with the next release's Python
 	$(PY) tests/next_release.py
 
 test-matrix: $(READY)  ## run them with the oldest and newest versions on every Python
-	@$(UV) --version >/dev/null 2>&1 || $(PY) -m pip install --quiet uv
 	$(PY) tests/version_matrix.py $(PYTHONS)
 
 gpu-check:  ## check what holds on a machine with a GPU; PYTHON=… has torch, and nothing is built
@@ -71,7 +70,6 @@ format: $(READY)  ## format the source
 	$(PY) -m ruff check --fix
 
 lock: $(READY)  ## write the lock files; UPGRADE=--upgrade takes the newest versions
-	@$(UV) --version >/dev/null 2>&1 || $(PY) -m pip install --quiet uv
 	@printf 'hatchling\neditables\n' | $(COMPILE) $(UPGRADE) --no-strip-extras --universal --fork-strategy fewest --extra local --group pyproject.toml:dev --group pyproject.toml:docs pyproject.toml - -o requirements.lock
 	@for benchmark in mle-bench mle-dojo; do $(COMPILE_IMAGE) kernel_env/tasks/environments/$$benchmark.in -o kernel_env/tasks/environments/$$benchmark.lock || exit 1; done
 	@$(COMPILE_IMAGE) images/base/requirements.in -o images/base/requirements.lock

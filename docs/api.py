@@ -51,7 +51,7 @@ PAGES: dict[str, dict[str, list[str]]] = {
         ],
     },
     "results": {
-        "kernel_env": ["EpisodeResult"],
+        "kernel_env": ["EpisodeResult", "load_runs"],
         "kernel_env.episode.result": ["Usage", "result_of"],
         "kernel_env.episode.trajectory": [
             "Trajectory",

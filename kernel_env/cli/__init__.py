@@ -24,6 +24,7 @@ from kernel_env.cli import (
     replay,
     report,
     run,
+    runs,
     setup,
     suite,
     tasks,
@@ -47,6 +48,7 @@ app.command("attach")(attach.attach)
 app.command("replay")(replay.replay)
 app.command("export")(export.export)
 app.command("open")(open_notebook.open_)
+app.command("runs")(runs.runs)
 app.command("report")(report.report)
 app.command("bench")(bench.bench)
 app.add_typer(suite.app, name="suite")

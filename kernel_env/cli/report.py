@@ -44,7 +44,7 @@ def report(
     """
     from kernel_env.episode.tree_page import write_tree
     from kernel_env.errors import UnknownName
-    from kernel_env.report import mle_bench
+    from kernel_env.report import listing, mle_bench
     from kernel_env.report import runs as finished
 
     def skip(run: Path, reason: str) -> None:
@@ -53,15 +53,15 @@ def report(
     match format_:
         case mle_bench.FORMAT:
             print_json(finished.report(runs, skip=skip), indent=2)
-        case finished.LIST:
+        case listing.LIST:
             source = context.get_parameter_source("json_")
             as_json = source is not None and source.name == "COMMANDLINE"
-            show(finished.listed(runs, skip=skip), as_json=as_json)
-        case finished.TREE:
-            write_tree(finished.folders_of(runs), out)
+            show(listing.listed(runs, skip=skip), as_json=as_json)
+        case "tree":
+            write_tree(listing.journals_of(runs), out)
             print_result(f"page: {out}")
         case _:
-            raise UnknownName("format", format_, [mle_bench.FORMAT, finished.LIST, finished.TREE])
+            raise UnknownName("format", format_, [mle_bench.FORMAT, listing.LIST, "tree"])
 
 
 def show(rows: "Iterable[dict[str, Any]]", *, as_json: bool) -> None:
