@@ -36,9 +36,15 @@ from kernel_env.episode.budget import Budget
 from kernel_env.errors import UnknownName, UsageError
 from kernel_env.grading.protocol import Counts, Feedback
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
+NAME, VARIABLE = r"^[A-Za-z0-9][A-Za-z0-9._-]*$", r"^[A-Za-z_][A-Za-z0-9_]*$"
+PATTERNS = {
+    NAME: "a name has letters, digits, '.', '_' and '-', and begins with a letter or digit",
+    VARIABLE: "give the name of an environment variable",
+}
+"""What a pattern demands, for a reader."""
+Name = Annotated[str, StringConstraints(pattern=NAME, max_length=64)]
+Variable = Annotated[str, StringConstraints(pattern=VARIABLE)]
 SingleLine = Annotated[str, StringConstraints(pattern=r"^[^\n]+$")]
-Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Count = Annotated[int, Field(gt=0, strict=True)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -172,7 +178,10 @@ def fault_of(error: ErrorDetails) -> str:
             return f"{field} is empty; it must have at least one entry"
     shown = repr(error["input"])
     value = "" if isinstance(error["input"], dict | list) else f" ({shown[:80]})"
-    return f"{field} is wrong{value}: {error['msg'].lower()}"
+    message = error["msg"][:1].lower() + error["msg"][1:]
+    if error["type"] == "string_pattern_mismatch":
+        message = PATTERNS.get(error["ctx"]["pattern"], "it must be one line")
+    return f"{field} is wrong{value}: {message}"
 
 
 def title_of(parents: list[int | str]) -> str:

@@ -127,7 +127,7 @@ def delay_s(key: str, attempt: int) -> float:
     The jitter takes off up to half. It depends on the job alone, so that jobs that failed together
     do not return together.
     """
-    delay = min(MAX_DELAY_S, FIRST_DELAY_S * 2.0 ** (attempt - 1))
+    delay = min(MAX_DELAY_S, FIRST_DELAY_S * 2.0 ** min(attempt - 1, 30))
     digest = hashlib.sha256(f"{key} {attempt}".encode()).digest()
     return delay * (1 - int.from_bytes(digest[:4], "big") / 2**33)
 
