@@ -42,7 +42,31 @@ def run(code: str, folder: Path, **env: str) -> str:
 def test_every_guide_with_python_is_run() -> None:
     with_python = {path.stem for path in GUIDES.glob("*.md") if blocks(path.stem, "python")}
 
-    assert with_python == {*IN_CONTAINERS, "compare", "sandbox"}
+    assert with_python == {*IN_CONTAINERS, "agent", "compare", "sandbox"}
+
+
+def test_the_guide_on_agents(tmp_path: Path) -> None:
+    (code,) = blocks("agent", "python")
+    (command,) = (each for each in blocks("agent", "sh") if "--set" in each)
+    (tmp_path / "deeper.py").write_text(code)
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    for options, status in (("", 0), ("--set depths=3", 1)):
+        done = subprocess.run(
+            ["sh", "-c", f"{command.strip()} --sandbox local --json {options}"],
+            cwd=tmp_path,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == status, done.stderr
+        if status:
+            assert done.stderr.splitlines()[-1] == "error: depths is 3; give a list"
+            continue
+        result = json.loads(done.stdout)
+        assert (result["steps"], result["submissions"]) == (3, 2)
+        assert [step for step, *_ in result["best_by_step"]] == [2, 3]
 
 
 def test_the_guide_on_comparing_agents(tmp_path: Path) -> None:
