@@ -5,12 +5,17 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from kernel_env.suite.driver import run_suite
+from kernel_env.suite.plan import plan_suite
 from support.episodes import SUBMIT_LINE
 from support.records import record
+from support.suite_engine import Recorder, TableEngine, played
+from support.suites import write_suite
 
 GUIDES = Path(__file__).parents[2] / "docs" / "how-to"
 IN_CONTAINERS = ("async", "jupyter", "reward", "watch")
@@ -42,7 +47,7 @@ def run(code: str, folder: Path, **env: str) -> str:
 def test_every_guide_with_python_is_run() -> None:
     with_python = {path.stem for path in GUIDES.glob("*.md") if blocks(path.stem, "python")}
 
-    assert with_python == {*IN_CONTAINERS, "agent", "compare", "sandbox"}
+    assert with_python == {*IN_CONTAINERS, "agent", "compare", "sandbox", "suite"}
 
 
 def test_the_guide_on_agents(tmp_path: Path) -> None:
@@ -110,6 +115,15 @@ def test_the_guide_on_watching(tmp_path: Path) -> None:
 
     assert "execute_code by a person" in printed
     assert printed.splitlines()[-1] == "2 steps, 1 of a person"
+
+
+def test_the_guide_on_suites(tmp_path: Path) -> None:
+    suite = plan_suite(write_suite(tmp_path, {"name": "half"}), tmp_path / "suites")
+    engine = TableEngine(lambda *_: played())
+    run_suite(suite, Recorder(), open_engine=lambda _: nullcontext(engine))
+    (code,) = blocks("suite", "python")
+
+    assert run(code, tmp_path) == "half tiny 0 0.5\n"
 
 
 @pytest.mark.docker
