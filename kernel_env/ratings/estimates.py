@@ -34,7 +34,7 @@ class Estimate:
     on_these_tasks: Interval | None
     """If other seeds of the agent ran on the same tasks; None if no task has two seeds."""
     on_tasks_like_these: Interval | None
-    """If the tasks were others of the same kind; None for one task."""
+    """If the tasks were others of the same kind, without values that cannot be; None for one."""
     bounds: Interval | None
     """The mean if every missing task had the worst, and the best, value; None if none is missing,
     or if the measure has no worst and best."""
@@ -73,14 +73,13 @@ def estimate(
         like: Interval | None = wilson(sum(cells), len(cells))
     else:
         like = on_tasks_like_these(cells, related)
-    these = on_these_tasks(list(seeds.values()))
     missing = measure.unit and len(cells) < of
     return Estimate(
         mean=middle,
         tasks=len(cells),
         of=of,
         episodes=sum(map(len, seeds.values())),
-        on_these_tasks=clipped(these) if measure.unit else these,
+        on_these_tasks=on_these_tasks(list(seeds.values())),
         on_tasks_like_these=clipped(like) if measure.unit else like,
         bounds=bounds(middle, len(cells), of) if missing else None,
     )

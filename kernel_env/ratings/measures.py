@@ -33,6 +33,7 @@ class References:
     """The private score of the task's `solution.ipynb`."""
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class TaskFacts:
     """What the measures of a task's outcomes have in common."""
@@ -246,7 +247,9 @@ def progress(axis: str, column: int, held: int) -> Value:
 
 
 def public_positions(outcome: Outcome) -> list[float] | None:
-    """Return the public position of each improvement; None without a public leaderboard."""
+    """Return the public position of each improvement; None if they are not known."""
+    if outcome.scored and not outcome.record.best_by_step:
+        return None
     found = [row[3] for row in outcome.record.best_by_step]
     known = [float(each) for each in found if each is not None]
     return known if len(known) == len(found) else None

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from support.episodes import SUBMIT_LINE
+from support.records import record
 
 GUIDES = Path(__file__).parents[2] / "docs" / "how-to"
 IN_CONTAINERS = ("async", "jupyter", "reward", "watch")
@@ -41,7 +42,22 @@ def run(code: str, folder: Path, **env: str) -> str:
 def test_every_guide_with_python_is_run() -> None:
     with_python = {path.stem for path in GUIDES.glob("*.md") if blocks(path.stem, "python")}
 
-    assert with_python == {*IN_CONTAINERS, "sandbox"}
+    assert with_python == {*IN_CONTAINERS, "compare", "sandbox"}
+
+
+def test_the_guide_on_comparing_agents(tmp_path: Path) -> None:
+    for agent, score in (("baseline", 0.4), ("openai", 0.7)):
+        for task in range(6):
+            own = record(agent, f"t{task}", score=score + task / 50)
+            (tmp_path / "runs" / own.episode).mkdir(parents=True)
+            (tmp_path / "runs" / own.episode / "record.json").write_text(json.dumps(own.json()))
+    first, second = blocks("compare", "python")
+
+    printed = run(first, tmp_path).splitlines()
+
+    assert printed[-3:-1] == ["openai 0.75 6 of 6 tasks", "baseline 0.45 6 of 6 tasks"]
+    assert printed[-1].endswith("the first place is that of openai.")
+    assert run(second, tmp_path).splitlines() == ["6 2 0.167", "16 2 0.087", "16 5 0.065"]
 
 
 @pytest.mark.docker

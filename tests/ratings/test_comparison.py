@@ -52,6 +52,9 @@ def test_the_best_agent_is_first_and_the_sentence_says_what_differs() -> None:
     assert row(found, "baseline").rating.rating == 1000
     assert row(found, "strong").rating.rating > 1200
     assert row(found, "strong").rating.first == 1
+    assert row(found, "strong").rating.ranks == (1, 1)
+    assert row(found, "strong").rating.interval is None, "it won everything: draws say nothing"
+    assert found.domains[0].rows[0].rating.first is None, "five tasks are too few"
     position = row(found, "strong").estimates["position"]
     assert (position.tasks, position.of, position.episodes) == (10, 10, 20)
     like, these = position.on_tasks_like_these, position.on_these_tasks
@@ -66,6 +69,16 @@ def test_equal_agents_do_not_differ() -> None:
     assert "none differs by more than noise; the first place is not decided" in (
         found.overall.sentence
     )
+
+
+def test_an_agent_that_wins_most_has_an_interval_and_a_range_of_ranks() -> None:
+    records = play({"a": 0.5, "baseline": 0.5})
+
+    rating = row(compare(records, draws=200), "a").rating
+
+    assert rating.interval.low < rating.rating < rating.interval.high
+    assert rating.ranks == (1, 2)
+    assert 0 < rating.first < 1
 
 
 def test_many_pairs_on_few_tasks_cannot_differ() -> None:

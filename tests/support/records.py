@@ -13,7 +13,6 @@ def record(
     *,
     position: float | None = None,
     money: float = 0.0,
-    tokens: int = 0,
     **fields: Any,
 ) -> EpisodeResult:
     """Return a record; without a position, the score is one. A score of None is an ungraded episode."""
@@ -46,6 +45,6 @@ def record(
         task=task,
         seed=seed,
         private_score=score,
-        usage=Usage(tokens=tokens, money=money),
+        usage=Usage(money=money),
         **{"episode": episode, **rest, **fields},
     )
