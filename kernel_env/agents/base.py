@@ -19,6 +19,8 @@ class Options:
     """The model's name at the endpoint; required by `openai`."""
     base_url: str | None = None
     """The URL of an OpenAI-compatible endpoint; None: OPENAI_BASE_URL, else OpenAI's own."""
+    key_variable: str = "OPENAI_API_KEY"
+    """The environment variable with the endpoint's API key."""
     temperature: float | None = None
     """The sampling temperature; None: the endpoint's default."""
     price_in: float | None = None

@@ -26,6 +26,7 @@ from kernel_env.cli import (
     run,
     runs,
     setup,
+    suite,
     tasks,
 )
 from kernel_env.cli import (
@@ -50,6 +51,7 @@ app.command("open")(open_notebook.open_)
 app.command("runs")(runs.runs)
 app.command("report")(report.report)
 app.command("bench")(bench.bench)
+app.add_typer(suite.app, name="suite")
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(images.app, name="images")
 app.add_typer(kernelspec.app, name="kernelspec")

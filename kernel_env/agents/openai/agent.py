@@ -65,7 +65,9 @@ class OpenAIAgent:
         base_url = options.base_url or os.environ.get("OPENAI_BASE_URL", "").strip()
         self.model = options.model
         self.options = options
-        self._client = ChatClient(base_url, max_calls=options.max_calls)
+        self._client = ChatClient(
+            base_url, max_calls=options.max_calls, key_variable=options.key_variable
+        )
         self._parameters = (
             {*OPTIONAL_PARAMETERS} if base_url else {*OPTIONAL_PARAMETERS} - {"max_tokens"}
         )
