@@ -11,6 +11,7 @@ PAGES: dict[str, dict[str, list[str]]] = {
     },
     "episode": {
         "kernel_env": ["open_episode", "Episode()", "EpisodeConfig", "Pool"],
+        "kernel_env.episode.branching": ["act_in_branch", "fast_forward"],
     },
     "actions": {
         "kernel_env": [
@@ -159,6 +160,8 @@ PAGES: dict[str, dict[str, list[str]]] = {
         "kernel_env.agents.baseline": ["Baseline"],
         "kernel_env.agents.scripted": ["Scripted"],
         "kernel_env.agents.openai": ["OpenAIAgent"],
+        "kernel_env.agents.tree": ["TreeAgent"],
+        "kernel_env.agents.tree.settings": ["Settings"],
     },
     "sandboxes": {
         "kernel_env": ["Sandbox"],
