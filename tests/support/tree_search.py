@@ -9,6 +9,7 @@ from kernel_env.bench.scripted_model import Script
 from kernel_env.episode import EpisodeConfig
 from kernel_env.episode.journal import read_journal
 from kernel_env.episode.result import EpisodeResult
+from kernel_env.episode.step import Graded
 from kernel_env.episode.trajectory import Trajectory
 from kernel_env.runner import Plan
 from support.episodes import DEFINE_SUBMIT
@@ -50,6 +51,12 @@ class Found:
     def root(self) -> Trajectory:
         """Return the first episode."""
         return self.branches[0]
+
+    @property
+    def best(self) -> float:
+        """Return the best public score in the whole tree."""
+        submissions = [step.submission for branch in self.branches for step in branch.steps]
+        return min(s.grade.public_score for s in submissions if isinstance(s, Graded))
 
     @property
     def own_steps(self) -> int:

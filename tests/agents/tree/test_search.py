@@ -1,18 +1,20 @@
 """A search over forks spends one budget, ends its kernels, and its record is that of the best."""
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kernel_env.bench.scripted_model import ScriptedModel, serve
+from kernel_env.bench.scripted_model import ScriptedModel, completion, serve
+from kernel_env.episode import Episode
 from kernel_env.episode.chain import first_difference
 from kernel_env.episode.results import read_results
-from kernel_env.episode.step import Graded
 from kernel_env.grading.host import Grader
 from kernel_env.runner import run_episode
-from support.chat_server import Reply, run_chat_server, text_answer
+from support.chat_server import Reply, error_reply, run_chat_server, text_answer
+from support.cli import run_cli
 from support.episodes import SUBMIT_LINE
 from support.tree_search import SCRIPT, codes, plan, read_tree
 
@@ -27,13 +29,7 @@ async def test_the_record_has_the_best_score_of_the_tree_and_the_costs_of_all(
     )
 
     tree = read_tree(result)
-    scores = [
-        step.submission.grade.public_score
-        for branch in tree.branches
-        for step in branch.steps
-        if isinstance(step.submission, Graded)
-    ]
-    assert (result.status, result.parent, result.public_score) == ("budget", "", min(scores))
+    assert (result.status, result.parent, result.public_score) == ("budget", "", tree.best)
     assert result.private_score is not None
     assert first_difference(tree.root) is None
     assert tree.root.ending is not None
@@ -123,6 +119,62 @@ async def test_a_model_that_fails_in_a_branch_ends_only_that_branch(
     assert (result.status, len(tree.branches)) == ("budget", 4)
     assert [note.kind for note in tree.root.notes] == ["instructions"] + ["refused"] * 4
     assert result.public_score is not None
+
+
+async def test_what_was_best_stands_when_the_models_service_fails(
+    model: ScriptedModel, grader: Grader, tiny: str, tmp_path: Path
+) -> None:
+    def answer(request: dict[str, Any]) -> Reply:
+        messages = request["messages"]
+        if len(model.answers) == 4:
+            return error_reply(401, "no")
+        return Reply(body=completion(model.answer(messages), messages))
+
+    with run_chat_server() as chat:
+        chat.script = [answer] * 99
+
+        result = await run_episode(plan(tiny, chat.url, tmp_path, drafts=2), grader=grader)
+
+    tree = read_tree(result)
+    assert result.status == "setup_failed"
+    assert len(tree.branches) == 4
+    assert result.public_score == tree.best
+
+
+async def test_an_interrupted_search_ends_all_branches(
+    model: ScriptedModel, grader: Grader, tiny: str, tmp_path: Path
+) -> None:
+    loop, episodes = asyncio.get_running_loop(), list[Episode]()
+    mine = plan(tiny, model.url, tmp_path, drafts=2)
+    running = asyncio.create_task(run_episode(mine, grader=grader, watch=episodes.append))
+    model.asked = lambda: len(model.answers) == 4 and loop.call_soon_threadsafe(running.cancel)
+
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+    (episode,) = episodes
+    assert episode.result is not None
+    tree = read_tree(episode.result)
+    assert episode.result.status == "interrupted"
+    assert episode.result.public_score == tree.best
+    assert len(tree.branches) > 2
+    assert all(branch.ending for branch in tree.branches)
+
+
+@pytest.mark.slow
+async def test_the_record_of_a_search_is_reproduced(
+    model: ScriptedModel, grader: Grader, tiny: str, tmp_path: Path
+) -> None:
+    result = await run_episode(plan(tiny, model.url, tmp_path / "runs"), grader=grader)
+
+    verified = run_cli(
+        *("replay", Path(result.notebook).parent, "--verify", "--sandbox", "local"),
+        *("--out", tmp_path / "again"),
+        KERNEL_ENV_TASKS=str(Path(tiny).parent),
+    )
+
+    assert result.steps > 2
+    assert verified.stdout.splitlines()[-1].startswith("REPRODUCED")
 
 
 async def test_a_model_that_always_fails_ends_the_agent(
