@@ -56,7 +56,11 @@ Devices = Annotated[
 def run(
     tasks: Annotated[list[str], typer.Argument(metavar="TASK…", help="Names or task folders.")],
     agent: Annotated[
-        str, typer.Option(help="baseline, scripted, openai, a plug-in's name, or FILE.py:CLASS.")
+        str,
+        typer.Option(
+            help="baseline, scripted, openai, automl-lite, constant, sample, random-valid, nop, a"
+            " plug-in's name, or FILE.py:CLASS."
+        ),
     ],
     seeds: Annotated[int, typer.Option(help="Episodes per task, seeds 0 … N-1.")] = 1,
     out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
