@@ -12,19 +12,27 @@ from sklearn.naive_bayes import ComplementNB
 from sklearn.preprocessing import MaxAbsScaler
 from sklearn.svm import LinearSVC
 
-from .problem import Candidate, Problem
+from .problem import Candidate, Problem, random_rows
 from .tables import Tables
 
 WORDS: dict[str, Any] = {"ngram_range": (1, 2), "token_pattern": r"\w+|[^\w\s]+"}
 """Single words and pairs of words; runs of marks such as `!!!` are words."""
 MAX_FEATURES = 150_000
 """The most words, and the most runs of characters, that are counted."""
-SHARE_OF_TOKENS = 0.5
-"""With fewer words than this for each ten characters, words are not separated by blanks."""
+MIN_BLANKS = 0.05
+"""Where fewer characters than this share are blanks, words are not separated by them."""
+LONG = 500
+"""Of texts with more characters than this on average, only runs of three or four are counted."""
+MAX_ROWS = 60_000
+"""The most training rows that a model is fitted on; of more, random ones."""
 
 
 def find_texts(tables: Tables) -> "pd.Series[Any]":
-    """Return the texts of training rows, then of test rows: the column with the longest cells."""
+    """Return the texts of training rows, then of test rows: the column with the longest cells.
+
+    Raises:
+        ValueError: no column has texts.
+    """
     names = [
         name
         for name in tables.test
@@ -33,6 +41,8 @@ def find_texts(tables: Tables) -> "pd.Series[Any]":
         and not pd.api.types.is_numeric_dtype(tables.train[name])
     ]
     lengths = {name: tables.train[name].astype(str).str.len().mean() for name in names}
+    if not lengths:
+        raise ValueError("no column of both tables has texts")
     longest = max(lengths, key=lambda name: lengths[name])
     print(f"texts: {longest}, {lengths[longest]:.0f} characters on average")
     both = pd.concat([tables.train[longest], tables.test[longest]], ignore_index=True)
@@ -43,12 +53,10 @@ def language_candidates(tables: Tables, problem: Problem) -> dict[str, Any]:
     """Return linear models of words, of characters and of both."""
     texts = find_texts(tables)
     count, blanks = len(tables.train), texts.str.count(r"\s").sum() / texts.str.len().sum()
-    spaced = bool(blanks * 10 > SHARE_OF_TOKENS)
+    spaced = bool(blanks > MIN_BLANKS)
     common = {"sublinear_tf": True, "min_df": 2, "max_features": MAX_FEATURES, "dtype": np.float32}
-    runs = {
-        "analyzer": "char_wb" if spaced else "char",
-        "ngram_range": (2, 5) if spaced else (1, 3),
-    }
+    lengths = (1, 3) if not spaced else (3, 4) if texts.str.len().mean() > LONG else (2, 5)
+    runs = {"analyzer": "char_wb" if spaced else "char", "ngram_range": lengths}
     vectorizers = {
         "words": TfidfVectorizer(**WORDS, **common),
         "characters": TfidfVectorizer(**runs, **common),
@@ -84,9 +92,13 @@ def language_candidates(tables: Tables, problem: Problem) -> dict[str, Any]:
                 "both",
                 LogisticRegression(C=10, max_iter=100, tol=1e-3),
             ),
-            "both, support vectors": ("both", CalibratedClassifierCV(machine, cv=3)),
+            "both, support vectors": (
+                "both",
+                CalibratedClassifierCV(machine, ensemble=False, cv=3),
+            ),
         }
+    rows = random_rows(count, MAX_ROWS, problem.seed)
     return {
-        name: Candidate(model=model, train=matrices[kind], test=tests[kind])
+        name: Candidate(model=model, train=matrices[kind], test=tests[kind], rows=rows)
         for name, (kind, model) in models.items()
     }

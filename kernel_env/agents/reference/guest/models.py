@@ -37,8 +37,7 @@ def fit_predict(problem: Problem, candidate: Candidate, fitted: np.ndarray, aske
     Returns:
         Class probabilities, shape (rows, classes), or amounts, shape (rows, 1).
     """
-    if candidate.rows is not None:
-        fitted = fitted[candidate.rows[fitted]]
+    fitted = fitted[candidate.rows[fitted]]
     with threadpool_limits(1):
         model = clone(candidate.model).fit(take(candidate.train, fitted), problem.y[fitted])
         if problem.classes is None:
@@ -63,6 +62,9 @@ def compare(problem: Problem, candidates: Mapping[str, Candidate], splits: Split
     """Score each candidate and each average of candidates on the held-out rows; return the best.
 
     A candidate that cannot be fitted is left out.
+
+    Raises:
+        ValueError: none can.
     """
     held = np.concatenate([rows for _, rows in splits])
     predictions = {}
@@ -87,6 +89,8 @@ def compare(problem: Problem, candidates: Mapping[str, Candidate], splits: Split
             for power in powers:
                 score = problem.score(held, problem.finish(average, power))
                 choices.append(Choice(names=names, power=power, score=score))
+    if not choices:
+        raise ValueError("none of the models can be fitted")
     best = max(choices, key=lambda choice: choice.score)
     print(f"best: {' + '.join(best.names)}, {problem.metric} {abs(best.score):.5f}")
     return best

@@ -105,7 +105,7 @@ class Candidate:
     """The features of the training rows, shape (training rows, features)."""
     test: Any
     """The features of the test rows, shape (test rows, features)."""
-    rows: np.ndarray | None = None
+    rows: np.ndarray
     """Which training rows the model is fitted on, shape (training rows,), True or False."""
 
 
@@ -148,13 +148,22 @@ def define_problem(tables: Tables, task: Mapping[str, Any], target: str) -> Prob
     )
 
 
+def random_rows(count: int, limit: int, seed: int) -> np.ndarray:
+    """Choose at most `limit` of `count` rows; shape (count,), True or False."""
+    chosen = np.zeros(count, dtype=bool)
+    chosen[np.random.default_rng(seed).permutation(count)[:limit]] = True
+    return chosen
+
+
 def find_groups(tables: Tables) -> list[str]:
     """Return the columns whose repeated values no training row shares with a test row.
 
     Rows of a group, such as one person's, are alike. The split of the task keeps groups whole, so
     the validation must as well.
     """
-    found = []
+    found: list[str] = []
+    if set(tables.test) <= set(tables.ids):
+        return found
     for name in tables.train:
         column = tables.train[name]
         if name in {*tables.ids, *tables.targets} or column.dtype.kind == "f":
@@ -198,8 +207,8 @@ def hold_out(tables: Tables, problem: Problem) -> Splits:
         late = (moments > moments.max() - span).to_numpy()
         print(f"validation: the last {span.days} days by {time}, {late.sum():,} rows")
         return [(np.flatnonzero(~late), np.flatnonzero(late))]
-    few = problem.classes is not None and np.bincount(problem.y).min() >= FOLDS
-    split: Any = StratifiedKFold if few else KFold
+    stratified = problem.classes is not None and np.bincount(problem.y).min() >= FOLDS
+    split: Any = StratifiedKFold if stratified else KFold
     folds = split(FOLDS, shuffle=True, random_state=problem.seed)
     groups = None
     if names := find_groups(tables):

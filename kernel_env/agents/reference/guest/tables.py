@@ -17,12 +17,13 @@ MAX_SHOWN = 25
 
 @dataclass(frozen=True, kw_only=True)
 class Tables:
-    """The public files of a task; a table that does not exist is empty."""
+    """The public files of a task."""
 
     train: pd.DataFrame
-    """The rows with their targets, shape (training rows, columns)."""
+    """The rows with their targets, shape (training rows, columns); empty if no table has them."""
     test: pd.DataFrame
-    """The rows to predict, in the order of the sample submission, shape (test rows, columns)."""
+    """The rows to predict, in the order of the sample submission, shape (test rows, columns). Only
+    the ids, if no table has more about them."""
     sample: pd.DataFrame
     """The sample submission as text, shape (test rows, id and target columns)."""
     ids: list[str]
@@ -42,7 +43,7 @@ def read_tables(task: Mapping[str, Any], *, only_targets: bool = False) -> Table
         FileNotFoundError: there is no sample submission.
     """
     folder = Path(os.environ["DATA_PATH"])
-    paths = sorted(folder.glob("*.csv*"), key=lambda path: (len(path.name), path.name))
+    paths = sorted([*folder.glob("*.csv*"), *folder.glob("*/*.csv*")], key=lambda p: len(p.parts))
     samples = [path for path in paths if "sample" in path.name.lower()]
     if not samples:
         raise FileNotFoundError("there is no sample_submission.csv, whose format is followed")
@@ -50,7 +51,7 @@ def read_tables(task: Mapping[str, Any], *, only_targets: bool = False) -> Table
     ids = list(task["ids"]) or [str(sample.columns[0])]
     targets = list(task["targets"]) or [str(name) for name in sample.columns[1:]]
     as_written = {*ids, *(targets if task["wants"] in CLASS_CELLS else ())}
-    headers = {path: set(pd.read_csv(path, nrows=0)) for path in paths if path not in samples}
+    headers = {path: read_header(path) for path in paths if path not in samples}
 
     def read(word: str, wanted: set[str], unwanted: set[str]) -> pd.DataFrame:
         fitting = [p for p, names in headers.items() if wanted <= names and not unwanted & names]
@@ -64,9 +65,17 @@ def read_tables(task: Mapping[str, Any], *, only_targets: bool = False) -> Table
     if not train.empty:
         known = train[targets].notna() & (train[targets] != "")
         train = train[known.all(axis=1)].reset_index(drop=True)
-    if not test.empty:
-        test = sample[ids].merge(test, on=ids, how="left", validate="one_to_one")
+    test = sample[ids] if test.empty else sample[ids].merge(test.drop_duplicates(ids), how="left")
     return Tables(train=train, test=test, sample=sample, ids=ids, targets=targets)
+
+
+def read_header(path: Path) -> set[str]:
+    """Return the columns of a table; none for a file that pandas cannot read."""
+    try:
+        return set(map(str, pd.read_csv(path, nrows=0)))
+    except Exception as error:
+        print(f"{path.name} is left out, {type(error).__name__}: {error}")
+        return set()
 
 
 def read_csv(path: Path, as_written: set[str], only: set[str] | None) -> pd.DataFrame:

@@ -23,7 +23,7 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 
-from .problem import Candidate, Problem, find_groups, is_date
+from .problem import Candidate, Problem, find_groups, is_date, random_rows
 from .tables import Tables
 
 MAX_CATEGORIES = 200
@@ -132,10 +132,7 @@ def tabular_candidates(tables: Tables, problem: Problem) -> dict[str, Candidate]
             "trees": make_pipeline(codes, ExtraTreesRegressor(100, **trees)),
             "linear": make_pipeline(one_hot, RidgeCV(np.logspace(-1, 3, 9))),
         }
-    rows = None
-    if len(train) > MAX_ROWS:
-        rows = np.zeros(len(train), dtype=bool)
-        rows[np.random.default_rng(seed).permutation(len(train))[:MAX_ROWS]] = True
+    rows = random_rows(len(train), MAX_ROWS, seed)
     return {
         name: Candidate(model=model, train=train, test=test, rows=rows)
         for name, model in models.items()

@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR
 
-from .problem import Candidate, Problem
+from .problem import Candidate, Problem, random_rows
 from .tables import Tables
 
 SIDE = 32
@@ -31,6 +31,10 @@ MIN_PIXELS = 64
 DIRECTIONS = 9
 CELLS = (4, 7)
 """Gradients are counted in a grid of this many cells a side."""
+MAX_ROWS = 10_000
+"""The most training rows that a model is fitted on; of more, random ones."""
+CHUNK = 2_000
+"""The pictures whose features are computed at once, which limits the memory."""
 COLOURS = 4
 """The levels of red, green and blue in a colour histogram."""
 
@@ -132,19 +136,27 @@ def colour_histogram(pictures: np.ndarray) -> np.ndarray:
     return np.asarray(counts / numbers.shape[1])
 
 
+def shapes(pictures: np.ndarray) -> np.ndarray:
+    """Return the gradients: of upright ink, or of colours and of their opacity."""
+    if pictures.shape[3] == 1:
+        return gradients(deskew(pictures))
+    return np.hstack([gradients(pictures), gradients(pictures[..., 3:])])
+
+
+def looks(pictures: np.ndarray) -> np.ndarray:
+    """Return thumbnails, and of coloured pictures the colours and their spread."""
+    if pictures.shape[3] == 1:
+        return cell_means(deskew(pictures), min(14, pictures.shape[1]))
+    colours = np.sqrt(colour_histogram(pictures))
+    return np.hstack([cell_means(pictures, 8), colours, pictures.std(axis=(1, 2))])
+
+
 def vision_candidates(tables: Tables, problem: Problem) -> dict[str, Candidate]:
     """Return models of gradients, thumbnails and colours."""
     pictures = read_pictures(tables)
-    has_colours = pictures.shape[3] > 1
-    upright = pictures if has_colours else deskew(pictures)
-    shape = gradients(upright)
-    thumbs = cell_means(upright, min(8 if has_colours else 14, upright.shape[1]))
-    if has_colours:
-        shape = np.hstack([shape, gradients(pictures[..., 3:])])
-        parts = [shape, thumbs, np.sqrt(colour_histogram(pictures)), pictures.std(axis=(1, 2))]
-    else:
-        parts = [shape, thumbs]
-    everything = np.hstack(parts)
+    chunks = [pictures[start : start + CHUNK] for start in range(0, len(pictures), CHUNK)]
+    shape = np.vstack([shapes(chunk) for chunk in chunks])
+    everything = np.hstack([shape, np.vstack([looks(chunk) for chunk in chunks])])
     print(f"{everything.shape[1]:,} features of pictures of {pictures.shape[1:]}")
     seed = problem.seed
     components = PCA(min(100, len(tables.train) // 4), random_state=seed)
@@ -166,7 +178,8 @@ def vision_candidates(tables: Tables, problem: Problem) -> dict[str, Candidate]:
             "linear": (everything, make_pipeline(scaled, LogisticRegression(C=0.1, max_iter=300))),
         }
     count = len(tables.train)
+    rows = random_rows(count, MAX_ROWS, seed)
     return {
-        name: Candidate(model=model, train=features[:count], test=features[count:])
+        name: Candidate(model=model, train=features[:count], test=features[count:], rows=rows)
         for name, (features, model) in models.items()
     }

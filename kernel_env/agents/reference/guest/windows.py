@@ -17,10 +17,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR
 
-from .problem import Candidate, Problem
+from .problem import Candidate, Problem, random_rows
 from .tables import Tables
 
 MIN_SAMPLES = 8
+MAX_ROWS = 10_000
+"""The most training rows that a model is fitted on; of more, random ones."""
 FREQUENCIES = 12
 """The lowest frequencies of the spectrum that are features."""
 
@@ -100,7 +102,10 @@ def windows_candidates(tables: Tables, problem: Problem) -> dict[str, Candidate]
             "discriminant analysis": (simple, analysis),
         }
     count = len(tables.train)
+    rows = random_rows(count, MAX_ROWS, seed)
     for name, (features, model) in kinds.items():
         pipeline = make_pipeline(StandardScaler(), model)
-        models[name] = Candidate(model=pipeline, train=features[:count], test=features[count:])
+        models[name] = Candidate(
+            model=pipeline, train=features[:count], test=features[count:], rows=rows
+        )
     return models
