@@ -25,6 +25,8 @@ SETTINGS = (
     *("memory_gb", "gpus", "host", "version", "task_version", "metric", "source"),
 )
 """The fields of a record that say under which rules and where an episode ran."""
+FILES = {"notebook": NOTEBOOK, "journal": JOURNAL}
+"""The files of a run that a report links to, by their titles."""
 WORDS = 300
 """Limit of an error's text in the table."""
 
@@ -157,12 +159,13 @@ def value_of(field: Field, row: Row) -> Any:
     return escape_line(value) if isinstance(value, str) else value
 
 
-def page_data(rows: Sequence[Row], out: Path) -> str:
+def page_data(rows: Sequence[Row], out: Path | None) -> str:
     """Return the data of the page as JSON that can stand in a script element.
 
     Args:
         rows: the episodes.
-        out: the folder of the report, which links to files start from.
+        out: the folder of the report, which links to files start from; None for a page that is
+            served, whose server has them (`FILES`).
     """
     settings, kinds = list[dict[str, Any]](), dict[str, int]()
     lines, files = [], {}
@@ -211,13 +214,13 @@ def settings_of(result: EpisodeResult) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value not in (None, "")}
 
 
-def files_of(row: Row, out: Path) -> list[tuple[str, str]]:
+def files_of(row: Row, out: Path | None) -> list[tuple[str, str]]:
     """Return the titles and addresses of the files of a run that are there."""
-    found = [("notebook", NOTEBOOK), ("journal", JOURNAL)]
     return [
-        (title, quote(os.path.relpath(path.resolve(), out.resolve())))
-        for title, name in found
+        (title, served if out is None else quote(os.path.relpath(path.resolve(), out.resolve())))
+        for title, name in FILES.items()
         if (path := row.recorded.folder / name).is_file()
+        and (served := f"files/{quote(row.run, safe='')}/{name}")
     ]
 
 

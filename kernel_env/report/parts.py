@@ -12,6 +12,7 @@ from kernel_env.episode.result import EpisodeResult
 from kernel_env.report import tables
 from kernel_env.report.episode_rows import Row, link, place_of, settings_of
 from kernel_env.report.tables import NONE, Cell, Column, Table, named, percent
+from kernel_env.suite.records import Missing
 from kernel_env.untrusted_text import quote_value
 
 ENDINGS = {
@@ -161,6 +162,25 @@ def lost_episodes(rows: Sequence[Row]) -> Table:
                 named(row.result.error[:300]),
             ]
             for row in lost
+        ],
+    )
+
+
+def unplayed(missing: Sequence[Missing]) -> Table:
+    """Return the jobs of a suite without a result, with the reasons."""
+    return Table(
+        columns=[
+            Column(title=name, number=name == "seed")
+            for name in ("task", "agent", "seed", "reason")
+        ],
+        rows=[
+            [
+                named(each.job.task),
+                named(each.job.agent),
+                tables.count(each.job.seed),
+                named(each.reason[:300] or "not played yet"),
+            ]
+            for each in missing
         ],
     )
 
