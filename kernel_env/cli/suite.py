@@ -127,11 +127,11 @@ def retry(
 # ── what is shown ─────────────────────────────────────────────────────────────────────────
 
 FATES = {
-    "reuse": "have a result",
-    "regrade": "have one that is graded again, without playing",
-    "rerun": "are played again",
-    "new": "are played for the first time",
-    "orphan": "results have settings that the file does not have any more; they are kept",
+    "reuse": "done",
+    "regrade": "done, to be graded again without an episode",
+    "rerun": "to be played again",
+    "new": "new",
+    "orphan": "with settings that the file does not have any more; they are kept",
 }
 """What becomes of jobs at the next start."""
 
@@ -157,7 +157,24 @@ def show_plan(suite: "Suite", status: "Status", *, json: bool) -> None:
         most = f"at most ${cap * paid:.2f}" if cap else "no limit of money"
         print_result(f"{counted(paid, 'episode')} with a model: {most}")
     print_result(time_text(status))
+    show_difference(suite, status)
     show_reasons(status)
+
+
+def show_difference(suite: "Suite", status: "Status") -> None:
+    """Print the smallest difference of two agents that the whole suite can find."""
+    if len(suite.file.agents) < 2:
+        return
+    found = status.smallest_difference
+    if found is None:
+        tasks = len({job.task for job in suite.jobs})
+        few = "one task tells no difference from chance" if tasks < 2 else "no results yet to tell"
+        print_result(f"smallest difference that can be found: {few}")
+    else:
+        print_result(
+            f"smallest difference of two agents' mean positions that is found in 4 of 5 cases:"
+            f" {100 * found:.1f} points of 100, by the spread of the results until now"
+        )
 
 
 def show_status(status: "Status", *, json: bool) -> None:

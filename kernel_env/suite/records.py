@@ -7,6 +7,7 @@ records have the rest. What was played with other settings is kept, and is not a
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +65,18 @@ class SuiteRecords:
 
     jobs: JobList
     results: tuple[EpisodeResult, ...]
-    """The episodes that count, in the order of the jobs; `agent` is the name in the suite file."""
+    """The episodes that count, in the order of the jobs."""
     missing: tuple[Missing, ...]
     attempts: tuple[EpisodeResult, ...]
     """The results of all attempts at these jobs, also of those that do not count."""
+
+    def label_of(self, result: EpisodeResult) -> str:
+        """Return what the suite file calls the agent of a result; empty if it is another's."""
+        return self._labels.get(result.key, "")
+
+    @cached_property
+    def _labels(self) -> dict[str, str]:
+        return {job.key: job.agent for job in self.jobs.jobs}
 
 
 def read_suite(folder: Path) -> SuiteRecords:
@@ -78,9 +87,9 @@ def read_suite(folder: Path) -> SuiteRecords:
     for job in jobs.jobs:
         history = histories.get(job.key)
         found = records_in(history) if history else []
-        attempts += [result_in(folder, record, job) for record in found]
+        attempts += [result_in(folder, record) for record in found]
         if history and history.finished and history.finished.record:
-            results.append(result_in(folder, history.finished.record, job))
+            results.append(result_in(folder, history.finished.record))
         else:
             missing.append(Missing(job=job, reason=reason_in(history)))
     return SuiteRecords(
@@ -104,22 +113,23 @@ def reason_in(history: History | None) -> str:
     return f"{fault.failure}: {fault.reason}"
 
 
-def result_in(folder: Path, record: dict[str, Any], job: ListedJob) -> EpisodeResult:
+def result_in(folder: Path, record: dict[str, Any]) -> EpisodeResult:
     """Return a record of a suite as a result whose notebook can be found."""
     result = parse_result(record, where=f"a record in {folder}")
-    return replace(result, agent=job.agent, notebook=str(folder / result.notebook))
+    return replace(result, notebook=str(folder / result.notebook))
 
 
 def record_of(result: EpisodeResult, folder: Path, started: Started, suite: str) -> dict[str, Any]:
     """Return a result as the record of an attempt.
 
-    Its notebook is relative to the suite's folder, so that the folder can be moved.
+    Its notebook is relative to the suite's folder, so that the folder can be moved. An agent of a
+    file is named without the file's folder.
     """
     notebook = Path(result.notebook)
     inside = notebook.relative_to(folder) if notebook.is_relative_to(folder) else notebook
     return replace(
         result,
-        agent=started.agent,
+        agent=Path(result.agent).name,
         notebook=str(inside),
         suite=suite,
         key=started.key,

@@ -1,7 +1,7 @@
 """Compute where a suite stands: what is done, missing and why, what it costs, how long it takes."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from statistics import median
@@ -64,6 +64,9 @@ class Status:
     """How long the rest takes, from the medians of the same agent; None if nothing is known."""
     unknown: int
     """Jobs left without any such figure, which are not in `seconds_left`."""
+    smallest_difference: float | None
+    """The smallest true difference of two agents' mean positions that the whole suite finds with a
+    probability of 80 %, by the spread of the results until now; None if that is not known."""
     states: dict[str, int] = field(default_factory=dict)
     """Number of jobs in each state."""
     fates: dict[str, int] = field(default_factory=dict)
@@ -134,6 +137,7 @@ def status_of(
         money_limit=suite.file.limits.money,
         seconds_left=None if left is None else left / at_once,
         unknown=unknown,
+        smallest_difference=detectable(suite, mine),
         states=dict(Counter(job.state for job in found)),
         fates={**Counter(job.fate for job in found), "orphan": len(orphans)},
         reasons=dict(
@@ -142,6 +146,28 @@ def status_of(
             )
         ),
     )
+
+
+def detectable(suite: Suite, histories: Iterable[History]) -> float | None:
+    """Return the smallest difference of positions that a suite can find; see `ratings.planning`."""
+    positions: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    boards: set[str] = set()
+    for history in histories:
+        if not (history.finished and (record := history.finished.record)):
+            continue
+        started, position = history.finished.started, record["position_private"]
+        boards |= {started.task} if position is not None else set()
+        positions[started.agent][started.task].append(position or 0.0)
+    for by_task in positions.values():
+        for task in set(by_task) - boards:
+            del by_task[task]  # without a leaderboard there are no positions
+    if sum(len(by_task) > 1 for by_task in positions.values()) < 2:
+        return None
+    from kernel_env.ratings.planning import smallest_difference, spread_of
+
+    spread = spread_of(positions)
+    tasks = len({job.task for job in suite.jobs})
+    return smallest_difference(tasks, suite.file.seeds, spread) if spread else None
 
 
 def fate_of(history: History | None, earlier: History | None, grade_key: str) -> Fate:

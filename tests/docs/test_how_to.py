@@ -6,14 +6,19 @@ import re
 import shlex
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from kernel_env.suite.driver import run_suite
+from kernel_env.suite.plan import plan_suite
 from support.cli import run_cli
 from support.episodes import SUBMIT_LINE
 from support.records import record
 from support.report_runs import made_records, write_records
+from support.suite_engine import Recorder, TableEngine, played
+from support.suites import write_suite
 
 GUIDES = Path(__file__).parents[2] / "docs" / "how-to"
 IN_CONTAINERS = ("async", "jupyter", "reward", "watch")
@@ -45,7 +50,31 @@ def run(code: str, folder: Path, **env: str) -> str:
 def test_every_guide_with_python_is_run() -> None:
     with_python = {path.stem for path in GUIDES.glob("*.md") if blocks(path.stem, "python")}
 
-    assert with_python == {*IN_CONTAINERS, "compare", "report", "sandbox"}
+    assert with_python == {*IN_CONTAINERS, "agent", "compare", "report", "sandbox", "suite"}
+
+
+def test_the_guide_on_agents(tmp_path: Path) -> None:
+    (code,) = blocks("agent", "python")
+    (command,) = (each for each in blocks("agent", "sh") if "--set" in each)
+    (tmp_path / "deeper.py").write_text(code)
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    for options, status in (("", 0), ("--set depths=3", 1)):
+        done = subprocess.run(
+            ["sh", "-c", f"{command.strip()} --sandbox local --json {options}"],
+            cwd=tmp_path,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == status, done.stderr
+        if status:
+            assert done.stderr.splitlines()[-1] == "error: depths is 3; give a list"
+            continue
+        result = json.loads(done.stdout)
+        assert (result["steps"], result["submissions"]) == (3, 2)
+        assert [step for step, *_ in result["best_by_step"]] == [2, 3]
 
 
 def test_the_guide_on_comparing_agents(tmp_path: Path) -> None:
@@ -89,6 +118,15 @@ def test_the_guide_on_watching(tmp_path: Path) -> None:
 
     assert "execute_code by a person" in printed
     assert printed.splitlines()[-1] == "2 steps, 1 of a person"
+
+
+def test_the_guide_on_suites(tmp_path: Path) -> None:
+    suite = plan_suite(write_suite(tmp_path, {"name": "half"}), tmp_path / "suites")
+    engine = TableEngine(lambda *_: played())
+    run_suite(suite, Recorder(), open_engine=lambda _: nullcontext(engine))
+    (code,) = blocks("suite", "python")
+
+    assert run(code, tmp_path) == "half tiny 0 0.5\n"
 
 
 @pytest.mark.docker

@@ -1,12 +1,10 @@
 """Check whole runs of a suite on this machine: results, failures, resuming, grading again."""
 
-import json
 import shutil
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,22 +17,13 @@ from kernel_env.suite.playing import Played
 from kernel_env.suite.records import read_suite
 from kernel_env.suite.status import Status
 from support.suite_engine import Recorder, TableEngine, played
-from support.suites import TINY, lines_of, write_suite
+from support.suites import TINY, failing_agent, lines_of, write_suite
 
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let retries wait for an instant only."""
     monkeypatch.setattr(policy, "FIRST_DELAY_S", 0.001)
-
-
-def failing(folder: Path, name: str, error: str, times: int) -> dict[str, Any]:
-    """Return an agent that fails the first times."""
-    (folder / name).mkdir()
-    script = folder / name / "script.json"
-    script.write_text(json.dumps({"error": error, "times": times}))
-    agent = write_suite(folder, {"name": "failing"}).read_text().partition('agent = "')[2]
-    return {"name": name, "agent": agent.partition('"')[0], "script": script}
 
 
 def play(path: Path) -> tuple[Suite, Status, list[str]]:
@@ -62,7 +51,8 @@ def test_a_suite_is_played_and_its_results_can_be_read(tmp_path: Path) -> None:
     assert status.states == again.states == {"done": 2}
     assert again.fates == {"reuse": 2, "orphan": 0}
     assert messages == []
-    assert [result.agent for result in found.results] == ["line", "half"]
+    assert [found.label_of(result) for result in found.results] == ["line", "half"]
+    assert [x.agent for x in found.results] == ["suite_agents.py:Line", "suite_agents.py:Half"]
     assert [result.position_private for result in found.results] == [1.0, 0.75]
     assert all(Path(result.notebook).is_file() for result in found.results)
     assert {(r.suite, r.attempt, r.grade_key) for r in found.results} == {
@@ -72,21 +62,29 @@ def test_a_suite_is_played_and_its_results_can_be_read(tmp_path: Path) -> None:
     assert (found.missing, found.jobs.anchor) == ((), "half")
     assert [line["kind"] for line in lines_of(suite.folder)].count("started") == 2
     assert (suite.folder / "suite.toml").read_text() == path.read_text()
+    # A driver that is killed before it has recorded an ending leaves the episode's own.
+    records = suite.folder / "records.jsonl"
+    lines = records.read_bytes().splitlines(keepends=True)
+    records.write_bytes(b"".join(lines[:-1]) + lines[-1][:100])
+    _, adopted, _ = play(path)
+    assert adopted.states == {"done": 2}
+    assert read_suite(suite.folder).results == found.results
     moved = Path(shutil.move(suite.folder, tmp_path / "elsewhere"))
     assert Path(read_suite(moved).results[0].notebook).is_file()
 
 
 def test_each_failure_is_recorded_as_what_it_is(tmp_path: Path) -> None:
     agents = [
-        failing(tmp_path, "service", "model", 1),
-        failing(tmp_path, "broken", "bug", 9),
-        failing(tmp_path, "keyless", "setup", 9),
+        failing_agent(tmp_path, "service", "model", 1),
+        failing_agent(tmp_path, "broken", "bug", 9),
+        failing_agent(tmp_path, "keyless", "setup", 9),
     ]
 
     suite, status, messages = play(write_suite(tmp_path, *agents, limits={"episodes": 2}))
 
     found = {job.agent: job for job in status.jobs}
-    results = {result.agent: result for result in read_suite(suite.folder).results}
+    read = read_suite(suite.folder)
+    results = {read.label_of(result): result for result in read.results}
     assert (found["service"].state, found["service"].attempts) == ("done", 2)
     assert (found["broken"].state, results["broken"].status) == ("done", "agent_failed")
     assert (found["keyless"].state, found["keyless"].reason) == (
@@ -159,7 +157,7 @@ def test_a_new_grader_grades_again_without_an_episode(task_folder: Path, tmp_pat
         "Mean absolute error",
     )
     assert after.grade_key != before.grade_key
-    assert (after.steps, after.episode, after.agent) == (before.steps, before.episode, "half")
+    assert (after.steps, after.episode, after.agent) == (before.steps, before.episode, before.agent)
 
 
 def test_changed_settings_are_named_and_the_former_results_kept(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from support.suites import (
     comparable,
     kill,
     lines_of,
+    slow_agent,
     start_suite,
     wait_for,
     wait_for_step,
@@ -24,15 +25,8 @@ from support.suites import (
 
 
 def slow_suite(folder: Path, seconds: float, **options: Any) -> Path:
-    """Write a suite whose agents wait in the middle of their episodes."""
-    script = folder / "seconds"
-    script.write_text(str(seconds))
-    agent = write_suite(folder, {"name": "slow"}).read_text().partition('agent = "')[2]
-    agents = [
-        {"name": "slow", "agent": agent.partition('"')[0], "script": script},
-        {"name": "half"},
-    ]
-    return write_suite(folder, *agents, **options)
+    """Write a suite with an agent that waits in the middle of its episodes."""
+    return write_suite(folder, slow_agent(folder, seconds), {"name": "half"}, **options)
 
 
 def finish(path: Path) -> Path:
@@ -115,18 +109,3 @@ def test_a_suite_that_is_killed_at_random_has_the_records_of_an_unbroken_one(
     assert not [
         name for name in os.listdir(tempfile.gettempdir()) if name.startswith("kernel-env-")
     ]
-
-
-def test_an_episode_that_ended_before_its_driver_could_say_so_is_adopted(tmp_path: Path) -> None:
-    path = write_suite(tmp_path, {"name": "half"})
-    folder = finish(path)
-    records = folder / "records.jsonl"
-    started, finished = records.read_bytes().splitlines(keepends=True)
-    before = read_suite(folder).results
-    records.write_bytes(started + finished[:100])  # the last line is cut
-
-    finish(path)
-
-    check_nothing_twice(folder)
-    assert read_suite(folder).results == before
-    assert [line["kind"] for line in lines_of(folder)] == ["started", "finished"]

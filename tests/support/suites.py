@@ -32,6 +32,21 @@ def write_suite(folder: Path, *agents: dict[str, Any], **options: Any) -> Path:
     return path
 
 
+def slow_agent(folder: Path, seconds: float) -> dict[str, Any]:
+    """Return an agent that waits in the middle of its episodes."""
+    script = folder / "seconds"
+    script.write_text(str(seconds))
+    return {"name": "slow", "script": script}
+
+
+def failing_agent(folder: Path, name: str, error: str, times: int) -> dict[str, Any]:
+    """Return an agent that raises an error of a kind the first times; see `suite_agents`."""
+    (folder / name).mkdir()
+    script = folder / name / "script.json"
+    script.write_text(json.dumps({"error": error, "times": times}))
+    return {"name": name, "agent": f"{AGENTS}:Failing", "script": script}
+
+
 def toml(value: Any) -> str:
     """Return a value as TOML."""
     if isinstance(value, dict):
