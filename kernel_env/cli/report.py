@@ -1,5 +1,6 @@
 """Implement `kernel-env report`: compare agents in a page, a table, or the format of others."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -122,7 +123,8 @@ def serve_report(runs: list[Path], out: Path, options: "Options") -> None:
 
     with LiveReport(runs, out, options) as live:
         print_result(f"report: {live.url}")
-        live.serve()
+        with suppress(KeyboardInterrupt):
+            live.serve()
 
 
 def print_comparison(runs: list[Path], format_: str, options: "Options", skip: "Skip") -> None:

@@ -164,6 +164,7 @@ def compare_records(found: Found, options: Options) -> Comparison:
         [each.result for each in found.ended],
         measure=options.measure,
         anchor=options.anchor or found.anchor or None,
+        label=found.label,
         elo=find_spec("choix") is not None,
     )
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from kernel_env.episode.result import EpisodeResult
 from kernel_env.episode.results import read_result
 from kernel_env.errors import UsageError
+from kernel_env.ratings.outcomes import name_of
 from kernel_env.report.listing import Skip, folders_of, run_folders
 from kernel_env.suite.records import JOBS, Missing, SuiteRecords, read_suite
 
@@ -17,12 +19,19 @@ class Recorded:
 
     result: EpisodeResult
     folder: Path
+    label: str = ""
+    """What the file of its suite calls the agent; empty without a suite."""
+
+    @property
+    def agent(self) -> str:
+        """Return the name of the agent, as ratings have it."""
+        return name_of(self.result, self.label)
 
     @property
     def order(self) -> tuple[object, ...]:
         """Return what a report sorts episodes by: nothing of it depends on where they lie."""
         r = self.result
-        return (r.task, r.agent, r.model, r.seed, r.attempt, r.started, r.episode)
+        return (r.task, self.agent, r.seed, r.attempt, r.started, r.episode)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +49,14 @@ class Found:
     anchor: str = ""
     """The agent with which the suites compare each; empty if they name none, or several."""
 
+    def label(self, result: EpisodeResult) -> str:
+        """Return what the file of its suite calls the agent of a result."""
+        return self._labels.get(result.episode, "")
+
+    @cached_property
+    def _labels(self) -> dict[str, str]:
+        return {each.result.episode: each.label for each in self.ended if each.label}
+
 
 def find_recorded(runs: Iterable[Path], skip: Skip) -> Found:
     """Read all episodes at or below the given paths.
@@ -50,27 +67,30 @@ def find_recorded(runs: Iterable[Path], skip: Skip) -> Found:
     Raises `UsageError` if a path has no run, and for a suite that cannot be read.
     """
     paths = list(runs)
-    suites = sorted({each for path in paths for each in suites_in(path)})
+    suites = sorted({each.resolve(): each for path in paths for each in suites_in(path)}.values())
+    folders = {
+        folder.resolve(): folder
+        for path in paths
+        for folder in (run_folders(path) if suites_in(path) else folders_of([path]))
+    }
     ended, running = [], []
-    for path in paths:
-        for folder in run_folders(path) if suites_in(path) else folders_of([path]):
-            inside = any(folder.is_relative_to(suite) for suite in suites)
-            try:
-                result = read_result(folder)
-            except UsageError as error:
-                if not inside:
-                    skip(folder, str(error))
-                continue
-            if result is None:
-                running.append(folder)
-            elif not inside:
-                ended.append(Recorded(result=result, folder=folder))
+    for folder in folders.values():
+        of_a_suite = any(folder.is_relative_to(suite) for suite in suites)
+        try:
+            result = read_result(folder)
+        except UsageError as error:
+            skip(folder, str(error))
+            continue
+        if result is None:
+            running.append(folder)
+        elif not of_a_suite:
+            ended.append(Recorded(result=result, folder=folder))
     found = [read_suite(suite) for suite in suites]
     ended += [each for one in found for each in recorded_in(one)]
     anchors = {one.jobs.anchor for one in found if one.jobs.anchor}
     return Found(
         ended=sorted(ended, key=lambda each: each.order),
-        running=sorted(set(running)),
+        running=sorted(running),
         missing=[each for one in found for each in one.missing],
         suites=[one.jobs.name for one in found],
         anchor=anchors.pop() if len(anchors) == 1 else "",
@@ -85,4 +105,5 @@ def suites_in(path: Path) -> list[Path]:
 def recorded_in(suite: SuiteRecords) -> Iterable[Recorded]:
     """Yield the episodes of a suite, all attempts."""
     for result in suite.attempts:
-        yield Recorded(result=result, folder=Path(result.notebook).parent)
+        folder, label = Path(result.notebook).parent, suite.label_of(result)
+        yield Recorded(result=result, folder=folder, label=label)

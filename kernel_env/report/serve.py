@@ -14,6 +14,7 @@ import json
 import os
 import re
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -48,6 +49,8 @@ from kernel_env.watch.loopback import LoopbackRequest, LoopbackServer
 
 POLL_S = 2.0
 """The interval between two looks at the records."""
+SHARE = 0.1
+"""The share of the time that is spent on making the page: the episodes need the processor."""
 FRAMED = "frame-ancestors 'self'"
 """Pages of episodes are shown side by side in the report, and nowhere else."""
 PAGE = re.compile(rf"{FOLDER}/[0-9a-f]{{20}}\.html")
@@ -147,8 +150,11 @@ class LiveReport(LoopbackServer):
         self.serve_forever()
 
     def _look_again(self) -> None:
-        while not self._stop.wait(POLL_S):
+        took = 0.0
+        while not self._stop.wait(max(POLL_S, took / SHARE)):
+            began = time.monotonic()
             self.look()
+            took = time.monotonic() - began
 
     def stop(self) -> None:
         """End `serve`."""

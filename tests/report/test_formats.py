@@ -48,8 +48,15 @@ def suite(tmp_path: Path) -> Path:
     folder = tmp_path / "suites" / "nightly"
     folder.mkdir(parents=True)
     records = [
-        replace(record, status="finished", error="", private_score=0.5, position_private=0.5)
-        for record in made_records(2, 2)
+        replace(
+            record,
+            key=f"k{n}",
+            status="finished",
+            error="",
+            private_score=0.5,
+            position_private=0.5,
+        )
+        for n, record in enumerate(made_records(2, 2))
     ]
     jobs = [
         ListedJob(key=f"k{n}", agent="ours", task=record.task, seed=record.seed)
@@ -86,7 +93,7 @@ def test_a_suite_is_a_report_of_its_jobs(suite: Path, tmp_path: Path, above: boo
     written = write_report(found, tmp_path / "report", Options(), lambda *_: None)
 
     page = written.page.read_text()
-    assert [each.result.agent for each in found.ended] == ["ours", "ours"]
+    assert {each.agent for each in found.ended} == {"openai (qwen-coder-32b, ours)"}
     assert [each.result.position_private for each in found.ended] == [0.5, 0.875]
     assert found.anchor == "ours"
     assert "<title>Suite nightly</title>" in page

@@ -3,6 +3,9 @@
 import http.client
 import json
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,6 +84,21 @@ def test_other_names_and_tokens_are_refused(served: LiveReport) -> None:
     assert get(served.url, path, Host="evil.example").status == 421
     assert get(served.url, "/" + "x" * 43 + "/").status == 404
     assert get(served.url, "/index.html").status == 404
+
+
+def test_ctrl_c_ends_the_command_and_its_address(tmp_path: Path) -> None:
+    runs = write_records(tmp_path / "runs", list(made_records(1, 1)))
+    argv = [sys.executable, "-m", "kernel_env.cli", "report", str(runs), "--serve"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().removeprefix("report: ").strip()
+        status = get(url, urlsplit(url).path).status
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+
+    assert status == 200
+    with pytest.raises(ConnectionError):
+        get(url, urlsplit(url).path)
 
 
 def test_a_report_waits_for_the_first_episode(tmp_path: Path) -> None:
