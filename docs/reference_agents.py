@@ -29,7 +29,11 @@ Results = dict[tuple[str, str], EpisodeResult]
 
 async def run_missing(tasks: list[str], folder: Path) -> Results:
     """Run each agent on each task, unless the folder has the result; return all results."""
-    found = {(each.task, each.agent): each for each in read_results(folder) if each.seed == 0}
+    found = {
+        (each.task, each.agent): each
+        for each in read_results(folder)
+        if each.seed == 0 and each.status == "finished"
+    }
     async with Grader() as grader:
         for task in tasks:
             for agent in AGENTS:

@@ -10,8 +10,8 @@ from support.embedded_tasks import EMBEDDED
 
 pytestmark = pytest.mark.docker
 
-FAST = {("constant", "watch-exercise"), ("automl-lite", "image-segment")}
-"""What runs by default: one agent each way, on small tasks."""
+FAST = {("automl-lite", "image-segment")}
+"""What runs by default, on a small task."""
 TRIVIAL = ("sample", "constant", "random-valid")
 HALF, NEAR_BOTTOM = 0.5, 0.25
 """Shares of a reference board."""

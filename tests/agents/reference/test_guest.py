@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kernel_env.agents.reference.guest.constant import best_constant
@@ -79,7 +79,8 @@ def tables(train: pd.DataFrame, test: pd.DataFrame) -> Tables:
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32), st.integers(0, 2**32))
-def test_random_targets_are_training_targets_and_differ_between_seeds(a: int, b: int) -> None:
+@example(7, 7)
+def test_random_targets_depend_on_the_seed_alone(a: int, b: int) -> None:
     table = tables(
         pd.DataFrame({"id": range(1000), "y": np.arange(1000) / 8}),
         pd.DataFrame({"id": range(1000, 1050)}),
