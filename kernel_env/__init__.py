@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from kernel_env.gym.env import KernelEnv as KernelEnv
     from kernel_env.gym.env import make as make
     from kernel_env.kernel.warm_pool import Pool as Pool
+    from kernel_env.report.listing import load_runs as load_runs
     from kernel_env.sandbox.protocol import Sandbox as Sandbox
     from kernel_env.tasks.spec import Task as Task
 
@@ -73,6 +74,7 @@ _MODULES = {
     "UnknownName": "errors",
     "UsageError": "errors",
     "ValidateCode": "episode.actions",
+    "load_runs": "report.listing",
     "make": "gym.env",
     "open_episode": "episode.opening",
 }

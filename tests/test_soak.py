@@ -20,7 +20,7 @@ from kernel_env.errors import SandboxError
 from kernel_env.grading.host import Grader
 from support.episodes import container_ids, execute, validate
 
-EPISODES = int(os.environ.get("KERNEL_ENV_SOAK", "12"))
+EPISODES = int(os.environ.get("KERNEL_ENV_SOAK", "8"))
 DOCKER_EVERY = 4
 """Every so many episodes run in a container, which takes longest to start."""
 WARM_UP = 6

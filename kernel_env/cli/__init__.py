@@ -24,7 +24,9 @@ from kernel_env.cli import (
     replay,
     report,
     run,
+    runs,
     setup,
+    suite,
     tasks,
 )
 from kernel_env.cli import (
@@ -46,8 +48,10 @@ app.command("attach")(attach.attach)
 app.command("replay")(replay.replay)
 app.command("export")(export.export)
 app.command("open")(open_notebook.open_)
+app.command("runs")(runs.runs)
 app.command("report")(report.report)
 app.command("bench")(bench.bench)
+app.add_typer(suite.app, name="suite")
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(images.app, name="images")
 app.add_typer(kernelspec.app, name="kernelspec")

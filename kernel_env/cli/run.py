@@ -1,8 +1,9 @@
-"""Implement `kernel-env run`: run an agent on tasks, and print the results."""
+"""Implement `kernel-env run`: run agents on tasks, print the results, and compare agents."""
 
 from contextlib import contextmanager, nullcontext
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -56,13 +57,14 @@ Devices = Annotated[
 def run(
     tasks: Annotated[list[str], typer.Argument(metavar="TASK…", help="Names or task folders.")],
     agent: Annotated[
-        str,
+        list[str],
         typer.Option(
             help="baseline, scripted, openai, automl-lite, constant, sample, random-valid, nop, a"
-            " plug-in's name, or FILE.py:CLASS."
+            " plug-in's name, or FILE.py:CLASS; can be repeated."
         ),
     ],
     seeds: Annotated[int, typer.Option(help="Episodes per task, seeds 0 … N-1.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Episodes at the same time.")] = 1,
     out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
     sandbox: Sandbox = "auto",
     image: ImageName = "",
@@ -97,24 +99,43 @@ def run(
         Path | None, typer.Option(help="scripted: a .ipynb, .json or .jsonl file of actions.")
     ] = None,
     model: Annotated[str, typer.Option(help="openai: the model's name.")] = "",
+    provider: Annotated[
+        str,
+        typer.Option(
+            help="openai: the model's provider, which gives URL, key variable and prices: openai,"
+            " gemini, deepseek, xai, anthropic, qwen, mistral, openrouter, vllm, sglang, ollama or"
+            " llama.cpp."
+        ),
+    ] = "",
     base_url: Annotated[
         str | None,
-        typer.Option(help="openai: the endpoint's URL (default: OPENAI_BASE_URL, else OpenAI)."),
+        typer.Option(
+            help="openai: the endpoint's URL (default: the provider's, else OPENAI_BASE_URL, else"
+            " OpenAI)."
+        ),
     ] = None,
     temperature: Annotated[
         float | None, typer.Option(help="openai: sampling temperature (default: the endpoint's).")
     ] = None,
     price_in: Annotated[
-        float | None, typer.Option(help="openai: US $ per 1M prompt tokens (default: unknown).")
+        float | None, typer.Option(help="openai: US $ per 1M prompt tokens (default: a table's).")
     ] = None,
     price_out: Annotated[
-        float | None, typer.Option(help="openai: US $ per 1M answer tokens (default: unknown).")
+        float | None, typer.Option(help="openai: US $ per 1M answer tokens (default: a table's).")
     ] = None,
     context: Annotated[int, typer.Option(help="openai: context window, tokens.")] = 32_000,
     answer_tokens: Annotated[
         int, typer.Option(help="openai: maximum tokens of an answer.")
     ] = 4_000,
     images: Annotated[bool, typer.Option(help="openai: send plots to the model.")] = False,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="An option of the agent alone (JSON, otherwise text); can be repeated.",
+        ),
+    ] = None,
     watch: Annotated[
         bool,
         typer.Option("--watch", help="Print the address of a page that shows the steps live."),
@@ -125,7 +146,7 @@ def run(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON line per episode.")] = False,
 ) -> None:
-    """Run an agent on tasks and print the results."""
+    """Run agents on tasks and print the results; several are compared."""
     from kernel_env.agents.base import Options
     from kernel_env.episode import EpisodeConfig
     from kernel_env.runner import Plan, make_agent, with_seeds, with_trust
@@ -148,12 +169,14 @@ def run(
         context_tokens=context,
         answer_tokens=answer_tokens,
         images=images,
+        provider=provider,
+        settings=parse_settings(set_),
     )
     plans = []
-    for task in tasks:
+    for task, name in product(tasks, dict.fromkeys(agent)):
         config = EpisodeConfig(
             task=task,
-            agent=agent,
+            agent=name,
             sandbox=sandbox,
             image=image,
             out=out,
@@ -166,9 +189,28 @@ def run(
             devices=named_devices(device),
         )
         plans += with_seeds(Plan(config=config, options=options), seeds)
-    acting = make_agent(plans[0])
-    plans = [with_trust(plan, acting) for plan in plans]
-    run_and_print(plans, json=json, watch=watch, attach=attach)
+    acting = {plan.config.agent: plan for plan in reversed(plans)}
+    made = {name: make_agent(plan) for name, plan in reversed(acting.items())}
+    plans = [with_trust(plan, made[plan.config.agent]) for plan in plans]
+    run_and_print(plans, json=json, watch=watch, attach=attach, jobs=jobs)
+
+
+def parse_settings(values: list[str] | None) -> "dict[str, Any]":
+    """Parse the values of `--set`. Raises `UsageError`."""
+    import json
+
+    from kernel_env.errors import UsageError
+
+    settings: dict[str, Any] = {}
+    for value in values or []:
+        name, equals, text = value.partition("=")
+        if not equals or not name.isidentifier():
+            raise UsageError(f"--set {value}: expected NAME=VALUE, for example --set width=5")
+        try:
+            settings[name] = json.loads(text)
+        except (ValueError, RecursionError):
+            settings[name] = text
+    return settings
 
 
 def named_devices(values: list[str] | None) -> dict[str, str]:
@@ -178,7 +220,12 @@ def named_devices(values: list[str] | None) -> dict[str, str]:
 
 
 def run_and_print(
-    plans: "Sequence[Plan]", *, json: bool, watch: bool = False, attach: bool = False
+    plans: "Sequence[Plan]",
+    *,
+    json: bool,
+    watch: bool = False,
+    attach: bool = False,
+    jobs: int = 1,
 ) -> None:
     """Prepare the tasks, run the plans and print the results; exit with 1 if an episode failed."""
     import asyncio
@@ -197,7 +244,7 @@ def run_and_print(
 
     try:
         with watched(began) if watch else nullcontext(began) as watching:
-            results = asyncio.run(collect(plans, watching, each, attach=attach))
+            results = asyncio.run(collect(plans, watching, each, attach=attach, jobs=jobs))
     except (KeyboardInterrupt, asyncio.CancelledError):
         for episode in running:
             if episode.result is None or episode.result.status == "interrupted":
@@ -205,6 +252,7 @@ def run_and_print(
         fail("interrupted", code=130)
     if not json:
         show(results)
+        show_comparison(results)
     if any(result.error for result in results):
         raise typer.Exit(1)
 
@@ -230,6 +278,7 @@ async def collect(
     each: "Callable[[EpisodeResult], None]",
     *,
     attach: bool,
+    jobs: int,
 ) -> "list[EpisodeResult]":
     """Run the plans and return the results.
 
@@ -238,12 +287,13 @@ async def collect(
         began: called with each episode before its first step.
         each: called with each result at once.
         attach: whether people can use the kernels.
+        jobs: how many episodes run at the same time.
     """
     from kernel_env.runner import run_plans
 
     results = []
     with progress() as report:
-        async for result in run_plans(plans, report, began, attach=attach):
+        async for result in run_plans(plans, report, began, attach=attach, at_once=jobs):
             each(result)
             results.append(result)
     return results
@@ -302,3 +352,21 @@ def show(results: "list[EpisodeResult]") -> None:
         if r.error:
             print_message(f"{r.task}, seed {r.seed}: {r.error}")
         print_result(f"notebook: {r.notebook}")
+
+
+def show_comparison(results: "list[EpisodeResult]") -> None:
+    """Print the mean of each agent and how far it can be trusted, if there are several agents."""
+    if len({result.agent for result in results}) < 2:
+        return
+    from kernel_env.ratings import compare
+    from kernel_env.ratings.tables import NOTE, estimate_text, tasks_text
+
+    group = compare(results, elo=False, unrated=()).overall
+    rows = []
+    for row in group.rows:
+        found = row.estimates.get("position")
+        counts = f"{row.scored}, {row.floor}, {row.missing}"
+        rows.append([row.agent, estimate_text(found), tasks_text(found), counts])
+    print_table(["agent", "position", "tasks", "scored, floor, missing"], rows)
+    print_result(group.sentence)
+    print_result(NOTE)

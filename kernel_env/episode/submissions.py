@@ -20,6 +20,7 @@ from kernel_env.grading.host import Grader, Scores
 from kernel_env.grading.protocol import Shown, beats
 from kernel_env.kernel.recoverable import RecoverableKernel
 from kernel_env.sandbox.protocol import FileStat
+from kernel_env.tasks import Task
 from kernel_env.tasks.prepare import grading_spec, submission_limit_mb
 
 MB = 1_000_000
@@ -49,6 +50,19 @@ def link_or_copy(path: Path, other: Path) -> None:
         os.link(path, other)
     except OSError:
         shutil.copyfile(path, other)
+
+
+def grade_of(scores: Scores, task: Task) -> Grade:
+    """Return the grade on both splits, with its place on the task's leaderboard."""
+    board, up = task.leaderboard, task.scoring.higher_is_better
+    assert scores.public is not None
+    assert scores.private is not None
+    return Grade(
+        public_score=scores.public,
+        public=board.place(scores.public, "Public", higher_is_better=up),
+        private_score=scores.private,
+        private=board.place(scores.private, "Private", higher_is_better=up),
+    )
 
 
 class Submissions:
@@ -110,7 +124,7 @@ class Submissions:
             scores = await self._grader.grade(data, self._spec, ("Public", "Private"))
         except SubmissionError as error:
             return Rejected(reason=str(error))
-        grade = self._grade(scores)
+        grade = grade_of(scores, self.setup.task)
         shown = await self._shown(data, grade, progress, actor)
         await asyncio.to_thread(self._store, step, data)
         self.stored_bytes += len(data)
@@ -122,7 +136,7 @@ class Submissions:
     async def floor(self) -> Grade | None:
         """Return the grade of the sample submission; None if there is none. Raises `TaskError`."""
         scores = await self._grader.sample_scores(self._spec)
-        return self._grade(scores) if scores else None
+        return grade_of(scores, self.setup.task) if scores else None
 
     def chosen_step(self, progress: Progress) -> int | None:
         """Return the step whose submission counts; None if there is none."""
@@ -203,18 +217,6 @@ class Submissions:
         feedback = self.setup.header.feedback
         free_form = self.setup.task.scoring.schema.is_free_form
         return feedback == "both" or (feedback == "public" and free_form)
-
-    def _grade(self, scores: Scores) -> Grade:
-        """Return the grade on both splits."""
-        board, up = self.setup.task.leaderboard, self.setup.task.scoring.higher_is_better
-        assert scores.public is not None
-        assert scores.private is not None
-        return Grade(
-            public_score=scores.public,
-            public=board.place(scores.public, "Public", higher_is_better=up),
-            private_score=scores.private,
-            private=board.place(scores.private, "Private", higher_is_better=up),
-        )
 
     # ── files ─────────────────────────────────────────────────────────────────────────────
 

@@ -1,4 +1,4 @@
-"""Report finished runs in MLE-bench's format, and list runs, finished or not."""
+"""Report finished runs in MLE-bench's format."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from kernel_env.episode.journal import JOURNAL, read_header, read_journal
+from kernel_env.episode.journal import JOURNAL, read_journal
 from kernel_env.episode.result import RECORD
 from kernel_env.episode.step import Rejected
 from kernel_env.episode.submissions import submission_file
@@ -17,68 +17,6 @@ from kernel_env.errors import UsageError
 from kernel_env.report import mle_bench
 from kernel_env.report.mle_bench import competition_report, summary
 from kernel_env.tasks import catalog, spec
-
-LIST = "list"
-"""The format that lists runs."""
-TREE = "tree"
-"""The format that shows an episode and its forks."""
-
-
-def listed(runs: Iterable[Path], skip: Callable[[Path, str], None]) -> list[dict[str, Any]]:
-    """List all runs at or below the given paths, the latest last.
-
-    Args:
-        runs: folders.
-        skip: called with the folder and the reason for each run that cannot be read.
-
-    Raises `UsageError` if a path has no run.
-    """
-    rows = []
-    for folder in folders_of(runs):
-        try:
-            rows.append(describe_run(folder))
-        except UsageError as error:
-            skip(folder, str(error))
-    return sorted(rows, key=lambda row: (row["started"], row["folder"]))
-
-
-def folders_of(runs: Iterable[Path]) -> Iterator[Path]:
-    """Yield the folders of all runs at or below some paths.
-
-    Raises `UsageError` if a path has no run.
-    """
-    for run in runs:
-        found = [run.parent] if run.is_file() else [path.parent for path in run.rglob(JOURNAL)]
-        if not found:
-            raise UsageError(f"{run} has no {JOURNAL} below it; give the folder of runs")
-        yield from found
-
-
-def describe_run(folder: Path) -> dict[str, Any]:
-    """Describe a run in a row. Raises `UsageError`."""
-    header = read_header(folder / JOURNAL)
-    record: Any = {}
-    if (path := folder / RECORD).is_file():
-        try:
-            record = json.loads(path.read_bytes())
-        except (OSError, ValueError, RecursionError) as error:
-            raise UsageError(f"{path} is not the record of a run: {error}") from error
-        if not isinstance(record, dict):
-            raise UsageError(f"{path} is not the record of a run: it is no object")
-    return {
-        "task": header.task,
-        "agent": header.agent,
-        "model": header.model,
-        "seed": header.seed,
-        "status": record.get("status", "not ended"),
-        "steps": record.get("steps"),
-        "human_steps": record.get("human_steps", 0),
-        "public_score": record.get("public_score"),
-        "private_score": record.get("private_score"),
-        "started": header.started,
-        "folder": str(folder),
-    }
-
 
 RECORDED: TypeAdapter[float | None] = TypeAdapter(float | None)
 """The private score in a record."""

@@ -1,7 +1,7 @@
-"""Run plans one after another, and report their progress."""
+"""Run plans, one after another or several at once, and report their progress."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from kernel_env.episode import Episode, EpisodeConfig
 from kernel_env.episode.result import EpisodeResult
@@ -45,45 +45,73 @@ async def run_plans(
     watch: Callable[[Episode], None] | None = None,
     *,
     attach: bool = False,
+    at_once: int = 1,
 ) -> AsyncIterator[EpisodeResult]:
-    """Run the plans and yield their results in order.
+    """Run the plans, started in order, and yield each result as its episode ends.
 
     Args:
         plans: the episodes to run.
-        report: called a few times per second with the progress of the current episode.
+        report: called a few times per second with the progress of the current episodes.
         watch: called once for each episode, before the agent's first step.
         attach: whether people can use the episodes' kernels; see `kernel-env attach`.
+        at_once: how many episodes run at the same time.
 
-    Raises as `run_episode` does.
+    Raises as `run_episode` does; the other episodes are interrupted then.
     """
+    waiting = list(reversed(plans))
+    running: dict[asyncio.Task[EpisodeResult], tuple[int, Plan]] = {}
+    began: dict[int, Episode] = {}
+
+    def start(number: int, plan: Plan, grader: Grader) -> asyncio.Task[EpisodeResult]:
+        def started(episode: Episode) -> None:
+            began[number] = episode
+            if watch:
+                watch(episode)
+
+        return asyncio.create_task(run_episode(plan, grader=grader, watch=started, attach=attach))
+
     async with Grader() as grader:
-        for plan in plans:
-            running: list[Episode] = []
+        reporting = asyncio.create_task(report_progress(running, began, report))
+        try:
+            while waiting or running:
+                while waiting and len(running) < at_once:
+                    number, plan = len(plans) - len(waiting), waiting.pop()
+                    running[start(number, plan, grader)] = number, plan
+                done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    number, _ = running.pop(task)
+                    began.pop(number, None)
+                    yield task.result()
+        finally:
+            reporting.cancel()
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
 
-            def started(episode: Episode, running: list[Episode] = running) -> None:
-                running.append(episode)
-                if watch:
-                    watch(episode)
 
-            reporting = asyncio.create_task(report_progress(plan, running, report))
-            try:
-                result = await run_episode(plan, grader=grader, watch=started, attach=attach)
-            finally:
-                reporting.cancel()
-            yield result
+async def report_progress(
+    running: Mapping[asyncio.Task[EpisodeResult], tuple[int, Plan]],
+    began: Mapping[int, Episode],
+    report: Report,
+) -> None:
+    """Report the progress of the episodes that run until cancelled."""
+    while True:
+        found = [progress_of(plan, began.get(number)) for number, plan in running.values()]
+        if len(found) == 1:
+            report(*found[0])
+        elif found:
+            report(f"running {len(found)} episodes · {'; '.join(text for text, _ in found)}", None)
+        await asyncio.sleep(REPORT_S)
 
 
-async def report_progress(plan: Plan, running: Sequence[Episode], report: Report) -> None:
-    """Report the progress of a plan's episode until cancelled."""
+def progress_of(plan: Plan, episode: Episode | None) -> tuple[str, float | None]:
+    """Return how far an episode is, as text and as the share of its steps."""
     task, agent = plan.config.task, plan.config.agent
     task = task if isinstance(task, str) else task.id
-    while True:
-        if not running:
-            report(f"{task}: starting a kernel", None)
-        for episode in running:
-            best, limit = episode.progress.best, episode.setup.budget.steps
-            score = f" · best {best.grade.public_score:.5g}" if best else ""
-            step = len(episode.steps)
-            text = f"{task}: running {agent} · step {step} of at most {limit}{score}"
-            report(text, min(1.0, step / limit))
-        await asyncio.sleep(REPORT_S)
+    if episode is None:
+        return f"{task}: starting a kernel", None
+    best, limit = episode.progress.best, episode.setup.budget.steps
+    score = f" · best {best.grade.public_score:.5g}" if best else ""
+    step = len(episode.steps)
+    text = f"{task}: running {agent} · step {step} of at most {limit}{score}"
+    return text, min(1.0, step / limit)

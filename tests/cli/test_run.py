@@ -13,6 +13,7 @@ import pytest
 from kernel_env.episode.journal import read_journal
 from kernel_env.episode.notebook_parser import parse_notebook, read_notebook
 from support.cli import run_cli
+from support.suites import AGENTS
 
 RECORD_FIELDS = {
     *("task", "agent", "model", "seed", "status", "steps", "public_score", "private_score"),
@@ -53,6 +54,21 @@ def test_run_ends_with_a_table_and_the_path_of_the_notebook(
     notebook = Path(done.stdout.strip().splitlines()[-1].removeprefix("notebook: "))
     assert notebook.is_file()
     assert "NOTHING IS ISOLATED" in done.stderr
+
+
+def test_several_agents_are_compared(tiny: str, tmp_path: Path) -> None:
+    agents = [f"{AGENTS}:{name}" for name in ("Line", "Half")]
+
+    done = run_cli(
+        *("run", tiny, "--agent", agents[0], "--agent", agents[1], "--jobs", 2),
+        *("--out", tmp_path / "runs", "--sandbox", "local"),
+    )
+
+    assert done.returncode == 0, done.stderr
+    words = " ".join(done.stdout.split())
+    assert "suite_agents.py:Line │ 1.000 │ 1 of 1 │ 1, 0, 0" in words
+    assert "suite_agents.py:Half │ 0.750 │ 1 of 1 │ 1, 0, 0" in words
+    assert "1 task is too few to tell" in words
 
 
 def test_replay_runs_the_actions_of_a_notebook_again(
@@ -115,7 +131,7 @@ def unauthorized_url() -> Iterator[str]:
         server.shutdown()
 
 
-def test_a_refused_key_is_an_agent_failure_that_does_not_show_the_key(
+def test_a_refused_key_is_a_failure_of_the_set_up_that_does_not_show_the_key(
     tiny: str, tmp_path: Path, unauthorized_url: str
 ) -> None:
     refused = run_cli(
@@ -126,7 +142,7 @@ def test_a_refused_key_is_an_agent_failure_that_does_not_show_the_key(
 
     record = json.loads(refused.stdout)
     assert refused.returncode == 1
-    assert record["status"] == "agent_failed"
+    assert record["status"] == "setup_failed"
     assert "OPENAI_API_KEY" in record["error"]
     assert "sk-secret" not in refused.stdout + refused.stderr
     assert "sk-secret" not in Path(record["notebook"]).read_text()

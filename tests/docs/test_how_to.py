@@ -3,13 +3,22 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from kernel_env.suite.driver import run_suite
+from kernel_env.suite.plan import plan_suite
+from support.cli import run_cli
 from support.episodes import SUBMIT_LINE
+from support.records import record
+from support.report_runs import made_records, write_records
+from support.suite_engine import Recorder, TableEngine, played
+from support.suites import write_suite
 
 GUIDES = Path(__file__).parents[2] / "docs" / "how-to"
 IN_CONTAINERS = ("async", "jupyter", "reward", "watch")
@@ -41,7 +50,46 @@ def run(code: str, folder: Path, **env: str) -> str:
 def test_every_guide_with_python_is_run() -> None:
     with_python = {path.stem for path in GUIDES.glob("*.md") if blocks(path.stem, "python")}
 
-    assert with_python == {*IN_CONTAINERS, "sandbox"}
+    assert with_python == {*IN_CONTAINERS, "agent", "compare", "report", "sandbox", "suite"}
+
+
+def test_the_guide_on_agents(tmp_path: Path) -> None:
+    (code,) = blocks("agent", "python")
+    (command,) = (each for each in blocks("agent", "sh") if "--set" in each)
+    (tmp_path / "deeper.py").write_text(code)
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    for options, status in (("", 0), ("--set depths=3", 1)):
+        done = subprocess.run(
+            ["sh", "-c", f"{command.strip()} --sandbox local --json {options}"],
+            cwd=tmp_path,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == status, done.stderr
+        if status:
+            assert done.stderr.splitlines()[-1] == "error: depths is 3; give a list"
+            continue
+        result = json.loads(done.stdout)
+        assert (result["steps"], result["submissions"]) == (3, 2)
+        assert [step for step, *_ in result["best_by_step"]] == [2, 3]
+
+
+def test_the_guide_on_comparing_agents(tmp_path: Path) -> None:
+    for agent, score in (("baseline", 0.4), ("openai", 0.7)):
+        for task in range(6):
+            own = record(agent, f"t{task}", score=score + task / 50)
+            (tmp_path / "runs" / own.episode).mkdir(parents=True)
+            (tmp_path / "runs" / own.episode / "record.json").write_text(json.dumps(own.json()))
+    first, second = blocks("compare", "python")
+
+    printed = run(first, tmp_path).splitlines()
+
+    assert printed[-3:-1] == ["openai 0.75 6 of 6 tasks", "baseline 0.45 6 of 6 tasks"]
+    assert printed[-1].endswith("the first place is that of openai.")
+    assert run(second, tmp_path).splitlines() == ["6 2 0.167", "16 2 0.087", "16 5 0.065"]
 
 
 @pytest.mark.docker
@@ -70,6 +118,15 @@ def test_the_guide_on_watching(tmp_path: Path) -> None:
 
     assert "execute_code by a person" in printed
     assert printed.splitlines()[-1] == "2 steps, 1 of a person"
+
+
+def test_the_guide_on_suites(tmp_path: Path) -> None:
+    suite = plan_suite(write_suite(tmp_path, {"name": "half"}), tmp_path / "suites")
+    engine = TableEngine(lambda *_: played())
+    run_suite(suite, Recorder(), open_engine=lambda _: nullcontext(engine))
+    (code,) = blocks("suite", "python")
+
+    assert run(code, tmp_path) == "half tiny 0 0.5\n"
 
 
 @pytest.mark.docker
@@ -137,3 +194,26 @@ def test_the_guide_on_verification(tmp_path: Path) -> None:
     assert shell(signed).count("signed by SHA256:") == 3
     shell(in_ci)
     assert json.loads((tmp_path / "verification.json").read_text())["verdict"] == "REPRODUCED"
+
+
+def test_the_guide_on_reports(tmp_path: Path) -> None:
+    (code,) = blocks("report", "python")
+    write_records(tmp_path / "runs", list(made_records(2, 2)))
+
+    printed = run(code, tmp_path)
+
+    assert printed.split()[:3] == ["mean", "std", "count"]
+    assert "task-001" in printed
+
+
+def test_the_commands_of_the_guide_on_reports(tmp_path: Path) -> None:
+    write_records(tmp_path / "runs", list(made_records(1, 2, domains=["tabular"])))
+    write_records(tmp_path / "suites", list(made_records(1, 1)))
+    lines = [line for block in blocks("report", "sh") for line in block.splitlines()]
+    commands = [line.partition("  #")[0] for line in lines if "suites/nightly" not in line]
+    assert len(commands) == 4
+
+    for command in commands:
+        done = run_cli(*shlex.split(command)[1:], cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "report" / "index.html").is_file()

@@ -14,7 +14,7 @@ from kernel_env.episode.journal import read_journal
 from kernel_env.episode.notebook_parser import parse_notebook, read_notebook
 from kernel_env.episode.step import Graded, Step
 from kernel_env.errors import EpisodeOver
-from kernel_env.report.runs import describe_run
+from kernel_env.report.listing import read_row
 from support.episodes import DEFINE_SUBMIT, PUBLIC_RMSE, OpenTiny, execute, execute_text
 
 SLEEP = "import time; time.sleep(60)"
@@ -91,7 +91,7 @@ async def test_a_person_is_not_charged(open_tiny: OpenTiny) -> None:
     assert (result.status, result.steps, result.human_steps) == ("budget", 2, 2)
     assert result.submissions == 1
     assert json.loads((episode.folder / "record.json").read_text())["human_steps"] == 2
-    assert describe_run(episode.folder)["human_steps"] == 2
+    assert read_row(episode.folder)["human_steps"] == 2
 
 
 @pytest.mark.parametrize("counts", ["best", "last"])

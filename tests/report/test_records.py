@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from kernel_env.errors import UsageError
-from kernel_env.report.runs import NoMedals, listed, report_run
+from kernel_env.report.listing import listed
+from kernel_env.report.runs import NoMedals, report_run
 from support.v01 import EPISODES
 
 RECORD = json.loads((EPISODES / "finished" / "record.json").read_text())

@@ -81,6 +81,34 @@ async def test_each_result_is_yielded_before_the_next_episode_begins(
     assert len({result.notebook for result in results}) == 2
 
 
+async def test_several_episodes_run_at_once(
+    plans: list[Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    barrier, reports = asyncio.Barrier(3), []
+
+    class Meeting:
+        """Waits until three episodes have taken a step."""
+
+        model = ""
+
+        def __init__(self, options: Options) -> None: ...
+
+        async def play(self, episode: Episode) -> None:
+            await episode.act(RequestInfo(info_type="name"))
+            await asyncio.wait_for(barrier.wait(), 60)
+
+    monkeypatch.setattr("kernel_env.runner.job.find_agent", lambda name: Meeting)
+    seeds = with_seeds(plans[0], 3)
+
+    results = [
+        result async for result in run_plans(seeds, lambda text, _: reports.append(text), at_once=3)
+    ]
+
+    assert [result.status for result in results] == ["finished"] * 3
+    assert sorted(result.seed for result in results) == [0, 1, 2]
+    assert any(text.startswith("running 3 episodes · ") for text in reports)
+
+
 async def test_the_progress_of_an_episode_is_reported(
     add_agent: AddAgent, plans: list[Plan]
 ) -> None:

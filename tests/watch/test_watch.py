@@ -42,6 +42,10 @@ class Reader(threading.Thread):
         super().__init__(daemon=True)
         self.page = ""
         self._connection, self.answer = request(url)
+        while self.answer.status == http.client.NOT_FOUND:  # the server has not heard of it yet
+            self._connection.close()
+            time.sleep(0.05)
+            self._connection, self.answer = request(url)
         self.start()
 
     def run(self) -> None:

@@ -24,6 +24,7 @@ import openai
 from kernel_env.agents.openai import answers
 from kernel_env.agents.openai.answers import Completion
 from kernel_env.agents.openai.limits import limit_of
+from kernel_env.agents.openai.providers import Endpoint
 from kernel_env.episode.episode import Episode
 from kernel_env.errors import AgentError, AgentSetupError, ModelError, UsageError
 from kernel_env.untrusted_text import escape_line
@@ -34,10 +35,6 @@ FIRST_PAUSE_S, MAX_PAUSE_S = 0.5, 8.0
 """Pauses before the first retry and, at most, before later ones."""
 MAX_RETRY_AFTER_S = 600.0
 """An endpoint that wants a longer pause ends the episode."""
-OPENAI_URL = "https://api.openai.com/v1"
-"""The endpoint when no other is given."""
-KEY_VARIABLE = "OPENAI_API_KEY"
-"""The environment variable with the API key."""
 TRANSIENT = (408, 409, 429)
 """Statuses of a request that can succeed later; all of 500 and more can, too."""
 CONTEXT_ERROR = re.compile(
@@ -52,15 +49,16 @@ NO_CREDIT = ("insufficient_quota", "billing_hard_limit_reached")
 class ChatClient:
     """A connection to an endpoint, for one episode."""
 
-    def __init__(self, base_url: str, *, max_calls: int) -> None:
-        """Create the client; `base_url` is empty for OpenAI's own endpoint.
+    def __init__(self, endpoint: Endpoint, *, max_calls: int) -> None:
+        """Create the client, for at most `max_calls` requests at once.
 
         Raises `AgentSetupError` without a key, `UsageError` for an invalid URL.
         """
-        self.endpoint = shown_url(base_url or OPENAI_URL)
+        self.endpoint = shown_url(endpoint.base_url)
         self.max_calls = max_calls
-        self._key = read_key(base_url)
-        self._client = make_client(base_url or OPENAI_URL, self._key)
+        self.key_variable = endpoint.key_variable
+        self._key = read_key(endpoint.key_variable, required=endpoint.needs_key)
+        self._client = make_client(endpoint.base_url, self._key)
         self._answered = False
         """Whether this endpoint has answered a request."""
 
@@ -132,8 +130,8 @@ class ChatClient:
     def _error_text(self, error: openai.APIStatusError) -> str:
         if error.status_code == 401:
             if self._key:
-                return f"{self.endpoint} rejected the key in {KEY_VARIABLE}; check it"
-            return f"{self.endpoint} requires a key; set {KEY_VARIABLE}"
+                return f"{self.endpoint} rejected the key in {self.key_variable}; check it"
+            return f"{self.endpoint} requires a key; set {self.key_variable}"
         body = error.body if isinstance(error.body, dict) else {}
         message = body.get("message") if isinstance(body.get("message"), str) else error.message
         return f"{self.endpoint} answered {error.status_code}: {self.one_line(str(message))}"
@@ -199,16 +197,16 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
 # ── the endpoint ──────────────────────────────────────────────────────────────────────────
 
 
-def read_key(base_url: str) -> str:
-    """Read the API key from the environment; it is required only for OpenAI's own endpoint."""
-    key = os.environ.get(KEY_VARIABLE, "").strip()
-    if not key and not base_url:
+def read_key(variable: str, *, required: bool) -> str:
+    """Read the API key from a variable of the environment. Raises `AgentSetupError`."""
+    key = os.environ.get(variable, "").strip()
+    if not key and required:
         raise AgentSetupError(
-            f"no key: set {KEY_VARIABLE}, or --base-url for an endpoint that needs none"
+            f"no key: set {variable}, or --base-url for an endpoint that needs none"
         )
     if not (key.isascii() and key.isprintable()):
         raise AgentSetupError(
-            f"{KEY_VARIABLE} contains characters other than printable ASCII; set it again"
+            f"{variable} contains characters other than printable ASCII; set it again"
         )
     return key
 

@@ -98,7 +98,7 @@ def test_the_file_that_is_left_is_reported_and_options_are_deviations(
         run += ["--script", tmp_path / f"{name}.json", "--out", tmp_path / "runs" / name]
         run_command(*run, *(["--feedback", "public"] if name == "last" else []))
 
-    report = json.loads(run_command("report", tmp_path / "runs").stdout)
+    report = json.loads(run_command("report", "--format", "mle-bench", tmp_path / "runs").stdout)
 
     bad, last, none = report["competition_reports"]
     assert last["score"] == 0.1

@@ -8,7 +8,7 @@ from support.episode_model.state import EDITS, Edit
 
 MAX_EPISODES = 3
 """Maximum number of episodes that run at the same time."""
-LOCAL_ACTIONS, DOCKER_ACTIONS = 120, 60
+LOCAL_ACTIONS, DOCKER_ACTIONS = 80, 60
 """Actions of a default run; a container starts slowly and its kernels share a processor."""
 
 FAULTS = {

@@ -1,0 +1,1 @@
+"""Play many agents on many tasks from one file: resumable, with limits and a retry policy."""
