@@ -194,8 +194,10 @@ async def test_a_phone_and_a_printer_show_all_of_it(browser: Any, report: Path) 
     page = found.page
 
     widths = await page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    await page.set_viewport_size({"width": 1030, "height": 720})  # A4, landscape
     await page.emulate_media(media="print")
     await page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    printed = await page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
     shown = {
         part: await page.locator(part).first.is_visible()
         for part in ("nav", ".tools", ".dt-paging", "#episodes", "#results", "details.domain table")
@@ -203,6 +205,7 @@ async def test_a_phone_and_a_printer_show_all_of_it(browser: Any, report: Path) 
     await context.close()
 
     assert widths[0] <= widths[1]
+    assert printed[0] <= printed[1]
     assert shown == {
         "nav": False,
         ".tools": False,
