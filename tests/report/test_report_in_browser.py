@@ -270,3 +270,36 @@ async def test_hostile_episodes_stay_dead(browser: Any, hostile_report: Path) ->
     assert found.said == []
     allowed = (hostile_report.as_uri(), "data:image/", "about:blank")
     assert [url for url in found.requests if not url.startswith(allowed)] == []
+
+
+HOLE = (
+    "<script>window.pwned = 1</script><img src=x onerror='window.pwned = 1'>"
+    "<svg onload='window.pwned = 1'></svg><img src='http://127.0.0.1:9/a.png'>"
+    "<link rel=stylesheet href='http://127.0.0.1:9/a.css'><iframe srcdoc='<script>top.pwned = 1"
+    "</script>'></iframe><script src='http://127.0.0.1:9/a.js'></script>"
+)
+
+
+async def test_the_policy_of_the_pages_holds_by_itself(
+    browser: Any, report: Path, tmp_path: Path
+) -> None:
+    episode = next((report / "episodes").glob("*.html"))
+    for path in (report / "index.html", episode):
+        context = await browser.new_context()
+        reached: list[str] = []
+        await context.route(
+            "http://**", lambda route, request, reached=reached: reached.append(request.url)
+        )
+        found = await opened_in(context)
+        torn = tmp_path / path.name
+        torn.write_text(path.read_text().replace("<body", f"<body>{HOLE}<div", 1))
+
+        await found.page.goto(torn.as_uri())
+        await found.page.wait_for_load_state()
+        pwned = await found.page.evaluate("window.pwned")
+        await context.close()
+
+        assert pwned is None
+        assert reached == []
+        refused = [text for text in found.said if "Content Security Policy" in text]
+        assert len(refused) >= 5
