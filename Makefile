@@ -12,6 +12,8 @@ above = $(foreach image,$(1),-c images/$(image)/requirements.lock $$(sed -n 's/^
 # A folder or page with torch's wheels without CUDA, which are not in the default index.
 CPU_WHEELS ?= $(PIP_FIND_LINKS)
 
+DEFAULT_TESTS := -m "not llm and not slow and not semantics and not torch"
+
 .PHONY: help demo test gpu-check docs bench leaderboards lint format lock clean test-next test-matrix test-slow test-semantics fuzz
 .DEFAULT_GOAL := help
 
@@ -26,7 +28,9 @@ test: $(READY)  ## run all that CI runs
 	@$(CLI) setup
 	@$(PY) tests/install_browser.py
 	@$(MAKE) --no-print-directory lint
-	$(PY) -m pytest -m "not llm and not slow and not semantics and not torch" -n 2 --dist loadfile --no-loadscope-reorder
+	$(PY) -m pytest $(DEFAULT_TESTS) -n 2 --dist loadfile --no-loadscope-reorder || \
+	  { echo "make test: running what failed again, by itself"; \
+	    $(PY) -m pytest $(DEFAULT_TESTS) --last-failed --last-failed-no-failures none; }
 	@$(PY) tests/next_release.py
 
 test-next: $(READY)  ## run the tests of kernels with the next release's Python

@@ -1,8 +1,9 @@
 """Define the agent protocol and the options of the built-in agents."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from kernel_env.episode.episode import Episode
 from kernel_env.field_docs import show_fields
@@ -17,16 +18,20 @@ class Options:
     """The file that `scripted` plays: a notebook, a JSON list of actions, or a journal."""
     model: str = ""
     """The model's name at the endpoint; required by `openai`."""
+    provider: str = ""
+    """The name of the model's provider; see `agents.openai.providers`."""
     base_url: str | None = None
-    """The URL of an OpenAI-compatible endpoint; None: OPENAI_BASE_URL, else OpenAI's own."""
-    key_variable: str = "OPENAI_API_KEY"
-    """The environment variable with the endpoint's API key."""
+    """The URL of an OpenAI-compatible endpoint; None: the provider's, else OPENAI_BASE_URL, else
+    OpenAI's own."""
+    key_variable: str = ""
+    """The environment variable with the endpoint's API key; empty: the provider's, else
+    OPENAI_API_KEY."""
     temperature: float | None = None
     """The sampling temperature; None: the endpoint's default."""
     price_in: float | None = None
-    """US dollars per million prompt tokens; None: unknown, counted as 0."""
+    """US dollars per million prompt tokens; None: see `agents.openai.prices`."""
     price_out: float | None = None
-    """US dollars per million completion tokens; None: unknown, counted as 0."""
+    """US dollars per million completion tokens; None: see `agents.openai.prices`."""
     context_tokens: int = 32_000
     """The model's context in tokens: the conversation and the answer together."""
     answer_tokens: int = 4_000
@@ -38,6 +43,8 @@ class Options:
     """Whether the pictures of observations are sent to the model."""
     seed: int = 0
     """The seed of the episode and of the model's sampling."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Options of this agent alone, by name; `--set NAME=VALUE` on the command line."""
 
 
 class Agent(Protocol):
@@ -47,6 +54,9 @@ class Agent(Protocol):
 
     An agent that only runs code of the operator's own can have an attribute `trusted = True`.
     Without it, `auto` does not fall back to the sandbox `local`, which isolates nothing.
+
+    A class that lists the names of its settings as `settings = ("width", …)` gets no others; one
+    without the attribute gets all, and checks them itself.
     """
 
     model: str

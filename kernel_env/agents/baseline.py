@@ -11,6 +11,7 @@ class Baseline:
 
     trusted = True
     """The solution belongs to the task, whose other programs run on the host."""
+    settings = ()
     model = "solution.ipynb"
     """The notebook's name, because no model decides."""
 

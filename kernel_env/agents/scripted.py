@@ -9,6 +9,7 @@ from kernel_env.errors import UsageError
 class Scripted:
     """The agent that plays a script, read at construction so that errors precede the episode."""
 
+    settings = ()
     model = ""
     """Empty, because no model decides."""
 

@@ -1,4 +1,4 @@
-"""Implement `kernel-env report`: report finished runs, list runs, or show forks as a tree."""
+"""Implement `kernel-env report`: compare agents in a page, a table, or the format of others."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,11 +10,14 @@ from kernel_env.cli.console import (
     print_message,
     print_result,
     print_table,
+    progress,
     steps_text,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+FORMATS = ("html", "csv", "json", "markdown", "paper", "mle-bench", "list", "tree")
 
 
 def report(
@@ -28,40 +31,68 @@ def report(
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help="mle-bench (JSON); list: a table; tree: a page of an episode and its forks.",
+            help="html: a folder with the report as a page; csv, json, markdown: its table; paper:"
+            " a table for a paper, Markdown and LaTeX; mle-bench: medals, JSON; list: a table of"
+            " runs; tree: a page of an episode and its forks.",
         ),
-    ] = "mle-bench",
-    out: Annotated[Path, typer.Option(help="tree: the file of the page.")] = Path("tree.html"),
+    ] = "html",
+    out: Annotated[
+        Path | None,
+        typer.Option(help="html: folder (default: report). tree: file (default: tree.html)."),
+    ] = None,
+    title: Annotated[str, typer.Option(help="html: the title.")] = "Comparison of agents",
+    measure: Annotated[
+        str, typer.Option(help="What agents are compared by: position, human_rank, …")
+    ] = "position",
+    anchor: Annotated[
+        str | None, typer.Option(help="The agent whose Elo is 1000 (default: baseline, if any).")
+    ] = None,
+    pages: Annotated[
+        int, typer.Option(min=-1, help="html: at most so many pages of episodes; -1: all.")
+    ] = 200,
     json_: Annotated[  # noqa: ARG001 - the context tells whether it was given
         bool, typer.Option("--json", help="list: print one JSON line per run.")
     ] = True,
 ) -> None:
-    """Report finished runs in MLE-bench's JSON format, list all runs, or show forks as a tree.
+    """Compare agents by their runs: a page with tables, charts and every episode.
 
-    The report has scores, thresholds and medals. The list has task, agent, status, scores, date and
-    folder of each run, finished or not. The tree is a page with scores, code and plots of each
-    branch.
+    The page needs no network and no server. It says which differences are more than noise, what is
+    missing and why, and links to each step of each episode.
     """
     from kernel_env.episode.tree_page import write_tree
     from kernel_env.errors import UnknownName
-    from kernel_env.report import listing, mle_bench
+    from kernel_env.report import listing
     from kernel_env.report import runs as finished
 
     def skip(run: Path, reason: str) -> None:
         print_message(f"{run}: left out: {reason}")
 
     match format_:
-        case mle_bench.FORMAT:
+        case "html":
+            from kernel_env.report.html_report import Options, write_report
+            from kernel_env.report.recorded import find_recorded
+
+            options = Options(
+                title=title, measure=measure, anchor=anchor, pages=None if pages < 0 else pages
+            )
+            found = find_recorded(runs, skip)
+            with progress() as show_progress:
+                written = write_report(found.ended, out or Path("report"), options, show_progress)
+            for note in written.notes:
+                print_message(note)
+            print_result(f"page: {written.page}")
+        case "mle-bench":
             print_json(finished.report(runs, skip=skip), indent=2)
         case listing.LIST:
             source = context.get_parameter_source("json_")
             as_json = source is not None and source.name == "COMMANDLINE"
             show(listing.listed(runs, skip=skip), as_json=as_json)
         case "tree":
-            write_tree(listing.journals_of(runs), out)
-            print_result(f"page: {out}")
+            tree = out or Path("tree.html")
+            write_tree(listing.journals_of(runs), tree)
+            print_result(f"page: {tree}")
         case _:
-            raise UnknownName("format", format_, [mle_bench.FORMAT, listing.LIST, "tree"])
+            raise UnknownName("format", format_, FORMATS)
 
 
 def show(rows: "Iterable[dict[str, Any]]", *, as_json: bool) -> None:

@@ -3,7 +3,7 @@
 from contextlib import contextmanager, nullcontext
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -98,24 +98,43 @@ def run(
         Path | None, typer.Option(help="scripted: a .ipynb, .json or .jsonl file of actions.")
     ] = None,
     model: Annotated[str, typer.Option(help="openai: the model's name.")] = "",
+    provider: Annotated[
+        str,
+        typer.Option(
+            help="openai: the model's provider, which gives URL, key variable and prices: openai,"
+            " gemini, deepseek, xai, anthropic, qwen, mistral, openrouter, vllm, sglang, ollama or"
+            " llama.cpp."
+        ),
+    ] = "",
     base_url: Annotated[
         str | None,
-        typer.Option(help="openai: the endpoint's URL (default: OPENAI_BASE_URL, else OpenAI)."),
+        typer.Option(
+            help="openai: the endpoint's URL (default: the provider's, else OPENAI_BASE_URL, else"
+            " OpenAI)."
+        ),
     ] = None,
     temperature: Annotated[
         float | None, typer.Option(help="openai: sampling temperature (default: the endpoint's).")
     ] = None,
     price_in: Annotated[
-        float | None, typer.Option(help="openai: US $ per 1M prompt tokens (default: unknown).")
+        float | None, typer.Option(help="openai: US $ per 1M prompt tokens (default: a table's).")
     ] = None,
     price_out: Annotated[
-        float | None, typer.Option(help="openai: US $ per 1M answer tokens (default: unknown).")
+        float | None, typer.Option(help="openai: US $ per 1M answer tokens (default: a table's).")
     ] = None,
     context: Annotated[int, typer.Option(help="openai: context window, tokens.")] = 32_000,
     answer_tokens: Annotated[
         int, typer.Option(help="openai: maximum tokens of an answer.")
     ] = 4_000,
     images: Annotated[bool, typer.Option(help="openai: send plots to the model.")] = False,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="An option of the agent alone (JSON, otherwise text); can be repeated.",
+        ),
+    ] = None,
     watch: Annotated[
         bool,
         typer.Option("--watch", help="Print the address of a page that shows the steps live."),
@@ -149,6 +168,8 @@ def run(
         context_tokens=context,
         answer_tokens=answer_tokens,
         images=images,
+        provider=provider,
+        settings=parse_settings(set_),
     )
     plans = []
     for task, name in product(tasks, dict.fromkeys(agent)):
@@ -171,6 +192,24 @@ def run(
     made = {name: make_agent(plan) for name, plan in reversed(acting.items())}
     plans = [with_trust(plan, made[plan.config.agent]) for plan in plans]
     run_and_print(plans, json=json, watch=watch, attach=attach, jobs=jobs)
+
+
+def parse_settings(values: list[str] | None) -> "dict[str, Any]":
+    """Parse the values of `--set`. Raises `UsageError`."""
+    import json
+
+    from kernel_env.errors import UsageError
+
+    settings: dict[str, Any] = {}
+    for value in values or []:
+        name, equals, text = value.partition("=")
+        if not equals or not name.isidentifier():
+            raise UsageError(f"--set {value}: expected NAME=VALUE, for example --set width=5")
+        try:
+            settings[name] = json.loads(text)
+        except (ValueError, RecursionError):
+            settings[name] = text
+    return settings
 
 
 def named_devices(values: list[str] | None) -> dict[str, str]:

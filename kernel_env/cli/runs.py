@@ -66,8 +66,10 @@ def show(rows: "Iterable[dict[str, Any]]") -> None:
         return f"{row['tokens']:,} tokens" if row["tokens"] else "–"
 
     print_table(
-        ["task", "agent", "status", "public / private", "place", "steps", "time", "cost"]
-        + ["started", "folder"],
+        [
+            *("task", "agent", "status", "public / private", "place", "steps", "time", "cost"),
+            *("started", "folder"),
+        ],
         [
             [
                 str(row["task"]),

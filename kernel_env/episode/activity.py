@@ -3,12 +3,15 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Annotated
+
+from pydantic import Field
 
 from kernel_env.episode.step import CellExecuted, Progress, Step
 from kernel_env.field_docs import show_fields
 from kernel_env.kernel.cell import Cell
 
-Improvement = list[float | int | None]
+Improvement = Annotated[list[float | int | None], Field(min_length=5, max_length=5)]
 """Step, seconds, US dollars, public position (None without a leaderboard), public score."""
 
 

@@ -74,6 +74,12 @@ def parse_result(found: Any, *, where: str = "the record") -> EpisodeResult:
     known = {field.name for field in fields(EpisodeResult)}
     values = {name: value for name, value in found.items() if name in known}
     try:
+        json.dumps(values, allow_nan=False)
+    except ValueError as error:
+        raise UsageError(
+            f"{where} is not the record of a run: a number in it is not finite"
+        ) from error
+    try:
         return adapter().validate_python({**values, "format": version})
     except ValidationError as error:
         first = error.errors()[0]

@@ -33,6 +33,7 @@ class References:
     """The private score of the task's `solution.ipynb`."""
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class TaskFacts:
     """What the measures of a task's outcomes have in common."""

@@ -51,7 +51,9 @@ def folders_of(runs: Iterable[Path]) -> Iterator[Path]:
     for run in runs:
         found = {run.parent} if run.is_file() else run_folders(run)
         if not found:
-            raise UsageError(f"{run} has no {JOURNAL} below it; give the folder of runs")
+            raise UsageError(
+                f"{run} has no {RECORD} below it, and no {JOURNAL}; give the folder of runs"
+            )
         yield from sorted(found)
 
 
@@ -61,8 +63,15 @@ def run_folders(folder: Path) -> set[Path]:
 
 
 def journals_of(runs: Iterable[Path]) -> Iterator[Path]:
-    """Yield the folders of all runs that have a journal. Raises `UsageError` as `folders_of`."""
-    yield from (folder for folder in folders_of(runs) if (folder / JOURNAL).is_file())
+    """Yield the folders of all runs that have a journal.
+
+    Raises `UsageError` if a path has none.
+    """
+    for run in runs:
+        found = [each for each in folders_of([run]) if (each / JOURNAL).is_file()]
+        if not found:
+            raise UsageError(f"{run} has no {JOURNAL} below it; give the folder of runs")
+        yield from found
 
 
 def read_rows(runs: Iterable[Path], skip: Skip) -> list[Row]:

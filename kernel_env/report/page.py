@@ -30,8 +30,16 @@ ANSI = {
 """Colours of a terminal's text, for tracebacks."""
 
 
-def page_of(notebook: NotebookNode) -> str:
-    """Return a notebook as a page. Raises `UsageError` without nbconvert."""
+def page_of(notebook: NotebookNode, *, before: str = "", style: str = "") -> str:
+    """Return a notebook as a page.
+
+    Args:
+        notebook: the notebook.
+        before: harmless HTML that stands before it.
+        style: styles in addition to those of the page.
+
+    Raises `UsageError` without nbconvert.
+    """
     try:
         from nbconvert import HTMLExporter
         from pygments.formatters import HtmlFormatter
@@ -46,9 +54,9 @@ def page_of(notebook: NotebookNode) -> str:
     colours = [
         f".ansi-{name}-fg, .ansi-{name}-intense-fg {{ color: {c}; }}" for name, c in ANSI.items()
     ]
-    style = "\n".join([STYLE, *colours])
-    style += HtmlFormatter(style="friendly").get_style_defs(".highlight")
-    return html_page.page(title_of(notebook), body, style)
+    highlighting = HtmlFormatter(style="friendly").get_style_defs(".highlight")
+    styles = "\n".join([STYLE, *colours, highlighting, style])
+    return html_page.page(title_of(notebook), before + body, styles)
 
 
 def readable(cell: NotebookNode) -> NotebookNode:

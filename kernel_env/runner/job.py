@@ -22,10 +22,12 @@ from kernel_env.errors import (
     KernelError,
     SandboxError,
     TaskError,
+    UnknownName,
     UsageError,
 )
 from kernel_env.field_docs import show_fields
 from kernel_env.grading.host import Grader
+from kernel_env.untrusted_text import quote_name
 
 TRACEBACK = "traceback.txt"
 """The file in an episode's folder with the traceback of an exception that ended it."""
@@ -47,6 +49,10 @@ def make_agent(plan: Plan) -> Agent:
     """Create the agent of a plan. Raises `UnknownName`, `AgentError`, `UsageError`."""
     options = replace(plan.options, seed=plan.config.seed)
     make = find_agent(plan.config.agent)
+    known = getattr(make, "settings", None)
+    for name in options.settings:
+        if known is not None and name not in known:
+            raise UnknownName(f"setting of the agent {quote_name(plan.config.agent)}", name, known)
     try:
         agent: Agent = make(options)
     except KernelEnvError:

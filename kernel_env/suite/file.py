@@ -32,6 +32,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic_core import ErrorDetails
 
+from kernel_env.agents.base import Options
 from kernel_env.episode.budget import Budget
 from kernel_env.errors import UnknownName, UsageError
 from kernel_env.grading.protocol import Counts, Feedback
@@ -91,16 +92,20 @@ class AgentSection(Section):
     """`baseline`, `scripted`, `openai`, a plug-in's name, or `FILE.py:CLASS`."""
     model: str = ""
     """The model's name at the endpoint."""
+    provider: str = ""
+    """The name of the model's provider; see `agents.openai.providers`."""
     endpoint: str = ""
-    """The name of a table `[endpoints.NAME]`; empty: the environment's OPENAI_BASE_URL."""
+    """The name of a table `[endpoints.NAME]`; empty: the provider's URL, else OPENAI_BASE_URL."""
+    settings: dict[str, Any] = {}
+    """Options of this agent alone, by name."""
     max_calls: Count = 100
     """The most requests that its endpoint gets at once."""
     temperature: Price | None = None
     """The sampling temperature; None: the endpoint's default."""
     price_in: Price | None = None
-    """US dollars per million prompt tokens; None: unknown."""
+    """US dollars per million prompt tokens; None: see `agents.openai.prices`."""
     price_out: Price | None = None
-    """US dollars per million completion tokens; None: unknown."""
+    """US dollars per million completion tokens; None: see `agents.openai.prices`."""
     context_tokens: Count = 32_000
     """The model's context in tokens."""
     answer_tokens: Count = 4_000
@@ -224,17 +229,26 @@ def faults_of(file: SuiteFile) -> Iterator[str]:
     yield from money_faults(file)
 
 
+def has_price(agent: AgentSection) -> bool:
+    """Return whether the price of an agent's model is known. Raises `UsageError`."""
+    if agent.price_in is not None and agent.price_out is not None:
+        return True
+    from kernel_env.agents.openai.prices import price_of
+
+    return price_of(Options(model=agent.model), agent.provider) is not None
+
+
 def money_faults(file: SuiteFile) -> Iterator[str]:
     """Yield why a limit of money would limit nothing."""
     cap = file.budget.get("money")
     if file.limits.money is None and cap is None:
         return
     models = [agent for agent in file.agents if agent.model]
-    unpriced = [each.name for each in models if None in (each.price_in, each.price_out)]
+    unpriced = [each.name for each in models if not has_price(each)]
     if unpriced:
         yield (
             f"money is limited, and the model of {', '.join(unpriced)} has no price; set price_in"
-            " and price_out, or remove the limit"
+            " and price_out or the provider, or remove the limit"
         )
     if file.limits.money is not None and models:
         if cap is None:

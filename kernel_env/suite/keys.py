@@ -62,7 +62,7 @@ ROLES: Mapping[type, Mapping[str, Role]] = {
     Budget: dict.fromkeys(Budget.__dataclass_fields__, "key"),
     Options: {
         **dict.fromkeys(("script", "model", "temperature", "context_tokens"), "key"),
-        **dict.fromkeys(("answer_tokens", "images", "seed"), "key"),
+        **dict.fromkeys(("answer_tokens", "images", "seed", "provider", "settings"), "key"),
         "base_url": "not",  # the endpoint's name is
         "key_variable": "not",
         "max_calls": "not",  # how many at once
@@ -80,7 +80,7 @@ ROLES: Mapping[type, Mapping[str, Role]] = {
     EndpointSection: {"base_url": "not", "key_variable": "not"},
     AgentSection: {
         **dict.fromkeys(("agent", "model", "endpoint", "temperature", "context_tokens"), "key"),
-        **dict.fromkeys(("answer_tokens", "images", "script"), "key"),
+        **dict.fromkeys(("answer_tokens", "images", "script", "provider", "settings"), "key"),
         "name": "not",  # an agent can be renamed
         "max_calls": "not",
         "price_in": "not",
@@ -128,7 +128,9 @@ def settings_of(plan: Plan, *, endpoint: str) -> dict[str, Any]:
         "agent": {
             **agent_of(config.agent),
             "model": options.model,
+            "provider": options.provider,
             "endpoint": endpoint,
+            "settings": options.settings,
             "temperature": options.temperature,
             "context_tokens": options.context_tokens,
             "answer_tokens": options.answer_tokens,

@@ -174,6 +174,8 @@ def plan_of(file: SuiteFile, agent: AgentSection, task: Task, base: Path) -> Pla
         max_calls=agent.max_calls,
         images=agent.images,
         key_variable=endpoint.key_variable if endpoint else Options.key_variable,
+        provider=agent.provider,
+        settings=agent.settings,
     )
     return Plan(config=config, options=options)
 

@@ -131,7 +131,7 @@ def unauthorized_url() -> Iterator[str]:
         server.shutdown()
 
 
-def test_a_refused_key_is_an_agent_failure_that_does_not_show_the_key(
+def test_a_refused_key_is_a_failure_of_the_set_up_that_does_not_show_the_key(
     tiny: str, tmp_path: Path, unauthorized_url: str
 ) -> None:
     refused = run_cli(
@@ -142,7 +142,7 @@ def test_a_refused_key_is_an_agent_failure_that_does_not_show_the_key(
 
     record = json.loads(refused.stdout)
     assert refused.returncode == 1
-    assert record["status"] == "agent_failed"
+    assert record["status"] == "setup_failed"
     assert "OPENAI_API_KEY" in record["error"]
     assert "sk-secret" not in refused.stdout + refused.stderr
     assert "sk-secret" not in Path(record["notebook"]).read_text()

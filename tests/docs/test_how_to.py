@@ -13,6 +13,7 @@ import pytest
 from kernel_env.suite.driver import run_suite
 from kernel_env.suite.plan import plan_suite
 from support.episodes import SUBMIT_LINE
+from support.records import record
 from support.suite_engine import Recorder, TableEngine, played
 from support.suites import write_suite
 
@@ -46,7 +47,46 @@ def run(code: str, folder: Path, **env: str) -> str:
 def test_every_guide_with_python_is_run() -> None:
     with_python = {path.stem for path in GUIDES.glob("*.md") if blocks(path.stem, "python")}
 
-    assert with_python == {*IN_CONTAINERS, "sandbox", "suite"}
+    assert with_python == {*IN_CONTAINERS, "agent", "compare", "sandbox", "suite"}
+
+
+def test_the_guide_on_agents(tmp_path: Path) -> None:
+    (code,) = blocks("agent", "python")
+    (command,) = (each for each in blocks("agent", "sh") if "--set" in each)
+    (tmp_path / "deeper.py").write_text(code)
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    for options, status in (("", 0), ("--set depths=3", 1)):
+        done = subprocess.run(
+            ["sh", "-c", f"{command.strip()} --sandbox local --json {options}"],
+            cwd=tmp_path,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == status, done.stderr
+        if status:
+            assert done.stderr.splitlines()[-1] == "error: depths is 3; give a list"
+            continue
+        result = json.loads(done.stdout)
+        assert (result["steps"], result["submissions"]) == (3, 2)
+        assert [step for step, *_ in result["best_by_step"]] == [2, 3]
+
+
+def test_the_guide_on_comparing_agents(tmp_path: Path) -> None:
+    for agent, score in (("baseline", 0.4), ("openai", 0.7)):
+        for task in range(6):
+            own = record(agent, f"t{task}", score=score + task / 50)
+            (tmp_path / "runs" / own.episode).mkdir(parents=True)
+            (tmp_path / "runs" / own.episode / "record.json").write_text(json.dumps(own.json()))
+    first, second = blocks("compare", "python")
+
+    printed = run(first, tmp_path).splitlines()
+
+    assert printed[-3:-1] == ["openai 0.75 6 of 6 tasks", "baseline 0.45 6 of 6 tasks"]
+    assert printed[-1].endswith("the first place is that of openai.")
+    assert run(second, tmp_path).splitlines() == ["6 2 0.167", "16 2 0.087", "16 5 0.065"]
 
 
 @pytest.mark.docker

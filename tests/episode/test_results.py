@@ -129,6 +129,9 @@ def test_all_old_runs_are_read() -> None:
         ("{", "is not the record of a run"),
         ("[" * 9999, "is not the record of a run"),
         ('{"task": 3}', "is not the record of a run: "),
+        ('{"private_score": NaN}', "a number in it is not finite"),
+        ('{"seconds": 1e999}', "a number in it is not finite"),
+        ('{"best_by_step": [[1, 2.0]]}', "is not the record of a run: "),
     ],
 )
 def test_a_record_that_cannot_be_read_is_one_line(

@@ -110,4 +110,4 @@ def test_the_command_writes_the_page(tmp_path: Path) -> None:
 
     assert done.stdout == f"page: {tmp_path / 'x.html'}\n"
     assert "<svg" in (tmp_path / "x.html").read_text()
-    assert "has no journal" in error_line(run_cli("report", tmp_path / "b", "--format", "tree"))
+    assert "and no journal" in error_line(run_cli("report", tmp_path / "b", "--format", "tree"))

@@ -89,7 +89,9 @@ def test_the_command_prints_a_table(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_runs_is_one_line(tmp_path: Path) -> None:
-    assert "has no journal.jsonl below it" in error_line(run_cli("runs", tmp_path))
+    assert "has no record.json below it, and no journal.jsonl" in error_line(
+        run_cli("runs", tmp_path)
+    )
 
 
 def test_runs_are_a_data_frame() -> None:

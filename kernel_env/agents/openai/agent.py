@@ -11,8 +11,8 @@ is too long, its limit is halved.
 """
 
 import json
-import os
 import re
+import warnings
 from contextlib import aclosing
 from typing import Any
 
@@ -23,10 +23,12 @@ from kernel_env.agents.openai import answers, conversation
 from kernel_env.agents.openai.answers import Answer, Completion, Fault
 from kernel_env.agents.openai.client import ChatClient, error_words, is_too_long
 from kernel_env.agents.openai.conversation import Turn
+from kernel_env.agents.openai.prices import VARIABLE, Price, price_of
+from kernel_env.agents.openai.providers import endpoint_of
 from kernel_env.episode import json_codec
 from kernel_env.episode.episode import Episode
 from kernel_env.errors import AgentError, AgentSetupError
-from kernel_env.untrusted_text import escape_line
+from kernel_env.untrusted_text import escape_line, quote_name
 
 MAX_INVALID_ANSWERS = 3
 """Largest number of consecutive answers without a valid action that are returned to the model."""
@@ -42,6 +44,7 @@ OPTIONAL_PARAMETERS = {
     "max_completion_tokens": re.compile(r"max_completion_tokens"),
     "max_tokens": re.compile(r"max_tokens"),
     "system": re.compile(r"system.{0,12}(role|message|prompt|instruction)|role.{0,12}system"),
+    "temperature": re.compile(r"temperature"),
     "tools": re.compile(r"\btools?\b|tool[_ ](use|call|choice)|function[_ ]?call"),
 }
 """Optional request parameters, with the pattern of the error that rejects each.
@@ -53,6 +56,8 @@ They are dropped in this order, the least important first.
 class OpenAIAgent:
     """An agent that plays one episode as one conversation with a chat model."""
 
+    settings = ()
+
     def __init__(self, options: Options) -> None:
         """Create the client.
 
@@ -62,15 +67,12 @@ class OpenAIAgent:
         """
         if not options.model:
             raise AgentSetupError("the openai agent needs a model; give one with --model NAME")
-        base_url = options.base_url or os.environ.get("OPENAI_BASE_URL", "").strip()
+        endpoint = endpoint_of(options)
         self.model = options.model
         self.options = options
-        self._client = ChatClient(
-            base_url, max_calls=options.max_calls, key_variable=options.key_variable
-        )
-        self._parameters = (
-            {*OPTIONAL_PARAMETERS} if base_url else {*OPTIONAL_PARAMETERS} - {"max_tokens"}
-        )
+        self._price = price_of(options, endpoint.provider)
+        self._client = ChatClient(endpoint, max_calls=options.max_calls)
+        self._parameters = {*OPTIONAL_PARAMETERS} - endpoint.without
         self._answer_tokens = min(options.answer_tokens, options.context_tokens // 2)
         self._room = max(
             MIN_ROOM,
@@ -80,7 +82,7 @@ class OpenAIAgent:
 
     async def play(self, episode: Episode) -> None:
         """Ask the model and execute its actions until it is done or the budget is used up."""
-        check_prices(self.options, episode)
+        check_price(self._price, self.model, episode)
         episode.note("instructions", conversation.SYSTEM)
         first = conversation.task_message(episode)
         turns: list[Turn] = []
@@ -136,7 +138,7 @@ class OpenAIAgent:
         request: dict[str, Any] = {"model": self.model, "messages": messages}
         if "seed" in parameters:
             request["seed"] = options.seed
-        if options.temperature is not None:
+        if options.temperature is not None and "temperature" in parameters:
             request["temperature"] = options.temperature
         if limit := next((name for name in LIMITS if name in parameters), None):
             request[limit] = self._answer_tokens
@@ -160,6 +162,11 @@ class OpenAIAgent:
         for name, pattern in OPTIONAL_PARAMETERS.items():
             if name in sent_parameters and pattern.search(text):
                 self._parameters -= {name}
+                if name == "temperature":
+                    warnings.warn(
+                        f"{self.model} takes no temperature; it samples as its provider chooses",
+                        stacklevel=2,
+                    )
                 return True
         return False
 
@@ -175,15 +182,15 @@ class OpenAIAgent:
             answered = max(answered, len("".join(choices)) // CHARACTERS_PER_TOKEN)
         # Some servers report the tokens of the thinking only in the total.
         answered = max(answered, (usage.total_tokens or 0) - prompted)
-        prices = self.options.price_in or 0.0, self.options.price_out or 0.0
-        money = (prompted * prices[0] + answered * prices[1]) / 1e6
         details = usage.prompt_tokens_details or answers.PromptDetails()
+        cached = min(prompted, max(0, details.cached_tokens or 0))
+        price = self._price or Price(prompt=0, cached=0, answer=0)
         episode.charge(
             tokens=prompted + answered,
-            money=money,
+            money=price.of(prompt=prompted, cached=cached, answer=answered),
             estimated=estimated,
             prompt_tokens=prompted,
-            cached_tokens=min(prompted, max(0, details.cached_tokens or 0)),
+            cached_tokens=cached,
         )
 
 
@@ -229,10 +236,11 @@ async def take_actions(answer: Answer, episode: Episode, *, images: bool) -> Tur
     return Turn(answer=answer, replies=tuple(replies), images=tuple(pictures) if images else ())
 
 
-def check_prices(options: Options, episode: Episode) -> None:
-    """Raise `AgentSetupError` when the budget limits the money but no price is set."""
-    if episode.setup.budget.money is not None and not (options.price_in or options.price_out):
+def check_price(price: Price | None, model: str, episode: Episode) -> None:
+    """Raise `AgentSetupError` when the budget limits the money but the price is not known."""
+    if episode.setup.budget.money is not None and price is None:
         raise AgentSetupError(
-            "the budget limits the money but no price is set;"
-            " give --price-in and --price-out in US dollars per million tokens"
+            f"the budget limits the money but the price of {quote_name(model)} is not known;"
+            " give --price-in and --price-out in US dollars per million tokens, or name its"
+            f" --provider, or list it in a file that {VARIABLE} names"
         )

@@ -24,6 +24,7 @@ import openai
 from kernel_env.agents.openai import answers
 from kernel_env.agents.openai.answers import Completion
 from kernel_env.agents.openai.limits import limit_of
+from kernel_env.agents.openai.providers import Endpoint
 from kernel_env.episode.episode import Episode
 from kernel_env.errors import AgentError, AgentSetupError, ModelError, UsageError
 from kernel_env.untrusted_text import escape_line
@@ -34,8 +35,6 @@ FIRST_PAUSE_S, MAX_PAUSE_S = 0.5, 8.0
 """Pauses before the first retry and, at most, before later ones."""
 MAX_RETRY_AFTER_S = 600.0
 """An endpoint that wants a longer pause ends the episode."""
-OPENAI_URL = "https://api.openai.com/v1"
-"""The endpoint when no other is given."""
 TRANSIENT = (408, 409, 429)
 """Statuses of a request that can succeed later; all of 500 and more can, too."""
 CONTEXT_ERROR = re.compile(
@@ -50,18 +49,16 @@ NO_CREDIT = ("insufficient_quota", "billing_hard_limit_reached")
 class ChatClient:
     """A connection to an endpoint, for one episode."""
 
-    def __init__(self, base_url: str, *, max_calls: int, key_variable: str) -> None:
-        """Create the client; `base_url` is empty for OpenAI's own endpoint.
-
-        `key_variable` is the environment variable with the API key.
+    def __init__(self, endpoint: Endpoint, *, max_calls: int) -> None:
+        """Create the client, for at most `max_calls` requests at once.
 
         Raises `AgentSetupError` without a key, `UsageError` for an invalid URL.
         """
-        self.endpoint = shown_url(base_url or OPENAI_URL)
+        self.endpoint = shown_url(endpoint.base_url)
         self.max_calls = max_calls
-        self.key_variable = key_variable
-        self._key = read_key(key_variable, required=not base_url)
-        self._client = make_client(base_url or OPENAI_URL, self._key)
+        self.key_variable = endpoint.key_variable
+        self._key = read_key(endpoint.key_variable, required=endpoint.needs_key)
+        self._client = make_client(endpoint.base_url, self._key)
         self._answered = False
         """Whether this endpoint has answered a request."""
 
