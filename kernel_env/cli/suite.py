@@ -39,6 +39,9 @@ def run(
         int | None,
         typer.Option(min=1, help="Episodes at the same time (default: the file's limit)."),
     ] = None,
+    engine: Annotated[
+        str, typer.Option(help="Where episodes are played: local, or ray (a Ray cluster).")
+    ] = "local",
     json: Annotated[
         bool, typer.Option("--json", help="Print each record, and last the status, as JSON.")
     ] = False,
@@ -46,10 +49,10 @@ def run(
     """Play all that is left of a suite. What is done is not played again."""
     import asyncio
 
-    from kernel_env.suite.driver import read_status, run_suite
+    from kernel_env.suite.driver import find_engine, read_status, run_suite
     from kernel_env.suite.plan import parse_shard, plan_suite, with_episodes
 
-    share = parse_shard(shard)
+    share, open_engine = parse_shard(shard), find_engine(engine)
     suite = plan_suite(file, out)
     if jobs is not None:
         suite = with_episodes(suite, jobs)
@@ -58,7 +61,7 @@ def run(
         return
     with monitored(suite, json=json) as monitor:
         try:
-            status = run_suite(suite, monitor, shard=share)
+            status = run_suite(suite, monitor, shard=share, open_engine=open_engine)
         except (KeyboardInterrupt, asyncio.CancelledError):
             fail(f"interrupted; kernel-env suite run {file} continues", code=130)
     show_status(status, json=json)
