@@ -21,6 +21,8 @@ from kernel_env.untrusted_text import quote_name
 CHEATS = ("oracle",)
 """Agents that know the answers: no comparison includes them."""
 NO_DOMAIN = "other"
+NO_AGENT = "no agent"
+"""Names who acted in an episode that no registered agent played."""
 
 Label = Callable[[EpisodeResult], str]
 """Returns what distinguishes agents of one program and model, such as a name in a suite."""
@@ -87,7 +89,8 @@ def name_of(record: EpisodeResult, label: str = "") -> str:
     """Return the name of an agent: its program, then model and label in parentheses."""
     parts = (record.model, label if label != record.agent else "")
     inner = ", ".join(part for part in parts if part)
-    return f"{record.agent} ({inner})" if inner else record.agent
+    program = record.agent or NO_AGENT
+    return f"{program} ({inner})" if inner else program
 
 
 def no_label(_: EpisodeResult) -> str:

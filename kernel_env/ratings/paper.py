@@ -131,7 +131,7 @@ def paper_markdown(comparison: Comparison) -> str:
     """Write the table as Markdown."""
     columns = columns_of(comparison)
     table = markdown_table(
-        ["agent", *(str(harmless(title)) for title, _ in columns)],
+        ["agent", *(cell(title) for title, _ in columns)],
         [[cell(agent), *(show(agent) for _, show in columns)] for agent in agents_of(comparison)],
     )
     return f"{table}\n{harmless(comparison.overall.sentence)}\n"

@@ -9,6 +9,7 @@ than one of 0.02 by half.
 import math
 from collections.abc import Mapping, Sequence
 
+from kernel_env.grading.metric import BUILT_IN, find
 from kernel_env.ratings.intervals import mean
 
 LIMIT = 1.0
@@ -19,14 +20,21 @@ ONE_MINUS = (
     *("accuracy", "balanced_accuracy", "f1", "macro_f1", "weighted_f1"),
     *("roc_auc", "average_precision", "jaccard"),
 )
-"""Metrics from 0 to 1 whose distance from 1 is an error."""
+"""Metrics from 0 to 1 whose distance from 1 is an error. MAP@k is one too."""
 
 
-def error_of(metric: str, score: float) -> float | None:
-    """Return a score as an error, 0 for perfect; None for a metric without a natural zero."""
-    if metric in ERRORS:
+def error_of(title: str, score: float) -> float | None:
+    """Return a score as an error, 0 for perfect; None for a metric without a natural zero.
+
+    Args:
+        title: the metric's title, as records name it, such as `Root mean squared error`.
+        score: in the metric's units.
+    """
+    if title in {BUILT_IN[name].title for name in ERRORS}:
         return score
-    return max(0.0, 1 - score) if metric in ONE_MINUS or metric.startswith("map@") else None
+    shares = {BUILT_IN[name].title for name in ONE_MINUS}
+    is_share = title in shares or title.startswith(find("map@1").title.removesuffix("1"))
+    return max(0.0, 1 - score) if is_share else None
 
 
 def ratio(error: float | None, best: float) -> float:

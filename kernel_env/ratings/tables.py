@@ -106,8 +106,11 @@ def share_text(value: float | None) -> str:
 
 
 def cell(text: str) -> str:
-    """Return a text for a cell of a Markdown table."""
-    return str(harmless(text)).replace("|", "\\|")
+    """Return a text for a cell of a Markdown table.
+
+    A bar becomes a broken bar: renderers disagree on a bar behind backslashes.
+    """
+    return str(harmless(text.replace("|", "¦")))
 
 
 def markdown_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

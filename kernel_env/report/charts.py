@@ -26,13 +26,16 @@ KINDS = {
     "reset": "#4d4d4d",
 }
 """The colours of kinds of actions."""
-WIDTH, ROW, HEIGHT = 360, 26, 240
-"""The width of a drawing, the height of a row of it, and of one without rows, pixels."""
+WIDTH, ROW, HEIGHT = 540, 26, 240
+"""The width of a whole drawing, the height of a row of it, and of one without rows, pixels."""
+MAX_CHARACTERS = 60
+"""Longer texts of a drawing can be cut."""
 VEGA_LITE = "6.1"
 CONFIG = {
     "font": "system-ui, sans-serif",
     "background": None,
     "view": {"stroke": None},
+    "autosize": {"type": "fit-x", "contains": "padding"},
     "axis": {
         "labelFontSize": 11,
         "titleFontSize": 11,
@@ -49,6 +52,7 @@ CONFIG = {
         "orient": "bottom",
         "title": None,
         "columns": 2,
+        "columnPadding": 40,
         "labelLimit": 170,
         "labelColor": "#57606a",
     },
@@ -105,7 +109,7 @@ def harmless(value: Any) -> Any:
     Names of agents become parts of expressions, in which some of these characters are errors.
     """
     if isinstance(value, str):
-        return escape_line(value)
+        return escape_line(value, MAX_CHARACTERS)
     if isinstance(value, Mapping):
         return {name: harmless(each) for name, each in value.items()}
     return [harmless(each) for each in value] if isinstance(value, list) else value

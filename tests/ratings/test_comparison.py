@@ -1,12 +1,16 @@
 """A comparison of agents says what records show, and what they do not."""
 
 import random
+from pathlib import Path
 
 import pytest
 
+from kernel_env import open_episode
 from kernel_env.episode.result import EpisodeResult
+from kernel_env.episode.results import read_results
 from kernel_env.errors import UnknownName, UsageError
 from kernel_env.ratings import Comparison, References, compare
+from support.episodes import SUBMIT_LINE, execute
 from support.records import record
 
 TASKS = [f"t{n:02}" for n in range(10)]
@@ -60,6 +64,26 @@ def test_the_best_agent_is_first_and_the_sentence_says_what_differs() -> None:
     like, these = position.on_tasks_like_these, position.on_these_tasks
     assert like.low < these.low < position.mean < these.high < like.high
     assert position.bounds is None
+
+
+async def test_what_episodes_leave_is_compared(tiny: str, tmp_path: Path) -> None:
+    for agent in ("baseline", "idle"):
+        async with open_episode(tiny, sandbox="local", out=tmp_path, agent=agent) as episode:
+            if agent == "baseline":
+                await execute(episode, SUBMIT_LINE)
+                await execute(episode, "1 / 0")
+
+    found = compare(read_results(tmp_path))
+
+    best, idle = found.overall.rows
+    assert (best.agent, best.scored, idle.agent, idle.floor) == ("baseline", 1, "idle", 1)
+    assert best.rating.rating == 1000 > idle.rating.rating
+    assert best.behaviour.executions_failed.pooled == 1 / 2
+    assert best.behaviour.errors[0].name == "ZeroDivisionError"
+    assert (best.estimates["aup"].mean, idle.estimates["aup"].mean) == (1, 0)
+    assert best.estimates["progress"].mean == best.estimates["position_public"].mean > 0.5
+    assert found.domains[0].name == "tabular"
+    assert not any("differs between agents" in each for each in found.cautions)
 
 
 def test_equal_agents_do_not_differ() -> None:

@@ -98,14 +98,15 @@ def test_names_of_agents() -> None:
         "baseline",
         "baseline (x)",
     ]
+    assert name_of(record("")) == "no agent"
     assert [name_of(with_model), name_of(with_model, "x")] == ["openai (m)", "openai (m, x)"]
 
 
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"higher_is_better": False}, "says of accuracy that higher is better, and that lower is"),
-        ({"metric": "rmse"}, "is scored by accuracy and by rmse"),
+        ({"higher_is_better": False}, "says of Accuracy that higher is better, and that lower is"),
+        ({"metric": "RMSE"}, "is scored by Accuracy and by RMSE"),
     ],
 )
 def test_scores_of_a_task_that_cannot_be_compared_are_one_line(

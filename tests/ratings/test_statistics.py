@@ -65,6 +65,20 @@ def test_clustered_error() -> None:
     assert clustered_error([0.1, 0.2], ["one", "one"]) is None
 
 
+@pytest.mark.parametrize("corrected", [True, False])
+def test_statsmodels_agrees_on_clusters(corrected: bool) -> None:
+    models = pytest.importorskip("statsmodels.regression.linear_model")
+    values, families = DIFFERENCES, ["a", "a", "a", "b", "b", "c"]
+
+    fitted = models.OLS(values, np.ones(6)).fit(
+        cov_type="cluster",
+        cov_kwds={"groups": [ord(each) for each in families], "use_correction": False},
+    )
+
+    own = clustered_error(values, families, corrected=corrected)
+    assert own == pytest.approx(float(fitted.bse[0]) * (math.sqrt(3 / 2) if corrected else 1))
+
+
 def test_seed_noise_by_hand() -> None:
     # Variances 0.02 and 0.08 of two seeds each: error sqrt(0.01 + 0.04) / 2, and
     # 0.05^2 / (0.01^2 + 0.04^2) = 1.470588 degrees of freedom, where t is 6.137.

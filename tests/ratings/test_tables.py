@@ -6,6 +6,8 @@ import json
 import re
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kernel_env.episode.activity import CellCounts
 from kernel_env.episode.result import EpisodeResult
@@ -122,12 +124,36 @@ def test_hostile_names_stay_text() -> None:
         assert "\u202e" not in shown
     for shown in (text, table):
         assert "<script>" not in shown
-        rows = [re.sub(r"\\\|", "", line) for line in shown.splitlines() if line.startswith("|")]
+        rows = [line for line in shown.splitlines() if line.startswith("|")]
         assert len({line.count("|") for line in rows}) <= 2
     for line in latex.splitlines()[1:]:
         assert r"\input{z}" not in line
         assert not re.search(r"(?<!\\)[$#_^~]", line)
     assert json.loads(as_json(found))["cells"][0]["domain"] == HOSTILE
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.text(max_size=40), st.text(max_size=40), st.text(max_size=40))
+def test_no_name_changes_the_form_of_a_table(agent: str, model: str, domain: str) -> None:
+    found = compare(
+        [
+            record(agent, model=model, domain=domain, episode="1"),
+            record("baseline", task=domain, domain=agent, episode="2"),
+        ],
+        elo=False,
+    )
+
+    own = len(found.overall.rows)
+    for shown in (markdown(found).split("\n\n")[1], paper_markdown(found).split("\n\n")[0]):
+        lines = shown.strip("\n").split("\n")
+        assert len(lines) == own + 2
+        assert len({line.count("|") for line in lines}) == 1
+    rows = [line for line in paper_latex(found).splitlines() if line.endswith(r" \\")]
+    assert len(rows) == own + 1
+    assert len({len(re.findall(r"(?<!\\)&", row)) for row in rows}) == 1
+    table = list(csv.reader(io.StringIO(as_csv(found))))
+    assert len({len(row) for row in table}) == 1
+    as_json(found).encode()
 
 
 def test_no_cell_of_a_csv_is_a_formula() -> None:

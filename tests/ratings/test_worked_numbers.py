@@ -11,6 +11,7 @@ import pytest
 import kernel_env.ratings
 from kernel_env.errors import UsageError
 from kernel_env.grading.leaderboard import human_rank, place
+from kernel_env.grading.metric import BUILT_IN, find
 from kernel_env.ratings.behaviour import rate as rate_of
 from kernel_env.ratings.differences import (
     share_won,
@@ -161,10 +162,14 @@ def test_the_area_under_a_profile_of_scores_is_their_mean() -> None:
 
 
 def test_only_metrics_with_a_natural_zero_are_errors() -> None:
-    assert error_of("rmse", 0.3) == 0.3
-    assert error_of("roc_auc", 0.97) == pytest.approx(0.03)
-    assert error_of("map@5", 0.25) == 0.75
-    assert error_of("r2", 0.9) is error_of("matthews", 0.1) is error_of("", 1) is None
+    titles = {name: find(name).title for name in (*BUILT_IN, "map@5")}
+
+    assert error_of(titles["rmse"], 0.3) == 0.3
+    assert error_of(titles["roc_auc"], 0.97) == pytest.approx(0.03)
+    assert error_of(titles["map@5"], 0.25) == 0.75
+    without = {name for name, title in titles.items() if error_of(title, 0.5) is None}
+    assert without == {"matthews", "quadratic_kappa", "r2"}
+    assert error_of("a metric of a task", 1) is None
     assert ratio(0.0, 0.0) == 1
     assert ratio(0.1, 0.0) == ratio(None, 1.0) == math.inf
 
@@ -254,12 +259,15 @@ def test_without_a_prior_an_unbeaten_agent_has_no_rating(wins: list[list[float]]
 
 def test_another_library_agrees() -> None:
     evalica = pytest.importorskip("evalica")
-    wins, ties = np.array(FIRST, dtype=float), np.zeros((3, 3))
+    games = [(i, j) for i in range(3) for j in range(3) for _ in range(FIRST[i][j])]
+    winners, losers = zip(*games, strict=True)
 
-    scores = evalica.bradley_terry(wins, ties).scores
+    found = evalica.bradley_terry(
+        winners, losers, [evalica.Winner.X] * len(games), tolerance=1e-12, limit=10_000
+    ).scores
 
-    points = 400 * np.log10(scores)
-    assert fit(FIRST, prior=0) == pytest.approx(1000 + points - points.mean(), abs=0.01)
+    points = 400 * np.log10(found.sort_index().to_numpy())
+    assert fit(FIRST, prior=0) == pytest.approx(1000 + points - points.mean(), abs=0.001)
 
 
 def test_ratings_of_episodes() -> None:

@@ -91,6 +91,8 @@ def test_each_option_of_an_agent_does_what_its_role_says(plan: Plan, tmp_path: P
         "context_tokens": 9,
         "answer_tokens": 9,
         "images": True,
+        "provider": "deepseek",
+        "settings": {"width": 3},
         "base_url": "http://x",
         "key_variable": "K",
         "max_calls": 3,

@@ -35,7 +35,7 @@ def record(
         "restored": 0,
         "states_lost": 0,
         "refusals": 0,
-        "metric": "accuracy",
+        "metric": "Accuracy",
         "domain": "tabular",
         "budget": {"steps": 10.0, "seconds": 100.0, "money": None},
     }

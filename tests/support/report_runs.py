@@ -113,3 +113,7 @@ def write_records(folder: Path, records: Iterator[EpisodeResult] | Sequence[Epis
         run.mkdir(parents=True, exist_ok=True)
         (run / RECORD).write_text(json.dumps(replace(record).json()))
     return folder
+
+
+REAL = ("finished", "recovered-standby", "task-failed", "timed-out", "interrupted-journal")
+"""Episodes of version 0.1 beside the records; the last one has not ended."""
