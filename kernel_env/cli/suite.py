@@ -186,6 +186,8 @@ def show_status(status: "Status", *, json: bool) -> None:
         print_json(status.json())
         return
     print_result(summary(status))
+    if reasons := reasons_text(status):
+        print_result(reasons)
     show_reasons(status)
     rows = [row_of(job) for job in status.jobs if job.state != "done" and job.reason]
     if rows:
@@ -242,9 +244,16 @@ def time_text(status: "Status") -> str:
     if left is None:
         return "time left unknown"
     hours, minutes = divmod(round(left / 60), 60)
-    text = f"{hours} h {minutes} min" if hours else f"{minutes} min" if minutes else "under 1 min"
+    text = f"about {hours} h {minutes} min" if hours else f"about {minutes} min"
+    text = text if hours or minutes else "under 1 min"
     more = f" + {counted(unknown, 'episode')} of unknown length" if unknown else ""
-    return f"about {text} left{more}"
+    return f"{text} left{more}"
+
+
+def reasons_text(status: "Status") -> str:
+    """Return who failed in the jobs without a result, and how often; empty if nobody did."""
+    found = sorted(status.reasons.items(), key=lambda item: -item[1])
+    return f"without a result: {', '.join(f'{n} {who}' for who, n in found)}" if found else ""
 
 
 def counted(count: int, noun: str) -> str:

@@ -98,8 +98,6 @@ def test_each_option_of_an_agent_does_what_its_role_says(plan: Plan, tmp_path: P
         "max_calls": 3,
         "price_in": 1.0,
         "price_out": 1.0,
-        "provider": "openai",
-        "settings": {"a": 1},
     }
     roles = {name: role for name, role in ROLES[Options].items() if name != "seed"}
     assert set(changed) == set(roles)
