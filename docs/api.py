@@ -159,6 +159,8 @@ PAGES: dict[str, dict[str, list[str]]] = {
         "kernel_env.runner": ["Plan", "run_episode", "run_plans"],
         "kernel_env.agents.baseline": ["Baseline"],
         "kernel_env.agents.scripted": ["Scripted"],
+        "kernel_env.agents.reference.simple": ["Nop", "Sample", "Constant", "RandomValid"],
+        "kernel_env.agents.reference.automl_lite": ["AutomlLite"],
         "kernel_env.agents.openai": ["OpenAIAgent"],
         "kernel_env.agents.tree": ["TreeAgent"],
         "kernel_env.agents.tree.settings": ["Settings"],

@@ -1,4 +1,7 @@
-"""Agents: `baseline` plays a solution, `scripted` a file; `openai` and `tree` ask a chat model."""
+"""Agents: `baseline` plays a solution, `scripted` a file; `openai` and `tree` ask a chat model.
+
+Those in `reference` need no model: `nop`, `sample`, `constant`, `random-valid`, `automl-lite`.
+"""
 
 from kernel_env.agents.base import Agent, Options
 

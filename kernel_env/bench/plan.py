@@ -8,9 +8,11 @@ from kernel_env.bench.floods import floods
 from kernel_env.bench.measure import Bench, Progress, Row
 from kernel_env.bench.memory import kernels
 from kernel_env.bench.recovery import branches, recovery
+from kernel_env.bench.reports import reports
 from kernel_env.bench.search import tree
 from kernel_env.bench.starts import resets, starts
 from kernel_env.bench.steps import long_episode, notebook, pictures, standby
+from kernel_env.bench.suites import suites
 from kernel_env.bench.workload import work
 from kernel_env.errors import UnknownName
 from kernel_env.sandbox.selection import choose
@@ -28,6 +30,8 @@ MEASURES: dict[str, Callable[[Bench], Awaitable[list[Row]]]] = {
     "thinkers": thinkers,
     "kernels": kernels,
     "floods": floods,
+    "suites": suites,
+    "reports": reports,
     "work": work,
     "tree": tree,
 }
