@@ -29,11 +29,11 @@ SCRIPT = Script(
 
 
 def plan(task: str, url: str, out: Path, *, seed: int = 0, **more: Any) -> Plan:
-    """Build the plan of a search; `budget` is the episode's, the others are settings."""
-    budget = more.pop("budget", {"steps": 12})
+    """Build the plan of a search; `budget` and `sandbox` are the episode's, others settings."""
+    budget, sandbox = more.pop("budget", {"steps": 12}), more.pop("sandbox", "local")
     return Plan(
         config=EpisodeConfig(
-            task=task, agent="tree", sandbox="local", out=out, seed=seed, budget=budget
+            task=task, agent="tree", sandbox=sandbox, out=out, seed=seed, budget=budget
         ),
         options=Options(model="scripted", base_url=url, price_in=1.0, price_out=2.0, settings=more),
     )

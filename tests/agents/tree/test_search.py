@@ -94,6 +94,27 @@ async def test_kernels_of_bad_branches_end_during_the_search(
     assert living(pids) == []
 
 
+@pytest.mark.docker
+@pytest.mark.slow
+async def test_kernels_end_before_the_memory_of_the_container_is_full(
+    grader: Grader, tiny: str, tmp_path: Path
+) -> None:
+    fill = "import numpy as np; data = np.ones(25_000_000); "
+    script = replace(SCRIPT, drafts=[f"{fill}slope = {n}.0; submit(slope)" for n in range(6)])
+    with serve(script) as model:
+        mine = plan(tiny, model.url, tmp_path, drafts=6, budget={"steps": 7}, sandbox="docker")
+
+        result = await run_episode(mine, grader=grader)
+
+    tree = read_tree(result)
+    reasons = [branch.ending.reason for branch in tree.branches[1:] if branch.ending]
+    assert reasons.count("the search continued elsewhere") > 1
+    assert not any(
+        step.cell and step.cell.recovery for each in tree.branches for step in each.steps
+    )
+    assert (result.status, result.public_score) == ("budget", tree.best)
+
+
 def living(pids: Path) -> list[str]:
     """Return those of the processes listed in a file that run."""
     listed = pids.read_text().split() if pids.exists() else []
