@@ -188,10 +188,11 @@ async def run_scripts(bench: Bench, grader: Grader, scripts: Sequence[str]) -> l
 
     A fresh kernel of a template starts faster than a new process with the same imports.
     """
-    every = max(1, len(scripts) // bench.repeats(SCRIPTS))
+    count = bench.repeats(SCRIPTS)
+    every = max(1, len(scripts) // count)
     costs = []
     async with open_configured(config(bench, {}), grader=grader) as episode:
-        for script in scripts[::every]:
+        for script in scripts[::every][:count]:
             sandbox = episode.kernel.sandbox
             before, began = await processor_s(sandbox), time.perf_counter()
             await episode.act(Reset())
