@@ -93,7 +93,7 @@ async def fast_forward(episode: "Episode", branch: "Episode") -> None:
                 " forked cannot continue as the fork"
             )
         total = episode.spent
-        await episode.submissions.take_over(branch.submissions, len(branch.steps), branch.kernel)
+        await episode.submissions.take_over(branch.submissions, len(branch.steps))
         notes = [note for note in branch.steps.notes if note.after_step >= began]
         for number in range(began, len(branch.steps) + 1):
             if number > began:

@@ -154,16 +154,18 @@ class Submissions:
         self.left = FileLeft(step=None if actor == "agent" else self.left.step)
 
     async def take_over(
-        self, parents: "Submissions", steps: int, kernel: RecoverableKernel
+        self, parents: "Submissions", steps: int, kernel: RecoverableKernel | None = None
     ) -> None:
         """Take over the state and the files of the first steps of another episode.
+
+        Without a kernel, the submission file is read again after the next step.
 
         Raises `SandboxError` when it cannot be copied.
         """
         self.left_after = parents.left_after[:steps]
         self.left = self.left_after[-1] if self.left_after else FileLeft()
         self.grades = {step: grade for step, grade in parents.grades.items() if step <= steps}
-        self._stat = await kernel.stat(self.setup.task.submission_path)
+        self._stat = await kernel.stat(self.setup.task.submission_path) if kernel else None
         try:
             for step in self.grades:
                 self.folder.mkdir(exist_ok=True)
