@@ -214,8 +214,8 @@ def seconds_left(
     for history in histories.values():
         attempt = history.finished
         if attempt and isinstance(attempt.ending, Finished):
-            started = attempt.started
-            seconds = seconds_between(started.at, attempt.ending.at)
+            started, ended = attempt.started, attempt.ending.record.get("ended")
+            seconds = seconds_between(started.at, ended or attempt.ending.at)
             by_task[started.agent, started.task].append(seconds)
     medians = {names: median(seconds) for names, seconds in by_task.items()}
     by_agent: dict[str, list[float]] = defaultdict(list)
