@@ -152,6 +152,15 @@ PAGES: dict[str, dict[str, list[str]]] = {
         "kernel_env.tasks.prepare": ["Prepared", "prepare"],
         "kernel_env.audit.task": ["check", "Finding"],
     },
+    "suite-file": {
+        "kernel_env.suite.records": [
+            "read_suite",
+            "SuiteRecords",
+            "Missing",
+            "JobList",
+            "ListedJob",
+        ],
+    },
     "agents": {
         "kernel_env": ["Agent"],
         "kernel_env.agents": ["Options"],
