@@ -11,6 +11,7 @@ PAGES: dict[str, dict[str, list[str]]] = {
     },
     "episode": {
         "kernel_env": ["open_episode", "Episode()", "EpisodeConfig", "Pool"],
+        "kernel_env.episode.branching": ["act_in_branch", "fast_forward"],
     },
     "actions": {
         "kernel_env": [
@@ -170,6 +171,8 @@ PAGES: dict[str, dict[str, list[str]]] = {
         "kernel_env.agents.reference.simple": ["Nop", "Sample", "Constant", "RandomValid"],
         "kernel_env.agents.reference.automl_lite": ["AutomlLite"],
         "kernel_env.agents.openai": ["OpenAIAgent"],
+        "kernel_env.agents.tree": ["TreeAgent"],
+        "kernel_env.agents.tree.settings": ["Settings"],
     },
     "sandboxes": {
         "kernel_env": ["Sandbox"],

@@ -1,4 +1,4 @@
-"""Agents: `baseline` plays the task's solution, `scripted` a file, `openai` asks a chat model.
+"""Agents: `baseline` plays a solution, `scripted` a file; `openai` and `tree` ask a chat model.
 
 Those in `reference` need no model: `nop`, `sample`, `constant`, `random-valid`, `automl-lite`.
 """

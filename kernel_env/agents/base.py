@@ -17,7 +17,7 @@ class Options:
     script: Path | None = None
     """The file that `scripted` plays: a notebook, a JSON list of actions, or a journal."""
     model: str = ""
-    """The model's name at the endpoint; required by `openai`."""
+    """The model's name at the endpoint; required by `openai` and `tree`."""
     provider: str = ""
     """The name of the model's provider; see `agents.openai.providers`."""
     base_url: str | None = None

@@ -9,6 +9,7 @@ from kernel_env.bench.measure import Bench, Progress, Row
 from kernel_env.bench.memory import kernels
 from kernel_env.bench.recovery import branches, recovery
 from kernel_env.bench.reports import reports
+from kernel_env.bench.search import tree
 from kernel_env.bench.starts import resets, starts
 from kernel_env.bench.steps import long_episode, notebook, pictures, standby
 from kernel_env.bench.suites import suites
@@ -32,6 +33,7 @@ MEASURES: dict[str, Callable[[Bench], Awaitable[list[Row]]]] = {
     "suites": suites,
     "reports": reports,
     "work": work,
+    "tree": tree,
 }
 """The measures by their command-line names, in the order in which they run."""
 

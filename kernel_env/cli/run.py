@@ -59,8 +59,8 @@ def run(
     agent: Annotated[
         list[str],
         typer.Option(
-            help="baseline, scripted, openai, automl-lite, constant, sample, random-valid, nop, a"
-            " plug-in's name, or FILE.py:CLASS; can be repeated."
+            help="baseline, scripted, openai, tree, automl-lite, constant, sample, random-valid,"
+            " nop, a plug-in's name, or FILE.py:CLASS; can be repeated."
         ),
     ],
     seeds: Annotated[int, typer.Option(help="Episodes per task, seeds 0 … N-1.")] = 1,
@@ -98,7 +98,9 @@ def run(
     script: Annotated[
         Path | None, typer.Option(help="scripted: a .ipynb, .json or .jsonl file of actions.")
     ] = None,
-    model: Annotated[str, typer.Option(help="openai: the model's name.")] = "",
+    model: Annotated[
+        str, typer.Option(help="openai, tree: the model's name; so for all options of openai.")
+    ] = "",
     provider: Annotated[
         str,
         typer.Option(

@@ -47,6 +47,11 @@ class Spent:
         names = [field.name for field in fields(self)]
         return Spent(**{name: getattr(self, name) + getattr(more, name) for name in names})
 
+    def minus(self, less: "Spent") -> "Spent":
+        """Return the difference; what would be negative is 0."""
+        names = [field.name for field in fields(self)]
+        return Spent(**{name: max(0, getattr(self, name) - getattr(less, name)) for name in names})
+
 
 @show_fields
 @dataclass(frozen=True, kw_only=True)

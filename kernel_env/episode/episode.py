@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from kernel_env.episode import chain, json_codec
+from kernel_env.episode import json_codec
 from kernel_env.episode.actions import (
     Action,
     ExecuteCode,
@@ -27,15 +27,16 @@ from kernel_env.episode.actions import (
     Reset,
     ValidateCode,
 )
+from kernel_env.episode.branching import fork_once
 from kernel_env.episode.budget import Spent
 from kernel_env.episode.earning import charged, final_reward
 from kernel_env.episode.endings import status_of
-from kernel_env.episode.journal import JOURNAL, Journal
+from kernel_env.episode.journal import Journal
 from kernel_env.episode.machine import Machine, describe_machine
 from kernel_env.episode.notebook import NOTEBOOK
 from kernel_env.episode.observation import Observation, first_observation, history, observe
 from kernel_env.episode.result import EpisodeResult, result_of
-from kernel_env.episode.setup import EpisodeSetup, seed_of_fork, setup_of_fork
+from kernel_env.episode.setup import EpisodeSetup, seed_of_fork
 from kernel_env.episode.shared_grader import SharedGrader
 from kernel_env.episode.step import (
     Actor,
@@ -48,7 +49,7 @@ from kernel_env.episode.step import (
     Step,
 )
 from kernel_env.episode.submissions import Submissions
-from kernel_env.episode.trajectory import Ending, Fork, Note, NoteKind, Status
+from kernel_env.episode.trajectory import Ending, Note, NoteKind, Status
 from kernel_env.episode.turns import Turns
 from kernel_env.episode.write_ending import end_journal, write_files
 from kernel_env.errors import EpisodeOver, UsageError
@@ -81,20 +82,22 @@ class Episode:
         self.progress = Progress(higher_is_better=setup.task.scoring.higher_is_better)
         self.latest: Step | None = None
         """The agent's latest step."""
-        self._shared = shared.join(setup.folder)
+        self.shared = shared.join(setup.folder)
         limits = setup.budget
         self.kernel = kernel or RecoverableKernel(
             setup.kernels,
             CheckpointLimits(count=limits.checkpoints, memory_gb=limits.checkpoint_gb),
         )
         self._missing = ""
-        self._machine: Machine | None = None
-        self._submissions = Submissions(setup, shared.grader)
+        self.machine: Machine | None = None
+        self.submissions = Submissions(setup, shared.grader)
+        """The graded submissions, with their private grades: not for agents."""
         self.turns = Turns()
         self.closing = AsyncExitStack()
         """What is closed when the episode ends; the kernel is the last."""
-        self.closing.push_async_callback(self.kernel.close)
-        self._charges = Spent()
+        self.closing.push_async_callback(self._close_kernel)
+        self.charges = Spent()
+        """What was charged since the latest step."""
 
     # ── state ─────────────────────────────────────────────────────────────────────────────
 
@@ -111,7 +114,7 @@ class Episode:
     @property
     def family(self) -> tuple[Path, ...]:
         """Return the folders of the first episode and of all its forks."""
-        return tuple(self._shared.folders)
+        return tuple(self.shared.folders)
 
     @property
     def result(self) -> EpisodeResult | None:
@@ -151,7 +154,7 @@ class Episode:
     @property
     def machine_text(self) -> str:
         """Describe what the agent's code runs on: cores, memory, GPUs, libraries."""
-        return self._machine.text if self._machine else ""
+        return self.machine.text if self.machine else ""
 
     @property
     def over(self) -> str | None:
@@ -162,7 +165,7 @@ class Episode:
     def spent(self) -> Spent:
         """Return what the agent has used until now, charges since its last step included."""
         return replace(
-            self.progress.spent.plus(self._charges),
+            self.progress.spent.plus(self.charges),
             seconds=self.turns.seconds,
             waited_seconds=self.turns.queued_seconds,
         )
@@ -202,7 +205,7 @@ class Episode:
             if over := self.over:
                 raise EpisodeOver(f"the episode is over: {over}")
             started = datetime.now(UTC).isoformat(timespec="milliseconds")
-            stored_before = self._submissions.stored_bytes
+            stored_before = self.submissions.stored_bytes
             outcome = await self._outcome(action, actor, observe)
             step = Step(
                 number=len(self.steps) + 1,
@@ -216,14 +219,14 @@ class Episode:
             )
             if actor == "agent":
                 spent = self.spent.plus(Spent(steps=1))
-                step = await charged(step, spent, stored_before, self.progress, self._submissions)
-                self._charges = Spent()  # they are in the step
+                step = await charged(step, spent, stored_before, self.progress, self.submissions)
+                self.charges = Spent()  # they are in the step
             progress = self.progress.after(step)
             try:
                 await self.steps.append_in_thread(step)
             finally:
                 if len(self.steps) == step.number:
-                    self._submissions.record_step()
+                    self.submissions.record_step()
                     self.progress = progress
                     self.latest = step if actor == "agent" else self.latest
             return step
@@ -244,7 +247,7 @@ class Episode:
         """
         charge = Spent(tokens=tokens, money=money, estimated_tokens=tokens * estimated)
         more = Spent(prompt_tokens=prompt_tokens, cached_tokens=cached_tokens)
-        self._charges = self._charges.plus(charge).plus(more)
+        self.charges = self.charges.plus(charge).plus(more)
 
     def note(self, kind: NoteKind, text: str, *, reason: str = "") -> None:
         """Record what the agent read or said beside its actions; see `Note`.
@@ -267,7 +270,7 @@ class Episode:
                 cell = await run(code, timeout_s=timeout_s, step=step, observe=observe)
                 return CellExecuted(
                     cell=cell,
-                    submission=await self._submissions.grade_if_changed(
+                    submission=await self.submissions.grade_if_changed(
                         self.kernel, step, self.progress, actor
                     ),
                 )
@@ -280,7 +283,7 @@ class Episode:
                 return InfoShown(text=history(self.steps[-last:]))
             case Reset():
                 await self.kernel.reset(step=len(self.steps) + 1)
-                self._submissions.clear(actor)
+                self.submissions.clear(actor)
                 return KernelReset()
 
     def info(self, what: InfoType) -> str:
@@ -288,7 +291,7 @@ class Episode:
         setup, guest_path = self.setup, self.kernel.sandbox.guest_path
         output = guest_path(setup.task.submission_path)
         public, limits = setup.prepared.public, asdict(setup.budget)
-        machine = self._machine.metadata() if self._machine else {}
+        machine = self.machine.metadata() if self.machine else {}
         return task_info(setup.task, public, guest_path(DATA), output, what, limits, machine)
 
     def _cell_seconds(self, actor: Actor) -> float:
@@ -333,45 +336,23 @@ class Episode:
                 for number in range(n):
                     own = seed_of_fork(self.setup.header.episode, step, number) if reseed else None
                     seed = own if isinstance(reseed, bool) else reseed
-                    children.append(await self._fork_once(step, seed))
+                    children.append(await fork_once(self, step, seed))
             except BaseException:
                 for child in children:
                     await child.end("machine_failed", "its siblings could not be forked")
                 raise
             return children
 
-    async def _fork_once(self, step: int, seed: int | None) -> "Episode":
-        forked = await self.kernel.fork(step=step, seed=seed)
-        try:
-            header = self.setup.header
-            fork = Fork(
-                episode=header.episode,
-                step=step,
-                how="replay" if forked.cells else "copy",
-                cells=forked.cells,
-                lost=forked.lost,
-                seed=seed,
-                headers=chain.headers_for_fork(header, step),
-            )
-            setup = setup_of_fork(self.setup, fork)
-            journal = Journal(setup.folder / JOURNAL, setup.header, begin=self.steps.lines(step))
-            child = Episode(setup, journal, self._shared, forked.kernel)
-            child._machine = self._machine
-            await child._continue(self._submissions)
-        except BaseException:
-            await forked.kernel.close()
-            raise
-        return child
-
-    async def _continue(self, parents: Submissions) -> None:
-        """Take over the state that the earlier steps have led to."""
+    async def continue_from(self, parent: "Episode") -> None:
+        """Take over the state that the earlier steps, which are a parent's, have led to."""
         for step in self.steps:
             self.progress = self.progress.after(step)
             self.latest = step if step.actor == "agent" else self.latest
         spent = self.progress.spent
         self.turns.start_clock(spent.seconds, spent.waited_seconds)
+        self.machine = parent.machine
         self._missing = self.kernel.limitations
-        await self._submissions.take_over(parents, len(self.steps), self.kernel)
+        await self.submissions.take_over(parent.submissions, len(self.steps), self.kernel)
 
     # ── beginning and end ─────────────────────────────────────────────────────────────────
 
@@ -379,8 +360,8 @@ class Episode:
         """Start sandbox and kernel; the clock of a new episode starts when they are ready."""
         try:
             await self.kernel.start()
-            if self._machine is None:
-                self._machine = await describe_machine(self.kernel.sandbox, self.setup)
+            if self.machine is None:
+                self.machine = await describe_machine(self.kernel.sandbox, self.setup)
         except BaseException as error:
             await self.__aexit__(type(error), error, error.__traceback__)
             raise
@@ -428,14 +409,17 @@ class Episode:
                 end_journal(self.steps, self._ending(status, reason))
                 await asyncio.to_thread(write_files, self.steps.trajectory, self.folder)
             finally:
-                await self._shared.leave()
+                await self.shared.leave()
             if stopped is not None:
                 raise stopped
         assert self.steps.ending is not None
         return self.steps.ending
 
+    async def _close_kernel(self) -> None:
+        await self.kernel.close()
+
     def _ending(self, status: Status, reason: str) -> Ending:
-        submissions, latest = self._submissions, self.latest
+        submissions, latest = self.submissions, self.latest
         chosen = submissions.chosen_step(self.progress)
         paid = latest is not None and self.setup.budget.exhausted(latest.spent)
         return Ending(

@@ -116,6 +116,11 @@ class Journal(Sequence[Step]):
             file.seek(starts[0])
             return [file.readline() for _ in starts]
 
+    def begins_like(self, other: "Journal") -> bool:
+        """Return whether the steps of another journal are the first ones of this."""
+        count = len(other)
+        return len(self) >= count and self.lines(count)[-1:] == other.lines(count)[-1:]
+
     def _write(self, data: bytes) -> int:
         offset = self._file.tell()
         line = memoryview(data)

@@ -167,7 +167,8 @@ class Submissions:
         try:
             for step in self.grades:
                 self.folder.mkdir(exist_ok=True)
-                link_or_copy(submission_file(parents.folder.parent, step), self._file(step))
+                if not self._file(step).exists():
+                    link_or_copy(submission_file(parents.folder.parent, step), self._file(step))
         except OSError as error:
             raise SandboxError(f"{self.folder} cannot be written: {error.strerror}") from error
 

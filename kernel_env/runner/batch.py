@@ -112,6 +112,6 @@ def progress_of(plan: Plan, episode: Episode | None) -> tuple[str, float | None]
         return f"{task}: starting a kernel", None
     best, limit = episode.progress.best, episode.setup.budget.steps
     score = f" · best {best.grade.public_score:.5g}" if best else ""
-    step = len(episode.steps)
+    step = max(len(episode.steps), episode.spent.steps)  # forks can spend its budget
     text = f"{task}: running {agent} · step {step} of at most {limit}{score}"
     return text, min(1.0, step / limit)

@@ -52,7 +52,12 @@ def test_an_unknown_measure_is_a_one_line_error() -> None:
 
 @pytest.mark.docker
 @pytest.mark.parametrize(
-    ("measure", "count"), [("recovery", 3), pytest.param("floods", 9, marks=pytest.mark.slow)]
+    ("measure", "count"),
+    [
+        ("recovery", 3),
+        pytest.param("floods", 9, marks=pytest.mark.slow),
+        pytest.param("tree", 4, marks=pytest.mark.slow),
+    ],
 )
 def test_each_row_has_a_peer_taken_in_the_same_run(measure: str, count: int) -> None:
     rows = rows_of(bench(measure, "--quick", "--scale", "0.01", "--json"))

@@ -154,7 +154,13 @@ def task_message(episode: Episode) -> str:
 
 
 def messages(
-    first: str, turns: Sequence[Turn], *, room: int, tools: bool = True, system: bool = True
+    first: str,
+    turns: Sequence[Turn],
+    *,
+    room: int,
+    instructions: str = SYSTEM,
+    tools: bool = True,
+    system: bool = True,
 ) -> list[Message]:
     """Build the conversation: the system prompt, the first message and the latest turns that fit.
 
@@ -163,11 +169,12 @@ def messages(
         turns: all turns so far, oldest first.
         room: the most characters of the conversation. The latest turn is always sent, clipped
             when it does not fit.
+        instructions: the system prompt.
         tools: whether calls are sent as tool calls or as text.
         system: whether the endpoint supports the system role.
     """
-    first = clipped(first, max(room // 2 - len(SYSTEM), room // 8))
-    left = room - len(SYSTEM) - len(first)
+    first = clipped(first, max(room // 2 - len(instructions), room // 8))
+    left = room - len(instructions) - len(first)
     kept: list[list[Message]] = []
     for turn in reversed(turns):
         sent = turn.messages(tools=tools)
@@ -182,9 +189,9 @@ def messages(
     if omitted := len(turns) - len(kept):
         first += f"\n\n[{omitted} earlier turns are omitted; call get_history for recent steps]"
     opening = (
-        [Message(role="system", content=SYSTEM), user_message(first)]
+        [Message(role="system", content=instructions), user_message(first)]
         if system
-        else [user_message(f"{SYSTEM}\n{first}")]
+        else [user_message(f"{instructions}\n{first}")]
     )
     return [*opening, *(message for sent in kept for message in sent)]
 
