@@ -110,6 +110,10 @@ def data_set(form: str) -> Callable[..., None]:
                 help="Keep runs whose folder has a verification.json with the verdict REPRODUCED.",
             ),
         ] = False,
+        unflagged: Annotated[
+            bool,
+            typer.Option("--unflagged", help="Keep runs without a flag of kernel-env audit."),
+        ] = False,
         duplicates: Annotated[
             bool,
             typer.Option("--duplicates", help="Keep episodes with the same actions as another."),
@@ -122,7 +126,11 @@ def data_set(form: str) -> Callable[..., None]:
         from kernel_env.export import Filters, export
 
         filters = Filters(
-            best=best, min_place=min_place, reproduced=reproduced, duplicates=duplicates
+            best=best,
+            min_place=min_place,
+            reproduced=reproduced,
+            unflagged=unflagged,
+            duplicates=duplicates,
         )
 
         def skip(run: Path, reason: str) -> None:

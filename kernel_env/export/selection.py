@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from kernel_env.audit.trajectory import cheats
 from kernel_env.episode import endings
 from kernel_env.errors import UsageError
 from kernel_env.export.runs import Run, is_reproduced
@@ -30,6 +31,8 @@ class Filters:
     """Only those that beat at least this share of the private leaderboard, 0 to 1."""
     reproduced: bool = False
     """Only those whose folder has a `verification.json` with the verdict REPRODUCED."""
+    unflagged: bool = False
+    """Only those in which an audit finds no flag; see `audit.trajectory.cheats`."""
     duplicates: bool = False
     """Also those whose actions are all the same as those of a better run of the task."""
 
@@ -51,6 +54,8 @@ class Filters:
             lines.append(f"that beat at least {self.min_place:.0%} of the private leaderboard")
         if self.reproduced:
             lines.append("that were played again with the verdict REPRODUCED")
+        if self.unflagged:
+            lines.append("in which an audit for cheats finds no flag")
         if not self.duplicates:
             lines.append("of those with the same actions on the same task, the best one")
         if self.best is not None:
@@ -103,6 +108,8 @@ def objection(run: Run, filters: Filters) -> str:
         return "below the minimum place, or without one"
     if filters.reproduced and not is_reproduced(run):
         return "without a verification that says REPRODUCED"
+    if filters.unflagged and cheats.audit(run.journal).flags:
+        return "flagged by the audit for cheats"
     return ""
 
 
