@@ -27,7 +27,7 @@ class NotebookByDefault(TyperGroup):
 app = typer.Typer(
     cls=NotebookByDefault,
     help="Write the notebook of an episode (export RUN), or episodes as training data (export"
-    " sft|rl RUN…).",
+    " sft|rl|atif RUN…).",
 )
 
 
@@ -80,6 +80,7 @@ def notebook(
 DATA_SETS = {
     "sft": "Write conversations with tool calls, one per episode, for supervised fine-tuning.",
     "rl": "Write transitions, one per step, for reinforcement learning.",
+    "atif": "Write trajectories in ATIF v1.8, one file per episode.",
 }
 """The formats of training data, with the help of their commands."""
 

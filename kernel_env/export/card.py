@@ -26,6 +26,11 @@ FORMS = {
         "One transition per step of the agent, in JSON lines: `observation`, `action`, `reward`,"
         " `next_observation`, `done`. Rows of one `group` continue the same state."
     ),
+    "atif": Markdown(
+        "One trajectory per episode, in ATIF v1.8 (Agent Trajectory Interchange Format), a JSON"
+        " file each. Steps with `is_copied_context` belong to an earlier episode: do not learn"
+        " them."
+    ),
 }
 """What each format holds."""
 NOTES = Markdown(

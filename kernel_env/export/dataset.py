@@ -6,6 +6,7 @@ export that fails or is interrupted leaves nothing.
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections import Counter
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from kernel_env.errors import UnknownName, UsageError
-from kernel_env.export import conversations, transitions
+from kernel_env.export import atif, conversations, transitions
 from kernel_env.export.card import card
 from kernel_env.export.runs import Run, copied_steps, find_runs
 from kernel_env.export.selection import SPLITS, Filters, Selection, Split, select, split_of
@@ -30,8 +31,16 @@ class Rows(Protocol):
         """Yield the rows; a value of one that is an iterator is written as a list."""
 
 
-FORMATS: dict[str, Rows] = {"sft": conversations.rows, "rl": transitions.rows}
-"""The rows of each format that is written as JSON lines."""
+FORMATS: dict[str, Rows] = {
+    "sft": conversations.rows,
+    "rl": transitions.rows,
+    "atif": atif.rows,
+}
+"""What makes the rows of each format."""
+ONE_FILE_EACH = ("atif",)
+"""Formats whose rows are a file each, in a folder for each split; others are JSON lines."""
+NAME_CHARACTERS = 80
+"""How much of an episode's name is in the name of its file."""
 CARD = "README.md"
 """The data card."""
 
@@ -70,7 +79,8 @@ def export(
 
     Args:
         paths: journals, folders of runs, or folders above them.
-        out: the new folder; it gets `train.jsonl`, `valid.jsonl` and `README.md`.
+        out: the new folder; it gets `README.md`, and `train.jsonl` and `valid.jsonl`, or folders
+            with these names and a file per episode.
         form: a name of `FORMATS`.
         filters: which runs; None: the default ones.
         valid: the expected share of tasks in `valid.jsonl`, 0 to 1; see `split_of`.
@@ -110,12 +120,21 @@ def write(selection: Selection, folder: Path, form: str, valid: float, out: Path
     rows: Counter[str] = Counter()
     for split in SPLITS:
         runs = runs_of(selection, split, valid)
+        found = ((run, row) for run in runs for row in FORMATS[form](run, copied[run.journal]))
+        if form in ONE_FILE_EACH:
+            (folder / split).mkdir()
+            for run, row in found:
+                rows[split] += 1
+                with (folder / split / file_name(run, rows[split])).open(
+                    "w", encoding="ascii"
+                ) as one:
+                    write_json(one, row)
+            continue
         with (folder / f"{split}.jsonl").open("w", encoding="ascii") as file:
-            for run in runs:
-                for row in FORMATS[form](run, copied[run.journal]):
-                    write_json(file, row)
-                    file.write("\n")
-                    rows[split] += 1
+            for _, row in found:
+                write_json(file, row)
+                file.write("\n")
+                rows[split] += 1
     counted = {split: runs_of(selection, split, valid) for split in SPLITS}
     return Exported(
         folder=str(out),
@@ -128,6 +147,12 @@ def write(selection: Selection, folder: Path, form: str, valid: float, out: Path
         },
         left_out=selection.left_out,
     )
+
+
+def file_name(run: Run, number: int) -> str:
+    """Return the name of a run's file; a journal names no folder."""
+    name = re.sub(r"[^\w.-]", "_", run.header.episode, flags=re.ASCII)[:NAME_CHARACTERS]
+    return f"{number:05}-{name}.json"
 
 
 def runs_of(selection: Selection, split: Split, valid: float) -> list[Run]:

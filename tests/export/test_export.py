@@ -3,69 +3,22 @@
 import json
 import re
 import tracemalloc
-from collections.abc import AsyncIterator
-from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
-from kernel_env.episode import open_episode
-from kernel_env.episode.actions import ExecuteCode, RequestInfo, ValidateCode
-from kernel_env.episode.journal import JOURNAL, Journal, stream_journal
+from kernel_env.episode.journal import JOURNAL
 from kernel_env.episode.step import CellExecuted
-from kernel_env.episode.trajectory import Ending, Fork
 from kernel_env.errors import UsageError
-from kernel_env.export import Filters, export
+from kernel_env.export import FORMATS, Filters, export
 from kernel_env.export.runs import copied_steps, read_run
 from kernel_env.export.selection import split_of
-from kernel_env.grading.grade import Grade, Place
 from kernel_env.kernel.cell import Cell
 from support.cli import error_line, run_cli
-from support.episodes import DEFINE_SUBMIT, end_all
-from support.trajectories import HEADER, cell_step
-
-
-@dataclass(frozen=True, kw_only=True)
-class Family:
-    """A recorded episode, its two forks, and what their agents saw."""
-
-    root: Path
-    seen: dict[str, list[str]]
-    """By episode: the texts of the observations after its own steps."""
-    ids: tuple[str, str, str]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def family(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Family]:
-    """An episode with a person in it, and two forks after its second step."""
-    out, seen = tmp_path_factory.mktemp("family"), {}
-    async with open_episode(tiny, sandbox="local", out=out, budget={"steps": 9}) as root:
-        root.note("instructions", "You are an engineer.")
-        texts = seen[root.setup.header.episode] = []
-        for action, thought in (
-            (RequestInfo(info_type="name"), "What is it?"),
-            (ExecuteCode(code=DEFINE_SUBMIT), "Define it."),
-        ):
-            await root.act(action, thought=thought)
-            texts.append(root.observation.text)
-        one, two = await root.fork(2)
-        await root.act(ExecuteCode(code="helped = 'ünï'"), actor="human")
-        for action in (ValidateCode(code="1 / 0"), ExecuteCode(code="print(helped); submit(3)")):
-            await root.act(action)
-            texts.append(root.observation.text)
-        for fork, slope in ((one, 2), (two, 0)):
-            await fork.act(ExecuteCode(code=f"submit({slope})"), thought=f"Slope {slope}.")
-            seen[fork.setup.header.episode] = [fork.observation.text]
-        root.note("last_words", "I am done.")
-        await end_all(one, two)
-    yield Family(root=out, seen=seen, ids=tuple(seen))  # type: ignore[arg-type]
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text("ascii").splitlines()]
+from support.exports import Family, read_lines, write
+from support.trajectories import cell_step
 
 
 def test_conversations_have_what_the_agent_saw(family: Family, tmp_path: Path) -> None:
@@ -145,48 +98,6 @@ def test_only_the_parents_part_is_left_out_of_a_fork(tmp_path: Path) -> None:
 
 
 # ── filters, splits and the data card ─────────────────────────────────────────────────────
-
-
-def write(
-    folder: Path,
-    *,
-    task: str = "tiny",
-    steps: int = 2,
-    place: float | None = 0.5,
-    status: Any = "finished",
-    parent: tuple[Path, int] | None = None,
-    code: str = "",
-    outcome: CellExecuted | None = None,
-) -> Path:
-    """Write the journal of an episode that never ran; its name is the folder's."""
-    folder.mkdir(parents=True)
-    header, begin = replace(HEADER, episode=folder.name, task=task, agent="a|b", model="m"), []
-    if parent is not None:
-        from kernel_env.episode import chain
-
-        found = next(stream_journal(parent[0] / JOURNAL))
-        fork = Fork(
-            episode=found.episode,  # type: ignore[union-attr]
-            step=parent[1],
-            how="copy",
-            headers=chain.headers_for_fork(found, parent[1]),  # type: ignore[arg-type]
-        )
-        header = replace(header, fork=fork)
-        lines = (parent[0] / JOURNAL).read_bytes().splitlines(keepends=True)
-        begin = [line for line in lines if b'"step": {' in line[:100]][: parent[1]]
-    grade = None
-    if place is not None:
-        own = Place(position=place, rank=1, entries=9)
-        grade = Grade(public_score=place, public=own, private_score=1 - place, private=own)
-    with closing(Journal(folder / JOURNAL, header, begin=begin)) as journal:
-        for number in range(len(begin) + 1, steps + 1):
-            step = cell_step(number, code or f"{folder.name} = {number}")
-            journal.append(replace(step, outcome=outcome or step.outcome))
-        if status:
-            journal.end(
-                Ending(status=status, reason="", spent=cell_step(1).spent, grade=grade, reward=0.5)
-            )
-    return folder
 
 
 def test_filters_keep_what_is_worth_learning(tmp_path: Path) -> None:
@@ -279,7 +190,7 @@ def test_a_wrong_export_writes_nothing(family: Family, tmp_path: Path) -> None:
 
     for paths, form, filters, valid, message in (
         ([family.root], "rl", strict, 0, "no run is left to export: 3 without a verification"),
-        ([family.root], "stf", None, 0, "no format named 'stf'; known: rl, sft"),
+        ([family.root], "stf", None, 0, "no format named 'stf'; known: atif, rl, sft"),
         ([family.root], "sft", None, 2, "the share for validation is 2; it must be from 0 to 1"),
         ([tmp_path / "nowhere"], "sft", None, 0, "nowhere does not exist; give the folder"),
         ([tmp_path / "empty"], "sft", None, 0, "empty has no journal.jsonl below it; give"),
@@ -312,7 +223,7 @@ def test_a_damaged_journal_is_left_out_and_counted(family: Family, tmp_path: Pat
 
 
 @pytest.mark.parametrize("steps", [1_000, pytest.param(100_000, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("form", ["sft", "rl"])
+@pytest.mark.parametrize("form", FORMATS)
 def test_memory_does_not_grow_with_the_steps(tmp_path: Path, steps: int, form: str) -> None:
     out = {"output_type": "stream", "name": "stdout", "text": "x" * 500}
     step = replace(cell_step(1, "print()"), outcome=CellExecuted(cell=Cell(outputs=(out,))))
