@@ -158,6 +158,8 @@ PAGES: dict[str, dict[str, list[str]]] = {
         "kernel_env.runner": ["Plan", "run_episode", "run_plans"],
         "kernel_env.agents.baseline": ["Baseline"],
         "kernel_env.agents.scripted": ["Scripted"],
+        "kernel_env.agents.reference.simple": ["Nop", "Sample", "Constant", "RandomValid"],
+        "kernel_env.agents.reference.automl_lite": ["AutomlLite"],
         "kernel_env.agents.openai": ["OpenAIAgent"],
     },
     "sandboxes": {

@@ -73,6 +73,9 @@ def outside_imports(path: Path, libraries: set[str]) -> Iterator[tuple[int, str]
 
 
 GUEST_LIBRARIES = {
+    "kernel_env/agents/reference/guest": {
+        *("PIL", "numpy", "pandas", "scipy", "sklearn", "threadpoolctl"),
+    },
     "kernel_env/kernel/guest": {"IPython", "ipykernel", "stack_data", "tornado", "zmq"},
     "kernel_env/sandbox/guest": set(),
     "kernel_env/audit/task/guest": {"ipykernel"},

@@ -10,6 +10,7 @@ from kernel_env.bench.memory import kernels
 from kernel_env.bench.recovery import branches, recovery
 from kernel_env.bench.starts import resets, starts
 from kernel_env.bench.steps import long_episode, notebook, pictures, standby
+from kernel_env.bench.suites import suites
 from kernel_env.bench.workload import work
 from kernel_env.errors import UnknownName
 from kernel_env.sandbox.selection import choose
@@ -27,6 +28,7 @@ MEASURES: dict[str, Callable[[Bench], Awaitable[list[Row]]]] = {
     "thinkers": thinkers,
     "kernels": kernels,
     "floods": floods,
+    "suites": suites,
     "work": work,
 }
 """The measures by their command-line names, in the order in which they run."""

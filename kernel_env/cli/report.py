@@ -1,5 +1,6 @@
 """Implement `kernel-env report`: compare agents in a page, a table, or the format of others."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,9 @@ from kernel_env.cli.console import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from kernel_env.report.html_report import Options
+    from kernel_env.report.listing import Skip
 
 FORMATS = ("html", "csv", "json", "markdown", "paper", "mle-bench", "list", "tree")
 
@@ -40,7 +44,9 @@ def report(
         Path | None,
         typer.Option(help="html: folder (default: report). tree: file (default: tree.html)."),
     ] = None,
-    title: Annotated[str, typer.Option(help="html: the title.")] = "Comparison of agents",
+    title: Annotated[
+        str, typer.Option(help="html: the title (default: the name of the suite).")
+    ] = "",
     measure: Annotated[
         str, typer.Option(help="What agents are compared by: position, human_rank, …")
     ] = "position",
@@ -50,6 +56,10 @@ def report(
     pages: Annotated[
         int, typer.Option(min=-1, help="html: at most so many pages of episodes; -1: all.")
     ] = 200,
+    serve: Annotated[
+        bool,
+        typer.Option("--serve", help="html: serve it to this machine until Ctrl-C; it stays new."),
+    ] = False,
     json_: Annotated[  # noqa: ARG001 - the context tells whether it was given
         bool, typer.Option("--json", help="list: print one JSON line per run.")
     ] = True,
@@ -68,19 +78,18 @@ def report(
         print_message(f"{run}: left out: {reason}")
 
     match format_:
-        case "html":
-            from kernel_env.report.html_report import Options, write_report
-            from kernel_env.report.recorded import find_recorded
+        case "html" | "csv" | "json" | "markdown" | "paper":
+            from kernel_env.report.html_report import Options
 
             options = Options(
                 title=title, measure=measure, anchor=anchor, pages=None if pages < 0 else pages
             )
-            found = find_recorded(runs, skip)
-            with progress() as show_progress:
-                written = write_report(found.ended, out or Path("report"), options, show_progress)
-            for note in written.notes:
-                print_message(note)
-            print_result(f"page: {written.page}")
+            if serve:
+                serve_report(runs, out or Path("report"), options)
+            elif format_ == "html":
+                write_html(runs, out or Path("report"), options, skip)
+            else:
+                print_comparison(runs, format_, options, skip)
         case "mle-bench":
             print_json(finished.report(runs, skip=skip), indent=2)
         case listing.LIST:
@@ -93,6 +102,50 @@ def report(
             print_result(f"page: {tree}")
         case _:
             raise UnknownName("format", format_, FORMATS)
+
+
+def write_html(runs: list[Path], out: Path, options: "Options", skip: "Skip") -> None:
+    """Write the report as a page."""
+    from kernel_env.report.html_report import write_report
+    from kernel_env.report.recorded import find_recorded
+
+    found = find_recorded(runs, skip)
+    with progress() as show_progress:
+        written = write_report(found, out, options, show_progress)
+    for note in written.notes:
+        print_message(note)
+    print_result(f"page: {written.page}")
+
+
+def serve_report(runs: list[Path], out: Path, options: "Options") -> None:
+    """Serve the report until the program is interrupted."""
+    from kernel_env.report.serve import LiveReport
+
+    with LiveReport(runs, out, options) as live:
+        print_result(f"report: {live.url}")
+        with suppress(KeyboardInterrupt):
+            live.serve()
+
+
+def print_comparison(runs: list[Path], format_: str, options: "Options", skip: "Skip") -> None:
+    """Print what the report is about in another format."""
+    from kernel_env.ratings import paper, tables
+    from kernel_env.report.html_report import compare_records
+    from kernel_env.report.recorded import find_recorded
+
+    comparison = compare_records(find_recorded(runs, skip), options)
+    match format_:
+        case "json":
+            print_json(comparison.json(), indent=1)
+            return
+        case "csv":
+            text = tables.as_csv(comparison)
+        case "markdown":
+            text = tables.markdown(comparison)
+        case _:
+            text = f"{paper.paper_markdown(comparison)}\n{paper.paper_latex(comparison)}"
+    for line in text.splitlines():
+        print_result(line)
 
 
 def show(rows: "Iterable[dict[str, Any]]", *, as_json: bool) -> None:

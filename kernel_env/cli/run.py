@@ -59,7 +59,8 @@ def run(
     agent: Annotated[
         list[str],
         typer.Option(
-            help="baseline, scripted, openai, a plug-in's name, or FILE.py:CLASS; can be repeated."
+            help="baseline, scripted, openai, automl-lite, constant, sample, random-valid, nop, a"
+            " plug-in's name, or FILE.py:CLASS; can be repeated."
         ),
     ],
     seeds: Annotated[int, typer.Option(help="Episodes per task, seeds 0 … N-1.")] = 1,

@@ -130,7 +130,7 @@ def agent_step(run: Run, turn: Turn, used: Spent, *, copied: bool) -> dict[str, 
 
 
 def metrics(used: Spent) -> dict[str, Any]:
-    """Return tokens and dollars; the kinds of tokens only where they are told apart."""
+    """Return tokens and dollars; the kinds of tokens only if the agent reported them."""
     found: dict[str, Any] = {"cost_usd": used.money}
     if used.prompt_tokens:
         found["prompt_tokens"] = used.prompt_tokens

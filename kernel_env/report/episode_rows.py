@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from kernel_env.episode.endings import class_of, counts
+from kernel_env.episode.endings import counts
 from kernel_env.episode.journal import JOURNAL
 from kernel_env.episode.notebook import NOTEBOOK
 from kernel_env.episode.result import EpisodeResult
-from kernel_env.ratings.outcomes import name_of
 from kernel_env.report import tables
-from kernel_env.report.episode_page import EpisodePage
+from kernel_env.report.episode_page import EpisodePage, step_anchor
 from kernel_env.report.recorded import Recorded
 from kernel_env.report.tables import Cell, Column, Table, named
 from kernel_env.untrusted_text import escape_line
@@ -25,6 +24,8 @@ SETTINGS = (
     *("memory_gb", "gpus", "host", "version", "task_version", "metric", "source"),
 )
 """The fields of a record that say under which rules and where an episode ran."""
+FILES = {"notebook": NOTEBOOK, "journal": JOURNAL}
+"""The files of a run that a report links to, by their titles."""
 WORDS = 300
 """Limit of an error's text in the table."""
 
@@ -47,17 +48,13 @@ class Row:
     @property
     def agent(self) -> str:
         """Return the name of the agent, as ratings have it."""
-        return name_of(self.result)
+        return self.recorded.agent
 
-    @property
-    def link(self) -> str:
-        """Return the address of the episode in the page of the report."""
-        return link(self.run)
-
-
-def link(run: str, step: int = 0) -> str:
-    """Return the address of an episode, or of a step of it, in the page of a report."""
-    return f"#run={quote(run, safe='')}" + (f"&step={step}" if step else "")
+    def address(self, step: int = 0) -> str:
+        """Return the address of its page, or of a step there; of its record if it has none."""
+        if self.page is None:
+            return f"#run={quote(self.run, safe='')}"
+        return f"{self.page.file}#{step_anchor(step)}" if step else self.page.file
 
 
 def rows_of(ended: Sequence[Recorded]) -> list[Row]:
@@ -157,12 +154,13 @@ def value_of(field: Field, row: Row) -> Any:
     return escape_line(value) if isinstance(value, str) else value
 
 
-def page_data(rows: Sequence[Row], out: Path) -> str:
+def page_data(rows: Sequence[Row], out: Path | None) -> str:
     """Return the data of the page as JSON that can stand in a script element.
 
     Args:
         rows: the episodes.
-        out: the folder of the report, which links to files start from.
+        out: the folder of the report, which links to files start from; None for a page that is
+            served, whose server has them (`FILES`).
     """
     settings, kinds = list[dict[str, Any]](), dict[str, int]()
     lines, files = [], {}
@@ -211,13 +209,13 @@ def settings_of(result: EpisodeResult) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value not in (None, "")}
 
 
-def files_of(row: Row, out: Path) -> list[tuple[str, str]]:
+def files_of(row: Row, out: Path | None) -> list[tuple[str, str]]:
     """Return the titles and addresses of the files of a run that are there."""
-    found = [("notebook", NOTEBOOK), ("journal", JOURNAL)]
     return [
-        (title, quote(os.path.relpath(path.resolve(), out.resolve())))
-        for title, name in found
+        (title, served if out is None else quote(os.path.relpath(path.resolve(), out.resolve())))
+        for title, name in FILES.items()
         if (path := row.recorded.folder / name).is_file()
+        and (served := f"files/{quote(row.run, safe='')}/{name}")
     ]
 
 
@@ -250,5 +248,5 @@ def cell_of(field: Field, row: Row) -> Cell:
             return named(value[:16].replace("T", " "))
     if field.key == "task" and row.page:
         return named(value, link=row.page.file)
-    look = "bad" if field.kind == "status" and class_of(row.result.status) != "agent" else ""
+    look = "bad" if field.kind == "status" and not counts(row.result.status) else ""
     return named("" if value is None else str(value), look=look)

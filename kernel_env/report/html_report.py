@@ -27,7 +27,7 @@ from kernel_env.report.episode_page import EpisodePage, write_episode_page, writ
 from kernel_env.report.episode_rows import Row, episode_table, page_data, rows_of, with_pages
 from kernel_env.report.group_charts import group_charts
 from kernel_env.report.headline import Scope
-from kernel_env.report.recorded import Recorded
+from kernel_env.report.recorded import Found
 from kernel_env.report.tables import Table
 from kernel_env.untrusted_text import escape_line
 
@@ -49,7 +49,8 @@ Progress = Callable[[str, float | None], None]
 class Options:
     """What a report shows."""
 
-    title: str = "Comparison of agents"
+    title: str = ""
+    """The title; empty: the name of the suite."""
     measure: str = "position"
     """What agents are compared by; see `kernel_env.ratings`."""
     anchor: str | None = None
@@ -89,6 +90,7 @@ class Content:
     endings: Table
     endings_note: str
     lost: Table
+    unplayed: Table
     errors: Table
     errors_note: str
     episodes: Table
@@ -107,13 +109,11 @@ class Written:
     """What is not in it, and why; one line each."""
 
 
-def write_report(
-    ended: Sequence[Recorded], out: Path, options: Options, progress: Progress
-) -> Written:
+def write_report(found: Found, out: Path, options: Options, progress: Progress) -> Written:
     """Write a report.
 
     Args:
-        ended: the episodes.
+        found: the episodes.
         out: the folder of the report; what it has of an earlier one is used or replaced.
         options: what it shows.
         progress: called with each page of an episode.
@@ -124,14 +124,12 @@ def write_report(
     """
     if not find_spec("jinja2"):
         raise missing_extra("jinja2")
-    if not ended:
-        raise UsageError("none of these runs has ended; a report needs at least one that has")
-    rows = rows_of(ended)
-    comparison = compare_records(ended, options)
+    rows = rows_of(found.ended)
+    comparison = compare_records(found, options)
     chosen = choose_pages(rows, options.pages)
     rows = with_pages(rows, write_pages(chosen, out, progress))
     page = out / INDEX
-    write_file(page, page_text(rows, comparison, out, options))
+    write_file(page, page_text(rows, comparison, options, found=found, out=out))
     return Written(page=page, notes=notes_of(rows, options.pages))
 
 
@@ -155,12 +153,18 @@ def missing_extra(name: str) -> UsageError:
     )
 
 
-def compare_records(ended: Sequence[Recorded], options: Options) -> Comparison:
-    """Compare the agents; without choix they get no Elo."""
+def compare_records(found: Found, options: Options) -> Comparison:
+    """Compare the agents; without choix they get no Elo.
+
+    Raises `UsageError` if no episode has ended, and as `compare` does.
+    """
+    if not found.ended:
+        raise UsageError("none of these runs has ended; a report needs at least one that has")
     return compare(
-        [each.result for each in ended],
+        [each.result for each in found.ended],
         measure=options.measure,
-        anchor=options.anchor,
+        anchor=options.anchor or found.anchor or None,
+        label=found.label,
         elo=find_spec("choix") is not None,
     )
 
@@ -202,16 +206,23 @@ def write_pages(rows: Sequence[Row], out: Path, progress: Progress) -> dict[str,
 
 
 def page_text(
-    rows: Sequence[Row], comparison: Comparison, out: Path, options: Options, version: str = ""
+    rows: Sequence[Row],
+    comparison: Comparison,
+    options: Options,
+    *,
+    found: Found,
+    out: Path | None,
+    version: str = "",
 ) -> str:
     """Return the page.
 
     Args:
         rows: the episodes.
         comparison: of their agents.
-        out: the folder of the report, which its links start from.
         options: what it shows.
-        version: names the content for a page that renews itself; empty for one that does not.
+        found: where the episodes come from, and what is missing.
+        out: the folder of the report, which its links start from; None for a page that is served.
+        version: names the content of a page that is served and renews itself.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -227,7 +238,7 @@ def page_text(
     assets = read_assets()
     # Markup: our own files, and JSON and SVG that were made harmless where they were written.
     return environment.get_template("report.html").render(
-        page=content_of(rows, comparison, options),
+        page=content_of(rows, comparison, found, options),
         policy=policy(live=bool(version)),
         version=version,
         styles=Markup(assets.styles),  # noqa: S704
@@ -279,7 +290,9 @@ def policy(*, live: bool) -> str:
     )
 
 
-def content_of(rows: Sequence[Row], comparison: Comparison, options: Options) -> Content:
+def content_of(
+    rows: Sequence[Row], comparison: Comparison, found: Found, options: Options
+) -> Content:
     """Compute what the page shows."""
     rated = [row.agent for row in comparison.overall.rows]
     agents = [*rated, *sorted({row.agent for row in rows} - set(rated))]
@@ -291,7 +304,7 @@ def content_of(rows: Sequence[Row], comparison: Comparison, options: Options) ->
     differing, common = parts.settings(rows, agents)
     left_out = sum(row.page is None for row in rows)
     return Content(
-        title=escape_line(options.title),
+        title=escape_line(options.title or title_of(found)),
         facts=facts_of(rows, comparison),
         verdict=overall.sentence,
         warnings=[escape_line(each) for each in comparison.cautions],
@@ -313,6 +326,7 @@ def content_of(rows: Sequence[Row], comparison: Comparison, options: Options) ->
         endings_note="Below each ending: whom it is due to. Only what is due to the agent counts;"
         " everything else is missing from every number above.",
         lost=parts.lost_episodes(rows),
+        unplayed=parts.unplayed(found.missing),
         errors=parts.errors(rows, agents),
         errors_note="How often an exception ended a cell, with links to steps.",
         episodes=episode_table(rows),
@@ -326,6 +340,11 @@ def content_of(rows: Sequence[Row], comparison: Comparison, options: Options) ->
         if differing.rows
         else "Nothing differs between agents: same budgets, machine, versions and rules.",
     )
+
+
+def title_of(found: Found) -> str:
+    """Return the title of a report that has none of its own."""
+    return f"Suite {', '.join(found.suites)}" if found.suites else "Comparison of agents"
 
 
 def curve(cells: parts.Cells, agents: Sequence[str]) -> list[dict[str, float | str]]:

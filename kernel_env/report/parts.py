@@ -10,11 +10,12 @@ from statistics import fmean
 from kernel_env.episode.endings import CLASSES, counts
 from kernel_env.episode.result import EpisodeResult
 from kernel_env.report import tables
-from kernel_env.report.episode_rows import Row, link, place_of, settings_of
+from kernel_env.report.episode_rows import Row, place_of, settings_of
 from kernel_env.report.tables import NONE, Cell, Column, Table, named, percent
+from kernel_env.suite.records import Missing
 from kernel_env.untrusted_text import quote_value
 
-ENDINGS = {
+DUE_TO = {
     "agent": "the agent",
     "model": "the model's service",
     "setup": "its operator",
@@ -122,14 +123,20 @@ def filter_link(**conditions: str) -> str:
 # ── failures ──────────────────────────────────────────────────────────────────────────────
 
 
+def due_to(status: str) -> str:
+    """Return whom an ending is due to."""
+    return DUE_TO[CLASSES[status]] if status in CLASSES else "unknown"
+
+
 def endings(rows: Sequence[Row], agents: Sequence[str]) -> Table:
     """Return how many episodes of each agent ended how."""
     by_agent = {agent: Counter[str]() for agent in agents}
     for row in rows:
         by_agent[row.agent][row.result.status] += 1
-    statuses = [status for status in CLASSES if any(found[status] for found in by_agent.values())]
+    there = {status for found in by_agent.values() for status in found}
+    statuses = [*(each for each in CLASSES if each in there), *sorted(there - CLASSES.keys())]
     columns = [Column(title="agent", number=False), Column(title="episodes")]
-    columns += [Column(title=status, hint=ENDINGS[CLASSES[status]]) for status in statuses]
+    columns += [Column(title=status, hint=due_to(status)) for status in statuses]
     return Table(
         columns=[*columns, Column(title="do not count")],
         rows=[
@@ -152,15 +159,34 @@ def lost_episodes(rows: Sequence[Row]) -> Table:
         columns=[Column(title=name, number=name == "attempt") for name in names],
         rows=[
             [
-                named(row.run, link=row.link),
+                named(row.run, link=row.address()),
                 named(row.result.task),
                 named(row.agent),
                 named(row.result.status, look="bad"),
-                named(ENDINGS[CLASSES[row.result.status]]),
+                named(due_to(row.result.status)),
                 tables.count(row.result.attempt),
                 named(row.result.error[:300]),
             ]
             for row in lost
+        ],
+    )
+
+
+def unplayed(missing: Sequence[Missing]) -> Table:
+    """Return the jobs of a suite without a result, with the reasons."""
+    return Table(
+        columns=[
+            Column(title=name, number=name == "seed")
+            for name in ("task", "agent", "seed", "reason")
+        ],
+        rows=[
+            [
+                named(each.job.task),
+                named(each.job.agent),
+                tables.count(each.job.seed),
+                named(each.reason[:300] or "not played yet"),
+            ]
+            for each in missing
         ],
     )
 
@@ -192,7 +218,7 @@ def example(row: Row, name: str) -> Cell:
     steps = row.page.steps if row.page else ()
     step = next((step.number for step in steps if step.name == name), 0)
     text = f"{row.result.task}, step {step}" if step else row.result.task
-    return named(text, link=link(row.run, step), hint=row.run)
+    return named(text, link=row.address(step), hint=row.run)
 
 
 # ── settings ──────────────────────────────────────────────────────────────────────────────

@@ -31,6 +31,8 @@ from kernel_env.untrusted_text import quote_name
 
 TRACEBACK = "traceback.txt"
 """The file in an episode's folder with the traceback of an exception that ended it."""
+ORACLE = "oracle"
+"""The name that no agent can have: results of the hidden answers would not be an agent's."""
 PACKAGE = f"{__name__.partition('.')[0]}."
 
 
@@ -69,6 +71,11 @@ def find_agent(name: str) -> Callable[[Options], Agent]:
 
     Raises `UnknownName`, `UsageError`.
     """
+    if name == ORACLE:
+        raise UsageError(
+            "no episode is played by 'oracle', which submits the hidden answers;"
+            " `kernel-env tasks check TASK` grades them, as the check of the same name"
+        )
     path, colon, class_name = name.rpartition(":")
     found: Callable[[Options], Agent] = (
         plugins.load_class(path, class_name) if colon else plugins.find("agent", name)

@@ -3,12 +3,9 @@
     python -m kernel_env.watch.server
 
 Prints its address, reads the folders of episodes from standard input, one JSON text per line, and
-ends with it. It listens on the loopback interface. A page needs the random token in the address; a
-request that names another host than this machine is refused, so that a web page of others cannot
-reach it by a name of its own (DNS rebinding).
+ends with it.
 """
 
-import hmac
 import json
 import os
 import secrets
@@ -17,14 +14,12 @@ import threading
 import time
 from collections.abc import Iterator
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from kernel_env.watch import page
 from kernel_env.watch.follow import Followed
+from kernel_env.watch.loopback import MAX_READERS, LoopbackRequest, LoopbackServer
 
-HOSTS = ("127.0.0.1", "localhost", "[::1]")
-"""The names of this machine, also behind an SSH tunnel to another."""
 POLICY = (
     "default-src 'none'; style-src 'nonce-{nonce}'; img-src data:; frame-ancestors 'none';"
     " base-uri 'none'; form-action 'none'"
@@ -33,34 +28,20 @@ POLL_S = 0.3
 """The interval between two looks at a journal."""
 ALIVE_S = 5.0
 """The interval between two signs of life of a page."""
-STALLED_S = 30.0
-"""Time limit for a reader to send its request, and to take what was written."""
-MAX_READERS = 32
-"""How many requests are answered at once; each open page is one."""
 LAST_S = 3.0
 """Time limit at the end to send the last steps to the readers."""
 NICENESS = 10
 """Priority of the process: what it does must not slow an episode down."""
 
 
-class PageServer(ThreadingHTTPServer):
+class PageServer(LoopbackServer):
     """The server, and the episodes that it shows."""
 
-    daemon_threads = True
-    block_on_close = False
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), PageRequest)
-        self.token = secrets.token_urlsafe(32)
+        super().__init__(PageRequest)
         self.ended = threading.Event()
         """Set when no further episode follows and none runs."""
-        self.readers = threading.Semaphore(MAX_READERS)
         self._folders: dict[str, Path] = {}
-
-    @property
-    def url(self) -> str:
-        """Return the address of the list of episodes."""
-        return f"http://127.0.0.1:{self.server_port}/{self.token}/"
 
     def add(self, folder: Path) -> None:
         """Show another episode."""
@@ -79,35 +60,18 @@ class PageServer(ThreadingHTTPServer):
             self.readers.acquire(timeout=max(0.0, until - time.monotonic()))
 
 
-class PageRequest(BaseHTTPRequestHandler):
+class PageRequest(LoopbackRequest):
     """One request for a page."""
 
     server: PageServer
-    server_version, sys_version = "kernel_env", ""
-    timeout = STALLED_S
 
-    def do_GET(self) -> None:
-        """Answer a request."""
-        if not self.server.readers.acquire(blocking=False):
-            return self._refuse(HTTPStatus.SERVICE_UNAVAILABLE)
-        try:
-            return self._answer()
-        except OSError:  # the reader has gone
-            return None
-        finally:
-            self.server.readers.release()
-
-    def _answer(self) -> None:
-        if not is_this_machine(self.headers.get_all("Host") or []):
-            return self._refuse(HTTPStatus.MISDIRECTED_REQUEST)
-        empty, _, rest = self.path.partition("/")
-        token, _, name = rest.partition("/")
-        known = hmac.compare_digest(token.encode(), self.server.token.encode())
-        folder = self.server.folders.get(name.removesuffix("/")) if known else None
-        if empty or not known or not (folder or name == ""):
-            return self._refuse(HTTPStatus.NOT_FOUND)
+    def answer(self, name: str) -> None:
+        """Write the list of episodes, or the page of one, until nothing more will follow."""
+        folder = self.server.folders.get(name.removesuffix("/"))
+        if not (folder or name == ""):
+            return self.refuse(HTTPStatus.NOT_FOUND)
         nonce = secrets.token_urlsafe(16)
-        self._begin(HTTPStatus.OK, nonce)
+        self.begin(HTTPStatus.OK, "text/html", POLICY.format(nonce=nonce))
         shown = page.Page(nonce)
         parts = self._episode(folder, shown) if folder else self._list(shown)
         alive, sent = 0, 0.0
@@ -168,41 +132,12 @@ class PageRequest(BaseHTTPRequestHandler):
                 return
             yield ""
 
-    def _refuse(self, status: HTTPStatus) -> None:
-        self._begin(status, secrets.token_urlsafe(16))
-        self.wfile.write(f"{status.phrase}\n".encode())
-
-    def _begin(self, status: HTTPStatus, nonce: str) -> None:
-        kind = "text/html" if status == HTTPStatus.OK else "text/plain"
-        self.send_response(status)
-        for name, value in (
-            ("Content-Type", f"{kind}; charset=utf-8"),
-            ("Content-Security-Policy", POLICY.format(nonce=nonce)),
-            ("X-Content-Type-Options", "nosniff"),
-            ("X-Frame-Options", "DENY"),
-            ("Referrer-Policy", "no-referrer"),
-            ("Cross-Origin-Resource-Policy", "same-origin"),
-            ("Cross-Origin-Opener-Policy", "same-origin"),
-            ("Cache-Control", "no-store"),
-        ):
-            self.send_header(name, value)
-        self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name in the library
-        """Log nothing: the address has the token."""
-
 
 def begin_episode(episode: Followed, shown: page.Page) -> Iterator[str]:
     """Yield the beginning of an episode's page."""
     assert episode.header is not None
     yield shown.begin(f"{episode.header.task_name}: {episode.header.agent}")
     yield page.episode_header(episode.header)
-
-
-def is_this_machine(hosts: list[str]) -> bool:
-    """Return whether the `Host` headers of a request name this machine, with any port."""
-    name, colon, port = hosts[0].rpartition(":") if len(hosts) == 1 else ("", "", "")
-    return (name if colon and port.isdigit() else "".join(hosts)) in HOSTS
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -12,8 +13,10 @@ import pytest
 
 from kernel_env.suite.driver import run_suite
 from kernel_env.suite.plan import plan_suite
+from support.cli import run_cli
 from support.episodes import SUBMIT_LINE
 from support.records import record
+from support.report_runs import made_records, write_records
 from support.suite_engine import Recorder, TableEngine, played
 from support.suites import write_suite
 
@@ -47,7 +50,7 @@ def run(code: str, folder: Path, **env: str) -> str:
 def test_every_guide_with_python_is_run() -> None:
     with_python = {path.stem for path in GUIDES.glob("*.md") if blocks(path.stem, "python")}
 
-    assert with_python == {*IN_CONTAINERS, "agent", "compare", "sandbox", "suite"}
+    assert with_python == {*IN_CONTAINERS, "agent", "compare", "report", "sandbox", "suite"}
 
 
 def test_the_guide_on_agents(tmp_path: Path) -> None:
@@ -191,3 +194,26 @@ def test_the_guide_on_verification(tmp_path: Path) -> None:
     assert shell(signed).count("signed by SHA256:") == 3
     shell(in_ci)
     assert json.loads((tmp_path / "verification.json").read_text())["verdict"] == "REPRODUCED"
+
+
+def test_the_guide_on_reports(tmp_path: Path) -> None:
+    (code,) = blocks("report", "python")
+    write_records(tmp_path / "runs", list(made_records(2, 2)))
+
+    printed = run(code, tmp_path)
+
+    assert printed.split()[:3] == ["mean", "std", "count"]
+    assert "task-001" in printed
+
+
+def test_the_commands_of_the_guide_on_reports(tmp_path: Path) -> None:
+    write_records(tmp_path / "runs", list(made_records(1, 2, domains=["tabular"])))
+    write_records(tmp_path / "suites", list(made_records(1, 1)))
+    lines = [line for block in blocks("report", "sh") for line in block.splitlines()]
+    commands = [line.partition("  #")[0] for line in lines if "suites/nightly" not in line]
+    assert len(commands) == 4
+
+    for command in commands:
+        done = run_cli(*shlex.split(command)[1:], cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "report" / "index.html").is_file()

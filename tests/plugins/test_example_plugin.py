@@ -40,18 +40,34 @@ def test_an_installed_metric_grades_a_task(
     assert 'name = "pinball"' in path.read_text()
 
     done = kernel_env(
-        "run", task_folder, "--agent", "constant", "--sandbox", "local", "--out", tmp_path, "--json"
+        "run",
+        task_folder,
+        "--agent",
+        "copy-sample",
+        "--sandbox",
+        "local",
+        "--out",
+        tmp_path,
+        "--json",
     )
 
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    assert (result["agent"], result["status"], result["steps"]) == ("constant", "finished", 2)
+    assert (result["agent"], result["status"], result["steps"]) == ("copy-sample", "finished", 2)
     assert result["public_score"] > 0
 
 
 def test_an_installed_sandbox_runs_an_agent(installed: Path, tiny: str, tmp_path: Path) -> None:
     done = kernel_env(
-        "run", tiny, "--agent", "constant", "--sandbox", "subprocess", "--out", tmp_path, "--json"
+        "run",
+        tiny,
+        "--agent",
+        "copy-sample",
+        "--sandbox",
+        "subprocess",
+        "--out",
+        tmp_path,
+        "--json",
     )
 
     assert done.returncode == 0, done.stderr

@@ -40,7 +40,7 @@ PARTS_OF_DRAWING = {"svg", "g", "path", "rect", "line", "text", "defs", "clippat
 
 def write(runs: Path, out: Path, **options: Any) -> str:
     found = find_recorded([runs], lambda *_: None)
-    written = write_report(found.ended, out, Options(**options), lambda *_: None)
+    written = write_report(found, out, Options(**options), lambda *_: None)
     return written.page.read_text()
 
 
@@ -105,7 +105,7 @@ def test_the_same_runs_in_another_order_give_the_same_bytes(runs: Path, report: 
     random.Random(0).shuffle(folders)
 
     found = find_recorded(list(dict.fromkeys(folders)), lambda *_: None)
-    write_report(found.ended, report, Options(title="A & B <i>"), lambda *_: None)
+    write_report(found, report, Options(title="A & B <i>"), lambda *_: None)
 
     assert (report / "index.html").read_text() == text
     assert len(pages) == len(REAL) - 1
@@ -205,7 +205,7 @@ def test_a_measure_that_does_not_exist_is_one_line(runs: Path, tmp_path: Path) -
     found = find_recorded([runs], lambda *_: None)
 
     with pytest.raises(UsageError, match="no measure named 'positon'; did you mean 'position'"):
-        write_report(found.ended, tmp_path, Options(measure="positon"), lambda *_: None)
+        write_report(found, tmp_path, Options(measure="positon"), lambda *_: None)
 
 
 WITHOUT = """

@@ -13,6 +13,7 @@ from kernel_env.audit.task.task_under_test import TaskUnderTest
 from kernel_env.episode import EpisodeConfig
 from kernel_env.errors import KernelEnvError, SubmissionError, TaskError, UsageError
 from kernel_env.grading.host import Grader
+from kernel_env.grading.metric import BUILT_IN
 from kernel_env.runner import Plan, run_episode
 from kernel_env.tasks import Task, spec
 from kernel_env.tasks.columns import numbers
@@ -22,6 +23,8 @@ MAX_TRIVIAL_POSITION = 0.25
 """Largest share of the entries that a submission without information can beat."""
 MIN_ENTRIES = 4
 """Fewest entries for which `MAX_TRIVIAL_POSITION` is at least one entry."""
+ROUNDING = 1e-9
+"""Largest difference of a perfect score to the exact one."""
 MIN_SOLUTION_POSITION = 0.5
 """Share of the entries that the solution has to exceed."""
 
@@ -36,8 +39,13 @@ class Standing:
     """The worse rank of the two leaderboards."""
     entries: int
     """Entries of the smaller leaderboard; 0 for a task without one."""
-    scores: str
-    """Public / private score, as text."""
+    public_score: float
+    private_score: float
+
+    @property
+    def scores(self) -> str:
+        """Return public / private score, as text."""
+        return f"{self.public_score:.5g} / {self.private_score:.5g}"
 
 
 async def grade_table(subject: TaskUnderTest, table: pd.DataFrame, grader: Grader) -> Standing:
@@ -61,7 +69,8 @@ async def grade_table(subject: TaskUnderTest, table: pd.DataFrame, grader: Grade
         position=max((place.position for place in places), default=0.0),
         rank=max((place.rank for place in places), default=1),
         entries=min((place.entries for place in places), default=0),
-        scores=f"{scores.public:.5g} / {scores.private:.5g}",
+        public_score=scores.public,
+        private_score=scores.private,
     )
 
 
@@ -154,12 +163,26 @@ def constant_answers(subject: TaskUnderTest, train: pd.DataFrame) -> list[dict[s
 
 
 async def check_oracle(subject: TaskUnderTest, grader: Grader) -> list[Finding]:
-    """Check that the answers, graded as a submission, are at the top of the leaderboard."""
-    check = "oracle"
+    """Check that the answers, graded as a submission, score perfectly and are at the top.
+
+    The built-in metrics have a perfect score: 0 for a loss, 1 for the others. MAP@k has none, as
+    rows without true labels count 0.
+    """
+    check, scoring, metric = "oracle", subject.task.scoring, subject.task.file.metric.name
     try:
         found = await grade_table(subject, subject.answers, grader)
     except (SubmissionError, TaskError) as error:
         return [failed(check, f"the answers cannot be graded: {error}")]
+    perfect = float(scoring.higher_is_better)
+    errors = (abs(found.public_score - perfect), abs(found.private_score - perfect))
+    if metric in BUILT_IN and max(errors) > ROUNDING:
+        return [
+            failed(
+                check,
+                f"the answers score {found.scores}, expected {perfect:.0f} on both splits;"
+                f" check answers.csv: each split needs rows of every class",
+            )
+        ]
     if not found.entries:
         return [not_applicable(check, f"scores {found.scores}; the task has no leaderboard")]
     if found.rank > 1:

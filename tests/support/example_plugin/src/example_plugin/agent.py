@@ -9,7 +9,7 @@ shutil.copy(os.environ["DATA_PATH"] + "/sample_submission.csv", os.environ["OUTP
 """
 
 
-class ConstantAgent:
+class CopySample:
     """Submits the sample submission."""
 
     model = ""

@@ -1,0 +1,1 @@
+"""Hold the code that reference agents send as cells; each module is the text of one cell."""
