@@ -27,6 +27,7 @@ def audit(
     Nothing is run. A flag is a reason to look, no proof. Exits with 1 if there is any.
     """
     from kernel_env.audit.trajectory import cheats
+    from kernel_env.errors import UsageError
     from kernel_env.export import find_runs
 
     def skip(run: Path, reason: str) -> None:
@@ -47,6 +48,8 @@ def audit(
             print_table(["step", "flag", "what was found"], rows, title=str(run.journal.parent))
         for what in found.unchecked:
             print_message(f"{run.journal.parent}: not checked: {what}")
+    if not count:
+        raise UsageError("no run could be read; see the messages above")
     if not json:
         print_result(f"{flagged} of {count} episodes have flags")
     sys.exit(1 if flagged else 0)

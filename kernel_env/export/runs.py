@@ -2,12 +2,13 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kernel_env.episode import chain
-from kernel_env.episode.journal import JOURNAL, stream_journal
+from kernel_env.episode.journal import JOURNAL, Entry, stream_journal
 from kernel_env.episode.json_codec import action_json
 from kernel_env.episode.step import Step
 from kernel_env.episode.trajectory import Ending, Header
@@ -61,11 +62,13 @@ def find_runs(paths: Iterable[Path], skip: Callable[[Path, str], None]) -> Itera
     """
     seen: set[Path] = set()
     for path in paths:
+        if not path.exists():
+            raise UsageError(f"{path} does not exist; give the folder of a run")
+        if not path.is_dir() and path.suffix != ".jsonl":
+            raise UsageError(f"{path} is no journal; give the folder of a run, or its {JOURNAL}")
         journals = sorted(path.rglob(JOURNAL)) if path.is_dir() else [path]
         if not journals:
             raise UsageError(f"{path} has no {JOURNAL} below it; give the folder of a run")
-        if not path.exists():
-            raise UsageError(f"{path} does not exist; give the folder of a run")
         for journal in journals:
             if journal.resolve() in seen:
                 continue
@@ -87,6 +90,8 @@ def read_run(journal: Path) -> Run:
     actions = hashlib.sha256()
     steps = own_steps = 0
     for entry in entries:
+        if not all(map(math.isfinite, numbers_of(entry))):
+            raise UsageError(f"{journal} has a reward, score or cost that is not a finite number")
         if isinstance(entry, Step):
             steps += 1
             if entry.actor == "agent":
@@ -103,6 +108,19 @@ def read_run(journal: Path) -> Run:
         own_steps=own_steps,
         actions=actions.hexdigest(),
     )
+
+
+def numbers_of(entry: Entry) -> list[float]:
+    """Return the numbers of an entry that are exported as numbers."""
+    match entry:
+        case Step():
+            return [entry.reward, entry.spent.money]
+        case Ending(grade=grade):
+            own = [grade.public_score, grade.private_score] if grade else []
+            place = [grade.private.position] if grade and grade.private else []
+            own += [entry.reward, entry.spent.money, *place]
+            return [number for number in own if number is not None]
+    return []
 
 
 def is_reproduced(run: Run) -> bool:

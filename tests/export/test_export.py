@@ -187,6 +187,7 @@ def test_a_wrong_export_writes_nothing(family: Family, tmp_path: Path) -> None:
     strict, strange = Filters(reproduced=True), tmp_path / "strange.jsonl"
     strange.write_text("{}\n")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "x.ipynb").touch()
 
     for paths, form, filters, valid, message in (
         ([family.root], "rl", strict, 0, "no run is left to export: 3 without a verification"),
@@ -194,6 +195,7 @@ def test_a_wrong_export_writes_nothing(family: Family, tmp_path: Path) -> None:
         ([family.root], "sft", None, 2, "the share for validation is 2; it must be from 0 to 1"),
         ([tmp_path / "nowhere"], "sft", None, 0, "nowhere does not exist; give the folder"),
         ([tmp_path / "empty"], "sft", None, 0, "empty has no journal.jsonl below it; give"),
+        ([tmp_path / "x.ipynb"], "sft", None, 0, "x.ipynb is no journal; give the folder of a run"),
         ([strange], "sft", None, 0, "no run is left to export: 1 not readable"),
     ):
         with pytest.raises(UsageError, match=re.escape(message)):
@@ -202,20 +204,25 @@ def test_a_wrong_export_writes_nothing(family: Family, tmp_path: Path) -> None:
         Filters(min_place=3)
     with pytest.raises(UsageError, match="the best 0 of each task were requested; at least 1"):
         Filters(best=0)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "strange.jsonl"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "strange.jsonl", "x.ipynb"]
 
 
 def test_a_damaged_journal_is_left_out_and_counted(family: Family, tmp_path: Path) -> None:
     write(tmp_path / "runs" / "fine")
     damaged = write(tmp_path / "runs" / "damaged") / JOURNAL
     damaged.write_bytes(damaged.read_bytes().replace(b'"number":2', b'"number":7'))
+    endless = write(tmp_path / "runs" / "endless") / JOURNAL
+    endless.write_bytes(endless.read_bytes().replace(b'"reward":0.5', b'"reward":Infinity'))
     said: list[str] = []
 
     done = export(
         [tmp_path / "runs"], tmp_path / "out", "sft", skip=lambda _, reason: said.append(reason)
     )
 
-    assert done.left_out == {"not readable": 1}
+    assert done.left_out == {"not readable": 2}
+    assert said[1].endswith(
+        "endless/journal.jsonl has a reward, score or cost that is not a finite number"
+    )
     assert "step 7 is where step 2 belongs" in said[0]
 
 

@@ -8,11 +8,16 @@ import ast
 import base64
 import binascii
 import json
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 LIMIT_CHARACTERS = 2_000_000
 """Longer code is not parsed."""
+MAGIC_CHARACTERS = 100_000
+"""Longer code is parsed as plain Python: each magic is a pass over all of it."""
+MAX_DEPTH = 3
+"""How many `exec` within each other are followed."""
 TEXT_CHARACTERS = 100_000
 """A text is put together up to this length."""
 MAX_NAMES = 10_000
@@ -75,10 +80,13 @@ class Names:
     """The dotted name of what was imported, or of the function that a name was bound to."""
 
 
-def facts_of(code: str, names: Names) -> Facts | None:
+def facts_of(code: str, names: Names, depth: int = 0) -> Facts | None:
     """Return what a cell does; None if its code is too long or cannot be parsed.
 
-    `names` is what earlier cells bound, and gets what this one binds.
+    Args:
+        code: the cell. A very long one is read without magics.
+        names: what earlier cells bound; it gets what this one binds.
+        depth: how many `exec` the code is within.
     """
     from IPython.core.inputtransformer2 import TransformerManager
 
@@ -86,9 +94,12 @@ def facts_of(code: str, names: Names) -> Facts | None:
         return None
     facts = Facts()
     try:
-        visitor = Visitor(facts, names)
-        visitor.visit(ast.parse(TransformerManager().transform_cell(code)))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        if len(code) <= MAGIC_CHARACTERS:
+            code = TransformerManager().transform_cell(code)
+        with warnings.catch_warnings(action="ignore"):  # about escapes in texts of the agent
+            tree = ast.parse(code)
+        Visitor(facts, names, depth).visit(tree)
+    except (SyntaxError, ValueError, RuntimeError, MemoryError):  # also of too many magics
         return None
     return facts
 
@@ -96,8 +107,8 @@ def facts_of(code: str, names: Names) -> Facts | None:
 class Visitor(ast.NodeVisitor):
     """Collects what code does."""
 
-    def __init__(self, facts: Facts, names: Names) -> None:
-        self.facts, self.names = facts, names
+    def __init__(self, facts: Facts, names: Names, depth: int) -> None:
+        self.facts, self.names, self.depth = facts, names, depth
 
     # ── names ─────────────────────────────────────────────────────────────────────────────
 
@@ -266,9 +277,9 @@ class Visitor(ast.NodeVisitor):
                 self.facts.commands.append(" ".join(found))
         elif name.startswith(SHELL_CALLS):
             self.facts.commands.append(" ".join(found))
-        if name in ("exec", "eval", "compile") and found:
-            inner = facts_of(found[0], self.names)
-            if inner is not None and found[0] != UNKNOWN:
+        if name in ("exec", "eval", "compile") and found and self.depth < MAX_DEPTH:
+            inner = facts_of(found[0], self.names, self.depth + 1)
+            if inner is not None:
                 self.add(inner)
         self.generic_visit(node)
 

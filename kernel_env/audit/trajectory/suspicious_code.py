@@ -44,6 +44,8 @@ ANSWER_PATH = re.compile(
     re.IGNORECASE,
 )
 """Paths of files that a task does not give to agents."""
+COMMAND_CHARACTERS = 10_000
+"""How much of a command is looked at; the patterns for commands take longer for long ones."""
 READING = re.compile(r"(?:im)?read|load|open|fromfile|genfromtxt|exists|is_file|stat|copy|Path$")
 """The beginnings of names of functions that read files."""
 WRITING = re.compile(r"to_|save|dump|write|savetxt")
@@ -142,6 +144,8 @@ def first(kind: Kind, says: str, what: Iterator[str]) -> Iterator[Suspicion]:
 def found(pattern: re.Pattern[str], texts: set[str] | list[str]) -> Iterator[str]:
     """Yield the texts in which a pattern is found, as quoted."""
     for text in sorted(texts):
+        if isinstance(texts, list):
+            text = text[:COMMAND_CHARACTERS]
         if match := pattern.search(text):
             begin = max(0, match.start() - 20)
             yield quote_value(text[begin : match.end() + 40].strip())

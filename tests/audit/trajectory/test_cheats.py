@@ -251,6 +251,8 @@ def test_code_that_is_no_python_is_named_or_had_no_effect(tmp_path: Path) -> Non
         "Path('/')" + " / 'x'" * 200,
         "x" + "[0]()" * 60,
         "'%s' % (" * 50 + "1" + ")" * 50,
+        "again = 'exec(again)'\nexec(again)",
+        "pattern = '\\S \\d'",
     ],
     ids=lambda code: code[:12],
 )
