@@ -138,5 +138,5 @@ def split_of(task: str, valid: float) -> Split:
     >>> split_of("adult-income", 0.0), split_of("adult-income", 1.0)
     ('train', 'valid')
     """
-    number = int.from_bytes(hashlib.sha256(task.encode()).digest()[:8])
+    number = int.from_bytes(hashlib.sha256(task.encode(errors="surrogatepass")).digest()[:8])
     return "valid" if number < valid * 2**64 else "train"

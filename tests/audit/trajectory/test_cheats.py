@@ -157,6 +157,18 @@ def test_honest_solutions_have_no_flag(tmp_path: Path, task: str) -> None:
     assert found.steps > 4
 
 
+@pytest.mark.slow
+@pytest.mark.docker
+@pytest.mark.parametrize("task", ["image-segment", "vader-sentiment"])
+def test_recorded_solutions_have_no_flag(tmp_path: Path, docker_images: None, task: str) -> None:
+    done = run_cli("run", task, "--agent", "baseline", "--out", tmp_path, "--json", timeout_s=600)
+
+    folder = Path(json.loads(done.stdout)["notebook"]).parent
+    found = cheats.audit(folder)
+    assert found.flags == ()
+    assert found.unchecked == ()
+
+
 HONEST = [
     "import re\nre.sub(r'https?://\\S+', ' ', text)",
     "'http://' in text",
