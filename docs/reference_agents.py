@@ -17,7 +17,7 @@ from kernel_env.episode.results import read_results
 from kernel_env.grading.host import Grader
 from kernel_env.runner import Plan, run_episode
 
-AGENTS = ("sample", "random-valid", "constant", "automl-lite", "baseline")
+AGENTS = ("sample", "random-valid", "constant", "automl-lite")
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference" / "agents.md"
 BEGIN, END = "<!-- places -->\n", "<!-- end of places -->\n"

@@ -8,6 +8,7 @@ from kernel_env.bench.floods import floods
 from kernel_env.bench.measure import Bench, Progress, Row
 from kernel_env.bench.memory import kernels
 from kernel_env.bench.recovery import branches, recovery
+from kernel_env.bench.reports import reports
 from kernel_env.bench.starts import resets, starts
 from kernel_env.bench.steps import long_episode, notebook, pictures, standby
 from kernel_env.bench.suites import suites
@@ -29,6 +30,7 @@ MEASURES: dict[str, Callable[[Bench], Awaitable[list[Row]]]] = {
     "kernels": kernels,
     "floods": floods,
     "suites": suites,
+    "reports": reports,
     "work": work,
 }
 """The measures by their command-line names, in the order in which they run."""

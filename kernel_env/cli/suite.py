@@ -39,6 +39,9 @@ def run(
         int | None,
         typer.Option(min=1, help="Episodes at the same time (default: the file's limit)."),
     ] = None,
+    engine: Annotated[
+        str, typer.Option(help="Where episodes are played: local, or ray (a Ray cluster).")
+    ] = "local",
     json: Annotated[
         bool, typer.Option("--json", help="Print each record, and last the status, as JSON.")
     ] = False,
@@ -46,10 +49,10 @@ def run(
     """Play all that is left of a suite. What is done is not played again."""
     import asyncio
 
-    from kernel_env.suite.driver import read_status, run_suite
+    from kernel_env.suite.driver import find_engine, read_status, run_suite
     from kernel_env.suite.plan import parse_shard, plan_suite, with_episodes
 
-    share = parse_shard(shard)
+    share, open_engine = parse_shard(shard), find_engine(engine)
     suite = plan_suite(file, out)
     if jobs is not None:
         suite = with_episodes(suite, jobs)
@@ -58,7 +61,7 @@ def run(
         return
     with monitored(suite, json=json) as monitor:
         try:
-            status = run_suite(suite, monitor, shard=share)
+            status = run_suite(suite, monitor, shard=share, open_engine=open_engine)
         except (KeyboardInterrupt, asyncio.CancelledError):
             fail(f"interrupted; kernel-env suite run {file} continues", code=130)
     show_status(status, json=json)
@@ -183,6 +186,8 @@ def show_status(status: "Status", *, json: bool) -> None:
         print_json(status.json())
         return
     print_result(summary(status))
+    if reasons := reasons_text(status):
+        print_result(reasons)
     show_reasons(status)
     rows = [row_of(job) for job in status.jobs if job.state != "done" and job.reason]
     if rows:
@@ -239,9 +244,16 @@ def time_text(status: "Status") -> str:
     if left is None:
         return "time left unknown"
     hours, minutes = divmod(round(left / 60), 60)
-    text = f"{hours} h {minutes} min" if hours else f"{minutes} min" if minutes else "under 1 min"
+    text = f"about {hours} h {minutes} min" if hours else f"about {minutes} min"
+    text = text if hours or minutes else "under 1 min"
     more = f" + {counted(unknown, 'episode')} of unknown length" if unknown else ""
-    return f"about {text} left{more}"
+    return f"{text} left{more}"
+
+
+def reasons_text(status: "Status") -> str:
+    """Return who failed in the jobs without a result, and how often; empty if nobody did."""
+    found = sorted(status.reasons.items(), key=lambda item: -item[1])
+    return f"without a result: {', '.join(f'{n} {who}' for who, n in found)}" if found else ""
 
 
 def counted(count: int, noun: str) -> str:

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from kernel_env.suite.plan import Job, Suite
     from kernel_env.suite.scheduler import Scheduler
 
-INTERVAL_S = 3.0
+INTERVAL_S = 1.0
 """The shortest time between two computations of the table."""
+SHARE = 0.05
+"""The share of the time that computing the table may take: the same process plays episodes."""
 ROWS = 20
 """The most episodes in the table."""
 
@@ -58,7 +60,7 @@ class LiveMonitor(PlainMonitor):
     def __init__(self, suite: "Suite", live: "Live") -> None:
         super().__init__(suite, json=False)
         self._live = live
-        self._shown = 0.0
+        self._next = 0.0
 
     def message(self, text: str) -> None:
         """Print a message above the table."""
@@ -68,10 +70,12 @@ class LiveMonitor(PlainMonitor):
 
     def show(self, scheduler: "Scheduler") -> None:
         """Compute the table anew, if the last time is a while ago."""
-        if time.monotonic() - self._shown < INTERVAL_S:
+        began = time.monotonic()
+        if began < self._next:
             return
         self._live.update(table_of(scheduler), refresh=True)
-        self._shown = time.monotonic()
+        now = time.monotonic()
+        self._next = now + max(INTERVAL_S, (now - began) / SHARE)
 
 
 def describe(job: "Job", line: "Line") -> str:
@@ -99,18 +103,19 @@ def result_text(record: dict[str, Any]) -> str:
 
 def table_of(scheduler: "Scheduler") -> Any:
     """Return the table of a running suite."""
+    from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
-    from kernel_env.cli.suite import summary
+    from kernel_env.cli.suite import reasons_text, summary
     from kernel_env.suite.driver import live_status
 
     status = live_status(scheduler)
     reserved = f" · ${scheduler.reserved:.2f} reserved" if scheduler.reserved else ""
     stopping = {"drain": " · stopping after these", "now": " · stopping"}
     note = stopping.get(scheduler.stopping, "")
-    title = Text(escape_line(f"{summary(status)}{reserved}{note}"))
-    table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
+    lines = [f"{summary(status)}{reserved}{note}", reasons_text(status)]
+    table = Table(show_edge=False, pad_edge=False)
     for column in ("playing", "task", "seed", "for"):
         table.add_column(column)
     playing = scheduler.playing
@@ -119,4 +124,4 @@ def table_of(scheduler: "Scheduler") -> Any:
         table.add_row(*map(Text, (job.agent, job.task, str(job.seed), seconds)))
     if len(playing) > ROWS:
         table.add_row(f"… and {len(playing) - ROWS} more")
-    return table
+    return Group(*(Text(escape_line(line)) for line in lines if line), table)

@@ -47,6 +47,7 @@ CONFIG = {
         "labelColor": "#57606a",
         "titleColor": "#57606a",
     },
+    "axisQuantitative": {"tickCount": 6},
     "legend": {
         "labelFontSize": 11,
         "orient": "bottom",

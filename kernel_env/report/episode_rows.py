@@ -226,7 +226,6 @@ def episode_table(rows: Sequence[Row]) -> Table:
     return Table(
         columns=[Column(title=f.title, number=f.kind not in texts) for f in fields],
         rows=[[cell_of(field, row) for field in fields] for row in rows],
-        sortable=False,
     )
 
 

@@ -247,8 +247,8 @@ def pair_table(group: Group, scope: Scope) -> Table:
                 range_of(pair.interval, is_share=scope.is_share),
             ),
             tables.share(pair.won),
-            tables.number(pair.p, f"{pair.p:.4f}"),
-            tables.number(pair.p_adjusted, f"{pair.p_adjusted:.4f}"),
+            tables.number(pair.p, probability(pair.p)),
+            tables.number(pair.p_adjusted, probability(pair.p_adjusted)),
             tables.count(pair.tasks),
             named(verdicts.get(pair.verdict, pair.verdict)),
         ]
@@ -262,6 +262,11 @@ PAIRS_NOTE = (
     " in points of per cent), its interval, the share of pairs of seeds that the first one wins,"
     " and the probability of such a difference by chance."
 )
+
+
+def probability(value: float) -> str:
+    """Return a p-value as text."""
+    return "< 0.0001" if value < 0.0001 else f"{value:.4f}"
 
 
 def signed(value: float, *, is_share: bool) -> str:
@@ -279,9 +284,10 @@ def range_of(interval: Interval | None, *, is_share: bool) -> str:
 
 def note_of(comparison: Comparison) -> str:
     """Return how the headline table is to be read, in a sentence or two."""
-    anchor = comparison.anchor
+    anchor = comparison.anchor or "the mean of the rated agents"
+    rated = any(row.rating for row in comparison.overall.rows)
     return (
         "The mean over tasks of the mean over seeds; each task has the same weight."
-        + (f" Elo 1000 is {anchor}." if anchor else " Elo 1000 is the mean of the rated agents.")
+        + (f" Elo 1000 is {anchor}." if rated else "")
         + f" Success: a position of at least {percent(comparison.share)}."
     )

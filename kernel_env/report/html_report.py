@@ -305,7 +305,7 @@ def content_of(
     left_out = sum(row.page is None for row in rows)
     return Content(
         title=escape_line(options.title or title_of(found)),
-        facts=facts_of(rows, comparison),
+        facts=facts_of(rows, comparison, found),
         verdict=overall.sentence,
         warnings=[escape_line(each) for each in comparison.cautions],
         headline=headline.headline(overall, scope),
@@ -364,7 +364,7 @@ def part_of(group: Group, scope: Scope, cells: parts.Cells, prefix: str) -> Part
     )
 
 
-def facts_of(rows: Sequence[Row], comparison: Comparison) -> list[tuple[str, str]]:
+def facts_of(rows: Sequence[Row], comparison: Comparison, found: Found) -> list[tuple[str, str]]:
     """Return the few numbers at the top."""
     group = comparison.overall
     money = sum(row.total_money for row in group.rows)
@@ -375,6 +375,8 @@ def facts_of(rows: Sequence[Row], comparison: Comparison) -> list[tuple[str, str
         ("episodes", f"{len(rows):,}"),
         ("missing", f"{sum(row.missing for row in group.rows):,}"),
     ]
+    if found.missing:
+        facts.append(("jobs without a result", f"{len(found.missing):,}"))
     if money:
         facts.append(("spent", f"${money:,.2f}"))
     if group.detectable is not None:

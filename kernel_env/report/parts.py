@@ -236,7 +236,7 @@ def settings(rows: Sequence[Row], agents: Sequence[str]) -> tuple[Table, Table]:
     tasks: dict[str, dict[str, set[str]]] = {}  # setting of a task → task → values
     for row in rows:
         for name, value in settings_of(row.result).items():
-            text = f"{value:g}" if isinstance(value, int | float) else str(value)
+            text = f"{value:,.10g}" if isinstance(value, int | float) else str(value)
             found.setdefault(name, {}).setdefault(row.agent, {})[text] = None
             if name in OF_A_TASK:
                 tasks.setdefault(name, {}).setdefault(row.result.task, set()).add(text)

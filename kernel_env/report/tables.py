@@ -45,8 +45,6 @@ class Table:
 
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
-    caption: str = ""
-    sortable: bool = True
     page: int = 25
     """How many rows a page of it has."""
 

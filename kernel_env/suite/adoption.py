@@ -5,11 +5,8 @@ journal has an ending, the episode is adopted as it ended. Otherwise it was inte
 cost is recorded, and the job is played again. Nothing of the episode is removed.
 """
 
-import os
-import socket
 from collections.abc import Iterable, Iterator, Mapping
 
-from kernel_env import temporary
 from kernel_env.suite.history import History
 from kernel_env.suite.log import Fault, Finished, Started
 from kernel_env.suite.plan import Job, Suite
@@ -34,7 +31,6 @@ def adopt(
         if history and history.last and history.last.ending is None:
             started = history.last.started
             yield line_of(suite, started, found_of(suite, started))
-            remove_temporary(started)
 
 
 def found_of(suite: Suite, started: Started) -> Played:
@@ -46,11 +42,3 @@ def found_of(suite: Suite, started: Started) -> Played:
         result=result,
         host=started.host,
     )
-
-
-def remove_temporary(started: Started) -> None:
-    """Remove the temporary folders of a driver that was killed on this machine."""
-    mine = started.host == socket.gethostname() and started.pid != os.getpid()
-    if mine and not temporary.process_runs(started.pid):
-        for folder in temporary.folders_of(started.pid):
-            temporary.remove(folder)

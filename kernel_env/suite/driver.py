@@ -15,6 +15,7 @@ from kernel_env.suite.adoption import adopt
 from kernel_env.suite.engine import Engine, LocalEngine, half_the_cores
 from kernel_env.suite.history import History, fold
 from kernel_env.suite.keys import grade_key_of
+from kernel_env.suite.leftovers import registered
 from kernel_env.suite.lock import Lock, running
 from kernel_env.suite.log import Fault, Line, Log, Regraded, Retry, read_folder
 from kernel_env.suite.plan import Job, Shard, Suite
@@ -38,6 +39,24 @@ def open_local(suite: Suite) -> AbstractAsyncContextManager[Engine]:
     return LocalEngine(suite.file.limits)
 
 
+def open_ray(suite: Suite) -> AbstractAsyncContextManager[Engine]:
+    """Open the engine that plays on a Ray cluster."""
+    from kernel_env.suite.ray_engine import RayEngine
+
+    return RayEngine(suite)
+
+
+ENGINES: dict[str, OpenEngine] = {"local": open_local, "ray": open_ray}
+"""The engines that `--engine` names."""
+
+
+def find_engine(name: str) -> OpenEngine:
+    """Return what opens an engine. Raises `UnknownName`."""
+    if name not in ENGINES:
+        raise UnknownName("engine", name, ENGINES)
+    return ENGINES[name]
+
+
 def run_suite(
     suite: Suite,
     monitor: Monitor,
@@ -58,7 +77,7 @@ def run_suite(
         SandboxError: the machine cannot play at all, or the records cannot be written.
         KeyboardInterrupt, asyncio.CancelledError: the operator stopped it; all is recorded.
     """
-    with Lock(suite.folder, shard):
+    with Lock(suite.folder, shard), registered(suite.folder):
         stop = StopRequests(suite.folder)
         histories = fold(read_folder(suite.folder))
         with Log(suite.folder, shard) as log:

@@ -53,12 +53,16 @@ async def play_once(
     try:
         result = await run_episode(plan, grader=grader, watch=watch)
     except Exception as error:  # noqa: BLE001 - becomes a record
-        found = recorded(folder)
-        # What is wrong with an option is only found here if it depends on the machine.
-        status = "setup_failed" if isinstance(error, UsageError) else status_of(error)
-        reason = escape_line(str(error) or type(error).__name__)
-        return Played(status=status, reason=reason, result=found, host=host)
+        return replace(refused(error, host), result=recorded(folder))
     return Played(status=result.status, reason=result.error, result=result, host=host)
+
+
+def refused(error: Exception, host: str) -> Played:
+    """Return how an attempt ended whose episode did not begin."""
+    # What is wrong with an option is only found here if it depends on the machine.
+    status = "setup_failed" if isinstance(error, UsageError) else status_of(error)
+    reason = escape_line(str(error) or type(error).__name__)
+    return Played(status=status, reason=reason, result=None, host=host)
 
 
 def recorded(folder: Path) -> EpisodeResult | None:

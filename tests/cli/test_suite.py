@@ -138,6 +138,7 @@ def test_a_running_suite_refuses_a_second_driver_and_ends_by_ctrl_c(
         (["stop", "none.toml"], "none.toml does not exist"),
         (["retry", "none.toml"], "none.toml does not exist"),
         (["run", "suite.toml", "--shard", "3/2"], "the shard is '3/2'; give i/n"),
+        (["run", "suite.toml", "--engine", "lokal"], "named 'lokal'; did you mean 'local'?"),
         (["run", "suite.toml", "--jobs", "0"], "invalid value for '--jobs'"),
     ],
 )

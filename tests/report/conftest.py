@@ -13,7 +13,7 @@ from support.v01 import EPISODES
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of runs: made-up records, and a few real episodes, one of which has not ended."""
-    records = list(made_records(6, 2, domains=["tabular", "vision"]))
+    records = list(made_records(4, 2, domains=["tabular", "vision"]))
     folder = write_records(tmp_path_factory.mktemp("runs"), records)
     for name in REAL:
         shutil.copytree(EPISODES / name, folder / "real" / name)

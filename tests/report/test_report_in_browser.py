@@ -83,7 +83,7 @@ async def opened(browser: Any, report: Path) -> AsyncIterator[Opened]:
 
 async def test_episodes_are_sorted_filtered_and_saved(opened: Opened, tmp_path: Path) -> None:
     page = opened.page
-    assert (await opened.info()).startswith("1 to 25 of 64")
+    assert (await opened.info()).startswith("1 to 25 of 44")
 
     await page.click("#episodes th:has-text('position') .dt-column-order")
     await page.click("#episodes th:has-text('position') .dt-column-order")
@@ -194,8 +194,10 @@ async def test_a_phone_and_a_printer_show_all_of_it(browser: Any, report: Path) 
     page = found.page
 
     widths = await page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    await page.set_viewport_size({"width": 1030, "height": 720})  # A4, landscape
     await page.emulate_media(media="print")
     await page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    printed = await page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
     shown = {
         part: await page.locator(part).first.is_visible()
         for part in ("nav", ".tools", ".dt-paging", "#episodes", "#results", "details.domain table")
@@ -203,6 +205,7 @@ async def test_a_phone_and_a_printer_show_all_of_it(browser: Any, report: Path) 
     await context.close()
 
     assert widths[0] <= widths[1]
+    assert printed[0] <= printed[1]
     assert shown == {
         "nav": False,
         ".tools": False,
@@ -223,7 +226,7 @@ async def test_without_a_program_all_tables_are_there(browser: Any, report: Path
     await page.wait_for_url("**/episodes/*.html")
     await context.close()
 
-    assert rows == 64
+    assert rows == 44
 
 
 @pytest.fixture(scope="module")
@@ -232,18 +235,15 @@ def hostile_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs = tmp_path_factory.mktemp("hostile")
     words = [text.encode(errors="replace").decode() for text in HOSTILE.values()]
     displays = tuple(display(d) for name, d in HOSTILE_DISPLAYS.items() if name != "broken text")
-    for number, name in enumerate(("a script", "a picture")):
-        (runs / str(number)).mkdir()
-        header = replace(
-            HEADER, agent=HOSTILE[name], task=HOSTILE[name], description="\n\n".join(words)
-        )
-        with closing(Journal(runs / str(number) / "journal.jsonl", header)) as journal:
-            for step, text in enumerate(words, 1):
-                error = {"output_type": "error", "ename": text, "evalue": text, "traceback": [text]}
-                outputs = (*displays, error) if step == 1 else (error,)
-                outcome = CellExecuted(cell=Cell(outputs=outputs))
-                journal.append(replace(cell_step(step, text), thought=text, outcome=outcome))
-            journal.end(Ending(status="agent_failed", reason=HOSTILE["a script"], spent=Spent()))
+    name = HOSTILE["a script"]
+    header = replace(HEADER, agent=name, task=name, description="\n\n".join(words))
+    with closing(Journal(runs / "journal.jsonl", header)) as journal:
+        for step, text in enumerate(words, 1):
+            error = {"output_type": "error", "ename": text, "evalue": text, "traceback": [text]}
+            outputs = (*displays, error) if step == 1 else (error,)
+            outcome = CellExecuted(cell=Cell(outputs=outputs))
+            journal.append(replace(cell_step(step, text), thought=text, outcome=outcome))
+        journal.end(Ending(status="agent_failed", reason=name, spent=Spent()))
     done = run_cli("report", runs, "--out", runs / "report")
     assert done.returncode == 0, done.stderr
     return runs / "report"
@@ -254,7 +254,7 @@ async def test_hostile_episodes_stay_dead(browser: Any, hostile_report: Path) ->
     found = await opened_in(context)
     await found.goto((hostile_report / "index.html").as_uri())
     page = found.page
-    await page.click("#episodes tbody tr:has-text('<script>') a >> nth=0")
+    await page.click("#episodes tbody a >> nth=0")
     await page.wait_for_selector("dialog[open]")
     inside = await page.locator("dialog .body").inner_text()
     elements = await page.locator("dialog :is(script, img, iframe, object, form)").count()
@@ -270,3 +270,36 @@ async def test_hostile_episodes_stay_dead(browser: Any, hostile_report: Path) ->
     assert found.said == []
     allowed = (hostile_report.as_uri(), "data:image/", "about:blank")
     assert [url for url in found.requests if not url.startswith(allowed)] == []
+
+
+HOLE = (
+    "<script>window.pwned = 1</script><img src=x onerror='window.pwned = 1'>"
+    "<svg onload='window.pwned = 1'></svg><img src='http://127.0.0.1:9/a.png'>"
+    "<link rel=stylesheet href='http://127.0.0.1:9/a.css'><iframe srcdoc='<script>top.pwned = 1"
+    "</script>'></iframe><script src='http://127.0.0.1:9/a.js'></script>"
+)
+
+
+async def test_the_policy_of_the_pages_holds_by_itself(
+    browser: Any, report: Path, tmp_path: Path
+) -> None:
+    episode = next((report / "episodes").glob("*.html"))
+    for path in (report / "index.html", episode):
+        context = await browser.new_context()
+        reached: list[str] = []
+        await context.route(
+            "http://**", lambda route, request, reached=reached: reached.append(request.url)
+        )
+        found = await opened_in(context)
+        torn = tmp_path / path.name
+        torn.write_text(path.read_text().replace("<body", f"<body>{HOLE}<div", 1))
+
+        await found.page.goto(torn.as_uri())
+        await found.page.wait_for_load_state()
+        pwned = await found.page.evaluate("window.pwned")
+        await context.close()
+
+        assert pwned is None
+        assert reached == []
+        refused = [text for text in found.said if "Content Security Policy" in text]
+        assert len(refused) >= 5

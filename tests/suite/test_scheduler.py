@@ -1,15 +1,23 @@
 """Check order, limits and consequences of failures, with an engine that plays nothing."""
 
 import asyncio
+import io
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+from rich.live import Live
 
+from kernel_env.cli import suite_monitor
+from kernel_env.cli.suite_monitor import LiveMonitor
 from kernel_env.episode.result import Usage
 from kernel_env.errors import SandboxError
+from kernel_env.suite import engine as engines
 from kernel_env.suite import policy, scheduler
+from kernel_env.suite.file import LimitsSection
 from kernel_env.suite.history import History
 from kernel_env.suite.log import Line, Log
 from kernel_env.suite.plan import Job, Shard, Suite, plan_suite
@@ -37,6 +45,7 @@ async def play(
     engine: TableEngine,
     *,
     stop: Callable[[], StopRequest] = lambda: "",
+    live: LiveMonitor | None = None,
     histories: dict[str, History] | None = None,
 ) -> tuple[Scheduler, list[str]]:
     monitor = Recorder()
@@ -48,7 +57,7 @@ async def play(
             histories={} if histories is None else histories,
             grade_keys={"tiny": "g"},
             engine=engine,
-            monitor=monitor,
+            monitor=live or monitor,
             stop=stop,
             money=suite.file.limits.money,
         )
@@ -213,6 +222,57 @@ async def test_money_is_reserved_before_an_episode_starts(tmp_path: Path) -> Non
 
 def free() -> Played:
     return replace(played(), result=replace(RESULT, usage=Usage()))
+
+
+async def test_a_terminal_shows_a_table_while_a_suite_is_played(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduler, "POLL_S", 0.01)
+    monkeypatch.setattr(suite_monitor, "INTERVAL_S", 0.0)
+    monkeypatch.setattr(suite_monitor, "SHARE", 1.0)
+    suite, out = suite_of(tmp_path), io.StringIO()
+    bad = suite.jobs[0]
+
+    class Seen(TableEngine):
+        async def play(self, job: Job, folder: Path) -> Played:
+            while "2 playing" not in out.getvalue():
+                await asyncio.sleep(0.001)
+            return await super().play(job, folder)
+
+    engine = Seen(lambda job, n: played("crashed", "no\nreason") if job == bad else played())
+    console = Console(file=out, force_terminal=True, width=100, color_system=None)
+
+    with Live(console=console, auto_refresh=False) as live:
+        await play(suite, engine, live=LiveMonitor(suite, live))
+
+    shown = out.getvalue()
+    assert "nightly: 0 of 6 episodes done · 2 playing · 4 to be played · time left unknown" in shown
+    assert "without a result: 1 us" in shown
+    assert "1 missing" in shown
+    assert "half on tiny, seed 0: finished: private score 1, beats 50 %, 1 s" in shown
+    assert r"line on tiny, seed 0: crashed (no\nreason)" in shown
+    assert re.search(r"line    │ tiny │ 0    │ \d+ s", shown)
+
+
+def test_this_machine_takes_as_many_episodes_as_places_and_memory_allow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meminfo = tmp_path / "meminfo"
+    monkeypatch.setattr(engines, "MEMINFO", meminfo)
+    jobs = list(suite_of(tmp_path).jobs)  # each may use 1 GiB
+    local = engines.LocalEngine(LimitsSection(episodes=3, margin_gb=1))
+
+    def room(total: float, available: float, playing: int) -> bool:
+        values = {"MemTotal": total, "MemAvailable": available}
+        lines = [f"{name}: {int(value * 2**20)} kB" for name, value in values.items()]
+        meminfo.write_text("\n".join(lines))
+        return local.has_room(jobs[0], jobs[:playing])
+
+    assert room(8, 4, 2)
+    assert not room(8, 4, 3), "three places"
+    assert not room(8, 1.9, 1), "its memory and the margin are not free"
+    assert not room(3.5, 3.4, 2), "the others may not use theirs yet"
+    assert room(1, 0.1, 0), "alone it is always played"
 
 
 @pytest.mark.parametrize("request_", ["drain", "now"])
