@@ -109,6 +109,14 @@ PAGES: dict[str, dict[str, list[str]]] = {
         "kernel_env.ratings.tables": ["markdown", "as_csv", "as_json"],
         "kernel_env.ratings.paper": ["paper_markdown", "paper_latex"],
     },
+    "cheats": {
+        "kernel_env.audit.trajectory.cheats": ["audit", "Audit", "Flag", "save"],
+        "kernel_env.audit.trajectory.suspicious_code": ["Kind"],
+    },
+    "training-data": {
+        "kernel_env.export": ["export", "Filters", "Exported"],
+        "kernel_env.export.selection": ["split_of", "Split"],
+    },
     "verification": {
         "kernel_env.audit.trajectory": ["read_recording", "Recording()", "verify", "Options"],
         "kernel_env.audit.trajectory.verdict": [
@@ -152,6 +160,15 @@ PAGES: dict[str, dict[str, list[str]]] = {
         "kernel_env.grading.submission": ["SubmissionSchema"],
         "kernel_env.tasks.prepare": ["Prepared", "prepare"],
         "kernel_env.audit.task": ["check", "Finding"],
+    },
+    "suite-file": {
+        "kernel_env.suite.records": [
+            "read_suite",
+            "SuiteRecords",
+            "Missing",
+            "JobList",
+            "ListedJob",
+        ],
     },
     "agents": {
         "kernel_env": ["Agent"],

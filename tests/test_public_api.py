@@ -75,6 +75,7 @@ from kernel_env import (
     ActionError,
     Agent,
     AgentError,
+    AgentSetupError,
     Budget,
     DownloadError,
     Episode,
@@ -86,6 +87,7 @@ from kernel_env import (
     KernelEnv,
     KernelEnvError,
     KernelError,
+    ModelError,
     Observation,
     Pool,
     RequestInfo,
@@ -99,13 +101,14 @@ from kernel_env import (
     UnknownName,
     UsageError,
     ValidateCode,
+    load_runs,
     make,
     open_episode,
 )
 
 ERRORS: tuple[type[KernelEnvError], ...] = (
-    ActionError, AgentError, DownloadError, EpisodeOver, KernelError, SandboxError,
-    SubmissionError, TaskError, UnknownName, UsageError,
+    ActionError, AgentError, AgentSetupError, DownloadError, EpisodeOver, KernelError, ModelError,
+    SandboxError, SubmissionError, TaskError, UnknownName, UsageError,
 )
 ACTIONS: Sequence[Action] = (
     RequestInfo(info_type="all"), ValidateCode(code="1"), ExecuteCode(code="1"),
@@ -135,6 +138,7 @@ def names(agent: Agent, sandbox: Sandbox) -> list[str]:
     return kernel_env.__all__
 
 
+table = load_runs(Path("runs"))
 use_env(make("adult-income", feedback="both", budget={"steps": 20}))
 EpisodeConfig(task="adult-income", reward=lambda grade, best, higher_is_better: 0.0)
 """

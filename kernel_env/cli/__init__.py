@@ -15,6 +15,7 @@ import typer
 
 from kernel_env.cli import (
     attach,
+    audit,
     bench,
     doctor,
     export,
@@ -45,8 +46,9 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("play")(play.play)
 app.command("attach")(attach.attach)
+app.command("audit")(audit.audit)
 app.command("replay")(replay.replay)
-app.command("export")(export.export)
+app.add_typer(export.app, name="export")
 app.command("open")(open_notebook.open_)
 app.command("runs")(runs.runs)
 app.command("report")(report.report)

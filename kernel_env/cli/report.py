@@ -58,7 +58,9 @@ def report(
     ] = 200,
     serve: Annotated[
         bool,
-        typer.Option("--serve", help="html: serve it to this machine until Ctrl-C; it stays new."),
+        typer.Option(
+            "--serve", help="html: serve a page that renews itself, to this machine, until Ctrl-C."
+        ),
     ] = False,
     json_: Annotated[  # noqa: ARG001 - the context tells whether it was given
         bool, typer.Option("--json", help="list: print one JSON line per run.")
@@ -70,13 +72,16 @@ def report(
     missing and why, and links to each step of each episode.
     """
     from kernel_env.episode.tree_page import write_tree
-    from kernel_env.errors import UnknownName
+    from kernel_env.errors import UnknownName, UsageError
     from kernel_env.report import listing
     from kernel_env.report import runs as finished
+    from kernel_env.untrusted_text import quote_name
 
     def skip(run: Path, reason: str) -> None:
         print_message(f"{run}: left out: {reason}")
 
+    if serve and format_ != "html":
+        raise UsageError(f"--serve shows a page; leave out --format {quote_name(format_)}")
     match format_:
         case "html" | "csv" | "json" | "markdown" | "paper":
             from kernel_env.report.html_report import Options

@@ -215,6 +215,40 @@ def read_journal(path: Path) -> Trajectory:
         raise UsageError(f"{path} is not a journal of an episode: {error}") from error
 
 
+Entry = Header | Step | Note | Ending
+"""What a line of a journal holds."""
+
+
+def stream_journal(path: Path) -> Iterator[Entry]:
+    """Yield the entries of a journal in the order of its lines; only one of them is in memory.
+
+    The header is the first one. Digests are not read. A last line that is incomplete was never
+    acknowledged, and is ignored.
+
+    Raises `UsageError` for a file that is not a journal, when the faulty line is reached.
+    """
+    yield read_header(path)
+    steps = 0
+    try:
+        with path.open("rb") as file:
+            next(file)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                entry = json.loads(line)
+                if "step" in entry:
+                    steps += 1
+                    yield json_codec.parse_foreign_step(entry["step"], steps)
+                elif "note" in entry:
+                    yield NOTE.validate_python(entry["note"])
+                elif "ending" in entry:
+                    yield ENDING.validate_python(entry["ending"])
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UsageError(f"{path} is not a journal of an episode: {error}") from error
+
+
 def stored_digests(
     header: Header, first: dict[str, Any], rest: list[dict[str, Any]]
 ) -> tuple[str, ...]:

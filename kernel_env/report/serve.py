@@ -98,7 +98,7 @@ class LiveReport(LoopbackServer):
                 self.shown, self._seen = self._make(), seen
             else:
                 self.shown = replace(self.shown, running=self._lines())
-        except KernelEnvError as error:
+        except (KernelEnvError, OSError) as error:  # OSError: a folder that was just removed
             known = self._seen is not None
             self.shown = replace(self.shown, summary=str(error)) if known else waiting(str(error))
 
@@ -117,7 +117,7 @@ class LiveReport(LoopbackServer):
             page=page,
             policy=f"{policy(live=True)}; {FRAMED}",
             version=version,
-            summary=f"{len(rows):,} episodes have ended, {len(self._followed):,} run",
+            summary=f"{len(rows):,} episodes have ended, {len(self._followed):,} not yet",
             running=self._lines(),
             files={
                 f"files/{row.run}/{name}": row.recorded.folder / name

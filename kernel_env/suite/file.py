@@ -234,8 +234,11 @@ def has_price(agent: AgentSection) -> bool:
     if agent.price_in is not None and agent.price_out is not None:
         return True
     from kernel_env.agents.openai.prices import price_of
+    from kernel_env.agents.openai.providers import endpoint_of
 
-    return price_of(Options(model=agent.model), agent.provider) is not None
+    options = Options(model=agent.model, provider=agent.provider)
+    provider = agent.provider if agent.endpoint else endpoint_of(options).provider
+    return price_of(options, provider) is not None
 
 
 def money_faults(file: SuiteFile) -> Iterator[str]:

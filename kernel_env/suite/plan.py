@@ -15,6 +15,7 @@ from typing import Any
 from kernel_env.agents.base import Options
 from kernel_env.episode import EpisodeConfig
 from kernel_env.errors import TaskError, UnknownName, UsageError
+from kernel_env.field_docs import show_fields
 from kernel_env.runner import Plan
 from kernel_env.suite.file import AgentSection, SuiteFile, read_suite_file
 from kernel_env.suite.keys import key_of, settings_of
@@ -25,6 +26,7 @@ SUITES = Path("suites")
 """The folder with the folders of suites."""
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """One episode that a suite plays, in one attempt or several."""
@@ -47,6 +49,7 @@ class Job:
         return f"{self.agent} on {self.task}, seed {self.seed}"
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class Suite:
     """A suite file and what it comes to on this machine."""
@@ -60,6 +63,7 @@ class Suite:
     """In the order in which they are played."""
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class Shard:
     """A share of a suite's jobs, by blocks: all agents play a task and seed in the same share."""

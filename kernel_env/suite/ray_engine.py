@@ -8,6 +8,9 @@ as its cores and memory allow. All nodes need this package, and the task folders
 under the same paths. If a node does not see the suite's folder, it plays into a temporary one, and
 the episode's folder is sent back before its ending is recorded.
 
+Not protected: a process of Ray that ends abruptly kills what it has started, so the init process of
+the sandbox `local` as well, whose kernels then remain. Containers end with their host.
+
 Not limited here: `limits.starts` and `limits.margin_gb`, because Ray's resources take their place,
 and `max_calls`, which holds for each process that plays.
 """

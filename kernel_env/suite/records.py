@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from kernel_env.episode.result import EpisodeResult
 from kernel_env.episode.results import parse_result
 from kernel_env.errors import SandboxError, UsageError
+from kernel_env.field_docs import show_fields
 from kernel_env.suite.history import History, fold
 from kernel_env.suite.log import Fault, Started, read_folder
 
@@ -24,6 +25,7 @@ VERSION = 1
 """The version of `jobs.json`. A newer one is refused."""
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class ListedJob:
     """A job of a suite, for a reader who does not have its tasks."""
@@ -35,6 +37,7 @@ class ListedJob:
     seed: int
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class JobList:
     """The jobs of a suite's latest start."""
@@ -50,6 +53,7 @@ class JobList:
 JOB_LIST = TypeAdapter(JobList)
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class Missing:
     """A job without a result."""
@@ -59,6 +63,7 @@ class Missing:
     """Who failed, and why; empty if it has not been played yet."""
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class SuiteRecords:
     """What a suite has found."""

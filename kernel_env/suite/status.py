@@ -7,6 +7,7 @@ from datetime import datetime
 from statistics import median
 from typing import Any, Literal
 
+from kernel_env.field_docs import show_fields
 from kernel_env.suite.history import History
 from kernel_env.suite.keys import changed_fields
 from kernel_env.suite.log import Finished
@@ -18,6 +19,7 @@ Fate = Literal["reuse", "regrade", "rerun", "new"]
 because its settings have changed or no attempt counts, or play it as `new`."""
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class JobStatus:
     """Where a job stands."""
@@ -37,6 +39,7 @@ class JobStatus:
     """Whether the machine fails each time, where others finish: the agent may be the cause."""
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class Orphan:
     """A result with settings that the suite file does not have any more. It is kept."""
@@ -47,6 +50,7 @@ class Orphan:
     seed: int
 
 
+@show_fields
 @dataclass(frozen=True, kw_only=True)
 class Status:
     """Where a suite stands."""
@@ -210,8 +214,8 @@ def seconds_left(
     for history in histories.values():
         attempt = history.finished
         if attempt and isinstance(attempt.ending, Finished):
-            started = attempt.started
-            seconds = seconds_between(started.at, attempt.ending.at)
+            started, ended = attempt.started, attempt.ending.record.get("ended")
+            seconds = seconds_between(started.at, ended or attempt.ending.at)
             by_task[started.agent, started.task].append(seconds)
     medians = {names: median(seconds) for names, seconds in by_task.items()}
     by_agent: dict[str, list[float]] = defaultdict(list)

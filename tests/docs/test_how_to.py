@@ -15,6 +15,7 @@ from kernel_env.suite.driver import run_suite
 from kernel_env.suite.plan import plan_suite
 from support.cli import run_cli
 from support.episodes import SUBMIT_LINE
+from support.exports import write
 from support.records import record
 from support.report_runs import made_records, write_records
 from support.suite_engine import Recorder, TableEngine, played
@@ -164,6 +165,28 @@ def test_the_conformance_example_passes(tmp_path: Path) -> None:
     )
 
     assert done.returncode == 0, done.stdout
+
+
+def test_the_guides_on_cheats_and_exports(tmp_path: Path) -> None:
+    for number in range(6):
+        write(tmp_path / "runs" / f"run-{number}", task=f"t{number}", place=0.4 + number / 10)
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    for code in (blocks("cheats", "sh")[0], blocks("export", "sh")[0]):
+        done = subprocess.run(
+            ["sh", "-ec", code], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+
+    assert len(list(tmp_path.glob("runs/*/cheats.json"))) == 6
+    counts = [
+        sum(
+            len((tmp_path / name / f"{split}.jsonl").read_text().splitlines())
+            for split in ("train", "valid")
+        )
+        for name in ("conversations", "transitions")
+    ]
+    assert counts == [5, 12]
+    assert len(list(tmp_path.glob("trajectories/train/*.json"))) == 6
 
 
 @pytest.mark.docker

@@ -278,12 +278,13 @@ def test_what_is_exported_is_what_the_agent_saw_each_step_once(execute: Execute)
     def read_lines(name: str) -> list[dict[str, Any]]:
         return [json.loads(line) for line in (executed.folder / name).read_text().splitlines()]
 
-    kept, rows, groups = map(read_lines, ("conversations.jsonl", "rows.jsonl", "groups.jsonl"))
+    names = ("good/train.jsonl", "transitions/train.jsonl", "groups.jsonl")
+    kept, rows, groups = map(read_lines, names)
     advantages = pd.DataFrame(groups).groupby("group")["advantage"]
 
     assert executed.printed("conversation-defined").startswith("True")
     assert len(kept) == 2
-    assert all(messages["messages"][-1]["role"] == "user" for messages in kept)
+    assert all(row["completion"][-1]["role"] == "tool" for row in kept)
     assert len(rows) == 11
     assert sum(row["failed"] for row in rows) == 2
     assert list(advantages.size()) == [5, 5]

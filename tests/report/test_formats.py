@@ -137,3 +137,6 @@ def test_an_unknown_anchor_or_format_is_one_line(few: Path) -> None:
 
     assert "did you mean 'baseline'" in error_line(anchor)
     assert "did you mean 'html'" in error_line(format_)
+    assert "leave out --format csv" in error_line(
+        run_cli("report", few, "--format", "csv", "--serve")
+    )

@@ -56,7 +56,7 @@ def test_the_page_its_state_and_its_files_are_served(served: LiveReport) -> None
 
     assert page.status == inner.status == file.status == 200
     assert f'data-version="{state["version"]}"' in text
-    assert state["summary"] == "11 episodes have ended, 1 run"
+    assert state["summary"] == "11 episodes have ended, 1 not yet"
     assert [line.partition(":")[0] for line in state["running"]] == ["tiny, scripted, seed 0"]
     assert inner.read() == episode.read_bytes()
     assert file.read().startswith(b'{"')
@@ -111,7 +111,7 @@ def test_a_report_waits_for_the_first_episode(tmp_path: Path) -> None:
 
     assert "No episode has ended yet." in before.page
     assert "tiny, scripted, seed 0: step" in before.page
-    assert live.shown.summary == "1 episodes have ended, 1 run"
+    assert live.shown.summary == "1 episodes have ended, 1 not yet"
 
 
 @pytest.mark.browser

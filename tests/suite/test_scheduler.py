@@ -281,7 +281,8 @@ async def test_a_request_to_stop_ends_the_suite(
 ) -> None:
     monkeypatch.setattr(scheduler, "POLL_S", 0.01)
     suite = suite_of(tmp_path)
-    engine = TableEngine(lambda job, n: played(), seconds=0.2)
+    seconds = 60 if request_ == "now" else 0.001
+    engine = TableEngine(lambda job, n: played(), seconds=seconds)
 
     await play(suite, engine, stop=lambda: request_ if engine.begun else "")
 

@@ -19,9 +19,10 @@ def suite_of(folder: Path, tasks: list[str], seeds: int) -> Suite:
 
 
 def result(job: Job, position: float | None, seconds: int = 0) -> list[Line]:
-    record = {"usage": {"money": 0.5}, "position_private": position}
+    ended = f"2026-01-01T00:00:{seconds:02}+00:00"
+    record = {"usage": {"money": 0.5}, "position_private": position, "ended": ended}
     begin = replace(started(1, job.key), agent=job.agent, task=job.task, seed=job.seed)
-    at = f"2026-01-01T00:00:{seconds:02}+00:00"
+    at = "2026-02-01T00:00:00+00:00"  # it was adopted later
     return [begin, replace(finished(1, job.key), record=record, at=at)]
 
 

@@ -13,6 +13,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "300"}
+"""No statistics are sent, and a busy machine may take long to start a node."""
 SMALL = {"object_store_memory": 100 * 2**20}
 
 
@@ -51,11 +53,12 @@ def ray_cluster() -> Iterator[RayCluster]:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0"},
+        env={**os.environ, **SETTINGS},
     )
     try:
         assert process.stdout
         address = process.stdout.readline().strip()
+        assert address, "the cluster did not start"
         os.environ["RAY_ADDRESS"] = address
         yield RayCluster(process, address)
     finally:

@@ -17,7 +17,11 @@ ENDED = [name for name in ALL if (EPISODES / name / "record.json").is_file()]
 EXPORTS = json.loads((OLD / "exports.json").read_text())
 SCORES = json.loads((IMPORTED / "scores.json").read_text())
 API = json.loads((OLD / "api.json").read_text())
-CHANGED_DEFAULTS = {"reward": ("position", "progress"), "feedback": ("public", None)}
+CHANGED_DEFAULTS = {
+    "reward": ("position", "progress"),
+    "feedback": ("public", None),
+    "format_": ("mle-bench", "html"),
+}
 """Defaults that are others now: option → then, now. The second one means the task's own."""
 
 

@@ -1,0 +1,72 @@
+"""Compute what the agent saw before and after each of its steps, one step at a time."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import get_args
+
+from kernel_env.episode.journal import stream_journal
+from kernel_env.episode.observation import observe, standing
+from kernel_env.episode.step import Progress, Step
+from kernel_env.episode.trajectory import Header, Note
+from kernel_env.export.runs import Run
+from kernel_env.grading.protocol import Counts, Feedback, Protocol
+from kernel_env.untrusted_text import escape_lines
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """A step of the agent between two observations."""
+
+    step: Step
+    before: str
+    """What it saw before the step; `opening` for the first one."""
+    after: str
+    """What it saw after the step: the text of `Episode.observation`."""
+    is_last: bool
+
+
+def turns(run: Run) -> Iterator[Turn | Note]:
+    """Yield the turns of a run, and its notes between them.
+
+    Steps of people are not turns: what they changed is in the agent's next observation.
+
+    Raises `UsageError` if the journal has changed since it was summarised.
+    """
+    entries = stream_journal(run.journal)
+    header = next(entries)
+    assert isinstance(header, Header)
+    seen, own = opening(header), 0
+    progress = Progress(higher_is_better=header.higher_is_better)
+    for entry in entries:
+        if isinstance(entry, Note):
+            yield entry
+        elif isinstance(entry, Step):
+            # Of the predictions before, an observation says nothing.
+            progress = replace(progress.after(entry), contents=frozenset())
+            if entry.actor == "human":
+                continue
+            own += 1
+            after = observe(entry, progress, header.budget).text
+            yield Turn(step=entry, before=seen, after=after, is_last=own == run.own_steps)
+            seen = after
+
+
+def opening(header: Header) -> str:
+    """Return the first message to the agent, made of what the journal has of it.
+
+    The journal has the description, the rules and the budget. It does not have the machine, the
+    list of the data files and the paths, which agents read too; the environment variables that hold
+    the paths are named in their place.
+    """
+    known = header.feedback in get_args(Feedback) and header.counts in get_args(Counts)
+    rules = Protocol(feedback=header.feedback, counts=header.counts)  # type: ignore[arg-type]
+    progress = Progress(higher_is_better=header.higher_is_better)
+    lines = [
+        header.description.rstrip(),
+        "",
+        "Data: $DATA_PATH. Submission: $OUTPUT_PATH.",
+        f"A cell can run for {header.budget.cell_seconds:g} s.",
+        *([rules.describe(header.budget.submissions)] if known else []),
+        standing(progress, header.budget),
+    ]
+    return escape_lines("\n".join(lines))
