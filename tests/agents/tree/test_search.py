@@ -19,7 +19,7 @@ from support.episodes import SUBMIT_LINE
 from support.tree_search import SCRIPT, codes, plan, read_tree
 
 
-@pytest.mark.parametrize("policy", ["aide", "mcts"])
+@pytest.mark.parametrize("policy", [pytest.param("aide", marks=pytest.mark.slow), "mcts"])
 async def test_the_record_has_the_best_score_of_the_tree_and_the_costs_of_all(
     model: ScriptedModel, grader: Grader, tiny: str, tmp_path: Path, policy: str
 ) -> None:
