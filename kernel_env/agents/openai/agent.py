@@ -10,7 +10,7 @@ from contextlib import aclosing
 
 from kernel_env.agents.base import Options
 from kernel_env.agents.openai import answers, conversation
-from kernel_env.agents.openai.answers import Answer, Fault
+from kernel_env.agents.openai.answers import Answer, Fault, Finish
 from kernel_env.agents.openai.conversation import Turn
 from kernel_env.agents.openai.model import ChatModel
 from kernel_env.episode import json_codec
@@ -18,6 +18,7 @@ from kernel_env.episode.episode import Episode
 from kernel_env.errors import AgentError, AgentSetupError
 from kernel_env.untrusted_text import escape_line
 
+TOOLS = [*json_codec.tools(), answers.FINISH_TOOL]
 MAX_INVALID_ANSWERS = 3
 """Largest number of consecutive answers without a valid action that are returned to the model."""
 
@@ -38,7 +39,7 @@ class OpenAIAgent:
             raise AgentSetupError("the openai agent needs a model; give one with --model NAME")
         self.model = options.model
         self.options = options
-        self._chat = ChatModel(options, instructions=conversation.SYSTEM, tools=json_codec.tools())
+        self._chat = ChatModel(options, instructions=conversation.SYSTEM, tools=TOOLS)
 
     async def play(self, episode: Episode) -> None:
         """Ask the model and execute its actions until it is done or the budget is used up."""
@@ -65,6 +66,9 @@ class OpenAIAgent:
                         f" ({self._chat.one_line(fault.reason)})"
                     )
                 turns.append(await take_actions(answer, episode, images=self.options.images))
+                if (words := turns[-1].last_words) is not None:
+                    episode.note("last_words", words)
+                    return
 
 
 def is_finished(answer: Answer, episode: Episode) -> bool:
@@ -85,7 +89,7 @@ async def take_actions(answer: Answer, episode: Episode, *, images: bool) -> Tur
     """
     replies: list[str] = []
     pictures: list[str] = []
-    stopped = ""
+    stopped, last_words = "", None
     for number, call in enumerate(answer.calls):
         if over := episode.over:
             stopped = over
@@ -96,6 +100,10 @@ async def take_actions(answer: Answer, episode: Episode, *, images: bool) -> Tur
             episode.note("refused", said, reason=call.action.reason)
             replies.append(escape_line(call.action.reason))
             stopped = "an earlier call of this answer was invalid"
+        elif isinstance(call.action, Finish):
+            replies.append("the episode has ended")
+            stopped = replies[-1]
+            last_words = answers.join_paragraphs(answer.thought, call.action.message)
         else:
             await episode.act(call.action, thought=answer.thought if number == 0 else "")
             observation = episode.observation
@@ -106,4 +114,9 @@ async def take_actions(answer: Answer, episode: Episode, *, images: bool) -> Tur
                 if observation.error or observation.restored or observation.state_lost
                 else ""
             )
-    return Turn(answer=answer, replies=tuple(replies), images=tuple(pictures) if images else ())
+    return Turn(
+        answer=answer,
+        replies=tuple(replies),
+        images=tuple(pictures) if images else (),
+        last_words=last_words,
+    )

@@ -15,7 +15,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel
 
@@ -24,7 +24,26 @@ from kernel_env.episode.actions import Action, ExecuteCode
 from kernel_env.errors import ActionError
 
 DONE = "DONE"
-"""The word with which a model ends the episode."""
+"""The word with which a model ends the episode, if it calls no tool."""
+FINISH: Final = "finish"
+"""The tool with which it does."""
+FINISH_TOOL = {
+    "type": "function",
+    "function": {
+        "name": FINISH,
+        "description": "End the episode. What was graded counts; nothing can be changed any more.",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "message": {
+                    "type": "string",
+                    "description": "What you did and what you would try next, for a reader.",
+                }
+            },
+            "additionalProperties": False,
+        },
+    },
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +55,23 @@ class Fault:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Finish:
+    """The request to end the episode."""
+
+    message: str = ""
+    """The model's last words."""
+    kind: Literal["finish"] = FINISH
+
+
+Request = Action | Finish | Fault
+"""What a model asks for."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Call:
     """One action that a model requested."""
 
-    action: Action | Fault
+    action: Request
     """The parsed action, or why there is none."""
     id: str = ""
     """The tool call's id, which the reply must repeat; empty when the action was in the text."""
@@ -218,6 +250,8 @@ def parse_tool_call(number: int, call: ToolCall) -> Call:
     if isinstance(action, Fault):
         sent = arguments if isinstance(arguments, str) else json.dumps(arguments or {})
         arguments = sent if is_json_object(sent) else json.dumps({"malformed": sent})
+    elif isinstance(action, Finish):
+        arguments = json.dumps({"message": action.message})
     else:
         arguments = json.dumps(
             {k: v for k, v in json_codec.action_json(action).items() if k != "kind"}
@@ -238,7 +272,7 @@ def is_json_object(text: str) -> bool:
         return False
 
 
-def parse_action_arguments(name: str, arguments: object) -> Action | Fault:
+def parse_action_arguments(name: str, arguments: object) -> Request:
     """Parse an action from its name and its arguments, a mapping or JSON text."""
     try:
         if isinstance(arguments, str):
@@ -247,6 +281,8 @@ def parse_action_arguments(name: str, arguments: object) -> Action | Fault:
             return Fault(reason=f"the arguments of {name} must be a JSON object")
         data = {**(arguments or {}), "kind": name.removeprefix("functions.")}
         json.dumps(data, ensure_ascii=False).encode()  # raises for lone surrogates
+        if data["kind"] == FINISH:
+            return Finish(message=str(data.get("message") or ""))
         return json_codec.parse_action(data)
     except ActionError as error:
         return Fault(reason=str(error))
@@ -263,7 +299,7 @@ def parse_action_arguments(name: str, arguments: object) -> Action | Fault:
 class Piece:
     """An action in a text, with the span of its characters."""
 
-    action: Action | Fault
+    action: Request
     """The parsed action, or why there is none."""
     start: int
     """Index of the first character."""
@@ -319,7 +355,7 @@ def find_json_actions(text: str) -> Iterator[Piece]:
                 yield Piece(action=action, start=found.start(), end=position)
 
 
-def parse_json_action(value: dict[str, Any]) -> Action | Fault | None:
+def parse_json_action(value: dict[str, Any]) -> Request | None:
     """Parse a JSON object as an action; None when it does not look like one."""
     if isinstance(value.get("function"), dict):
         value = value["function"]
@@ -329,7 +365,7 @@ def parse_json_action(value: dict[str, Any]) -> Action | Fault | None:
     for key in ("arguments", "parameters"):
         if isinstance(value.get(key), dict | str):
             return parse_action_arguments(name, value[key])
-    if name in json_codec.NAMES:
+    if name in (*json_codec.NAMES, FINISH):
         envelope = ("kind", "name", "id", "type", "thought", "arguments", "parameters")
         return parse_action_arguments(name, {k: v for k, v in value.items() if k not in envelope})
     return None

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from kernel_env.agents.openai.answers import DONE, Answer
+from kernel_env.agents.openai.answers import DONE, FINISH, Answer
 from kernel_env.episode import json_codec
 from kernel_env.episode.episode import Episode
 from kernel_env.untrusted_text import clipped, escape_lines
@@ -35,6 +35,8 @@ class Turn:
     """The text of each call's reply, in the order of the calls."""
     images: tuple[str, ...] = field(default=(), repr=False)
     """The pictures of the observations: PNG, base64."""
+    last_words: str | None = None
+    """What the model said when it ended the episode; None if it did not."""
 
     def messages(self, *, tools: bool, limit: int | None = None) -> list[Message]:
         """Return the messages of this turn.
@@ -123,8 +125,8 @@ Call them as tools. If you cannot call tools, answer with one JSON object, for e
 {{"kind": "execute_code", "code": "print(1)"}}, or with one ```python block, which runs as a cell.
 
 Write your predictions to the output path as CSV, in the format of the sample submission. Each time
-the file changes, it is graded. When you cannot improve your submission further, answer with the
-single word {DONE}.
+the file changes, it is graded. When you cannot improve your submission further, call the tool
+{FINISH}, or answer with the single word {DONE}.
 """
 
 

@@ -1,12 +1,14 @@
 """Tool calls of a model are executed, answered and corrected."""
 
 import json
+from pathlib import Path
 
 import nbformat
 import pytest
 
 from kernel_env.episode import json_codec
 from kernel_env.episode.actions import RequestInfo
+from kernel_env.episode.journal import read_journal
 from support.chat_server import (
     KEY,
     ChatServer,
@@ -131,3 +133,39 @@ async def test_calls_without_ids_and_with_object_arguments_are_executed(
     result = await play()
 
     assert codes(result) == ["1", "2"]
+
+
+@pytest.mark.parametrize("in_text", [False, True])
+async def test_a_model_ends_the_episode_with_a_tool(
+    chat: ChatServer, play: Play, in_text: bool
+) -> None:
+    words = {"message": "A line is enough."}
+    last = (
+        text_answer(json.dumps({"kind": "finish", **words}))
+        if in_text
+        else tool_answer(("finish", json.dumps(words)), content="Done here.")
+    )
+    chat.script = [tool_answer(cell(SOLVE)), last]
+
+    result = await play()
+
+    assert (result.status, result.steps, len(chat.requests)) == ("finished", 1, 2)
+    notes = read_journal(Path(result.notebook).with_name("journal.jsonl")).notes
+    assert notes[-1].kind == "last_words"
+    assert notes[-1].text.endswith("A line is enough.")
+    assert "finish" in [tool["function"]["name"] for tool in chat.requests[0]["tools"]]
+
+
+async def test_an_episode_does_not_end_before_a_cell_that_fails(
+    chat: ChatServer, play: Play
+) -> None:
+    chat.script = [
+        tool_answer(cell("1 / 0"), ("finish", "{}")),
+        tool_answer(cell("1"), ("finish", "{}")),
+    ]
+
+    result = await play()
+
+    assert (result.status, codes(result)) == ("finished", ["1 / 0", "1"])
+    assert "not executed: the code of an earlier call of this answer failed" in chat.sent_texts
+    assert len(chat.requests) == 2
