@@ -6,7 +6,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from kernel_env.episode import json_codec
+from kernel_env.agents.openai.agent import TOOLS
 from kernel_env.episode.actions import RequestInfo
 from kernel_env.episode.journal import read_journal
 from support.chat_server import (
@@ -43,7 +43,7 @@ async def test_a_model_with_tool_calls_plays_an_episode(
     assert steps(result)[1].thought == "A line through the origin."
     nbformat.validate(nbformat.read(result.notebook, as_version=4))
     request = chat.requests[0]
-    assert request["tools"] == json_codec.tools()
+    assert request["tools"] == TOOLS
     assert (request["model"], request["seed"], request["temperature"]) == ("scripted", 7, 0.5)
     assert request["max_tokens"] == 4000
     assert chat.headers[0]["authorization"] == f"Bearer {KEY}"
