@@ -130,7 +130,7 @@ async def probe(task: str, protocol: str, probes: int, out: Path) -> Gain:
             score, up = seen(episode, step, exact), episode.progress.higher_is_better
             better = score is not None and (best is None or (score > best if up else score < best))
             best, code = (score, "current = trial\n") if better else (best, "")
-        result_of_first = episode._submissions.grades[1]  # noqa: SLF001 - private scores are hidden
+        result_of_first = episode.submissions.grades[1]
     result, counted = episode.result, [s.submission for s in steps if is_candidate(s)]
     assert result is not None
     assert result.position_public is not None

@@ -23,6 +23,16 @@ class NotebookByDefault(TyperGroup):
             raise UnknownName("format", words[0], self.commands)
         return super().parse_args(ctx, args if named else ["notebook", *args])
 
+    @property
+    def default_command(self) -> Any:
+        """Return the command that need not be named."""
+        return self.commands["notebook"]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the options of the command that need not be named, and the other commands."""
+        self.default_command.format_options(ctx, formatter)
+        self.format_commands(ctx, formatter)
+
 
 app = typer.Typer(
     cls=NotebookByDefault,

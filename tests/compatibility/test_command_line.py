@@ -27,7 +27,8 @@ def test_a_command_has_its_options_and_defaults(name: str) -> None:
     now = dict(walk(typer.main.get_command(app)))
     assert set(now) >= set(COMMANDS), "commands"
     before = COMMANDS[name]
-    parameters = {tuple(sorted([*p.opts, *p.secondary_opts])): p for p in now[name].params}
+    command = getattr(now[name], "default_command", now[name])
+    parameters = {tuple(sorted([*p.opts, *p.secondary_opts])): p for p in command.params}
 
     for expected in before["parameters"]:
         found = parameters[tuple(expected["names"])]
@@ -41,7 +42,7 @@ def test_a_command_has_its_options_and_defaults(name: str) -> None:
                 continue
             shown = default if isinstance(default, str | int | float | bool) else str(default)
             assert shown == expected["default"], expected["names"]
-    arguments = [p.opts[0] for p in now[name].params if p.param_type_name == "argument"]
+    arguments = [p.opts[0] for p in command.params if p.param_type_name == "argument"]
     assert arguments == [p["names"][0] for p in before["parameters"] if p["kind"] == "argument"], (
         "in their order"
     )

@@ -114,8 +114,9 @@ class Lab:
         await self.page.keyboard.press("Control+Enter")
         if not wait:
             return ""
-        prompt = self.notebook.locator(".jp-CodeCell").last.locator(".jp-InputPrompt")
-        await prompt.filter(has_text=NUMBERED).wait_for()
+        cell = self.notebook.locator(".jp-CodeCell").last
+        has_run = cell.locator(".jp-InputPrompt").filter(has_text=NUMBERED)
+        await has_run.or_(cell.locator(".jp-OutputArea-output")).first.wait_for()
         await self.until_idle()
         return await self.last_output()
 
