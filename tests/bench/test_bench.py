@@ -70,6 +70,7 @@ def test_each_row_has_a_peer_taken_in_the_same_run(measure: str, count: int) -> 
         assert row["goal"] is None or isinstance(row["met"], bool), row
 
 
+@pytest.mark.slow
 def test_the_local_sandbox_skips_container_measures_and_reports_them() -> None:
     done = bench("starts", "floods", "--quick", "--scale", "0.01", "--sandbox", "local", "--json")
 

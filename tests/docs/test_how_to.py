@@ -100,6 +100,7 @@ def test_the_guide_on_rewards(tmp_path: Path) -> None:
     assert run(code, tmp_path).split() == ["1.0", "0.0"]
 
 
+@pytest.mark.slow
 @pytest.mark.docker
 def test_the_guide_on_asynchronous_code(tmp_path: Path) -> None:
     first, second = blocks("async", "python")
@@ -189,6 +190,7 @@ def test_the_guides_on_cheats_and_exports(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("trajectories/train/*.json"))) == 6
 
 
+@pytest.mark.slow
 @pytest.mark.docker
 def test_the_guide_on_verification(tmp_path: Path) -> None:
     script = tmp_path / "actions.json"

@@ -23,8 +23,13 @@ NAMES = sorted(path.stem for path in FOLDER.glob("*.ipynb"))
 IN_CONTAINERS = ("01_first_episode", "02_break_it_branch_it")
 """Those that run in containers too by default; with `make test-slow`, all do."""
 SLOW = {name: [] if name in IN_CONTAINERS else [pytest.mark.slow] for name in NAMES}
+LONG = ("04_write_a_task", "05_search_over_branches")
+"""Those that run with `make test-slow` only."""
 RUNS = [
-    *(pytest.param(name, "local") for name in NAMES),
+    *(
+        pytest.param(name, "local", marks=[pytest.mark.slow] if name in LONG else [])
+        for name in NAMES
+    ),
     *(pytest.param(name, "docker", marks=[pytest.mark.docker, *SLOW[name]]) for name in NAMES),
 ]
 TIMEOUT_S = 120
@@ -216,6 +221,7 @@ def test_your_own_agent_submits_only_what_is_better(execute: Execute) -> None:
     assert "public score" in executed.printed("model-run")
 
 
+@pytest.mark.slow
 def test_the_checks_find_both_leaks_of_the_new_task(execute: Execute) -> None:
     executed = execute("04_write_a_task", "local")
 
@@ -229,6 +235,7 @@ def test_the_checks_find_both_leaks_of_the_new_task(execute: Execute) -> None:
     assert executed.has_picture("truth-shown")
 
 
+@pytest.mark.slow
 def test_three_searches_have_the_same_number_of_tries_and_a_tree(execute: Execute) -> None:
     executed = execute("05_search_over_branches", "local")
 

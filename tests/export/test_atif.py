@@ -91,7 +91,7 @@ def test_an_episodes_name_names_no_folder(tmp_path: Path, name: str) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "run"]
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(trajectory=trajectories())
 def test_any_journal_is_exported_in_every_format(tmp_path: Path, trajectory: Trajectory) -> None:
     with TemporaryDirectory(dir=tmp_path) as name:
