@@ -33,7 +33,7 @@ from kernel_env.suite.file import (
     SuiteFile,
 )
 from kernel_env.tasks import Task
-from kernel_env.tasks.prepare import prepared_folder
+from kernel_env.tasks.prepare import prepared_folder, sha256_of
 
 VERSION = 1
 """The version of the settings' form."""
@@ -135,7 +135,7 @@ def settings_of(plan: Plan, *, endpoint: str) -> dict[str, Any]:
             "context_tokens": options.context_tokens,
             "answer_tokens": options.answer_tokens,
             "images": options.images,
-            "script": options.script and sha256_of(options.script),
+            "script": options.script and digest_of(options.script),
         },
         "budget": asdict(Budget.of(task).changed(config.budget)),
         "reward": config.reward,
@@ -191,7 +191,7 @@ def grade_key_of(task: Task) -> str:
     name, board = task.file.metric.name, task.leaderboard
     grader: dict[str, Any] = {"name": name}
     if task.grade_file:
-        grader["sha256"] = sha256_of(task.grade_file)
+        grader["sha256"] = digest_of(task.grade_file)
     elif name in plugins.names("metric"):
         grader = plug_in("metric", name)
     return key_of(
@@ -217,7 +217,7 @@ def agent_of(name: str) -> dict[str, Any]:
     """
     path, colon, class_name = name.rpartition(":")
     if colon:
-        return {"class": class_name, "sha256": sha256_of(Path(path))}
+        return {"class": class_name, "sha256": digest_of(Path(path))}
     return plug_in("agent", name)
 
 
@@ -244,9 +244,9 @@ def image_digest(sandbox: Any, config: EpisodeConfig) -> str:
     return digest or config.image_name
 
 
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file, hexadecimal. Raises `UsageError`."""
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file of an agent or grader. Raises `UsageError`."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return sha256_of(path)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error

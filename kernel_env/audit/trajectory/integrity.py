@@ -8,7 +8,6 @@ That finds what was changed by hand. Whoever computes all digests anew is found 
 (`signature`) or by running the code again (`verify`).
 """
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from kernel_env.episode.result import RECORD, result_of
 from kernel_env.episode.step import Graded
 from kernel_env.episode.submissions import submission_file
 from kernel_env.episode.trajectory import Trajectory
+from kernel_env.tasks.prepare import sha256_of
 from kernel_env.untrusted_text import quote_name
 
 CHUNK = 1 << 20
@@ -88,7 +88,7 @@ def changed_submissions(trajectory: Trajectory, folder: Path) -> Iterator[Tamper
         path = submission_file(folder, step.number)
         name = f"{path.parent.name}/{path.name}"
         try:
-            found = file_digest(path)
+            found = sha256_of(path)
         except OSError as error:
             yield Tampering(
                 where=f"step {step.number}", what=f"{name} cannot be read: {error.strerror}"
@@ -98,12 +98,6 @@ def changed_submissions(trajectory: Trajectory, folder: Path) -> Iterator[Tamper
             yield Tampering(
                 where=f"step {step.number}", what=f"{name} is not the submission that was graded"
             )
-
-
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file. Raises `OSError`."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def changed_record(recording: Recording) -> Iterator[Tampering]:

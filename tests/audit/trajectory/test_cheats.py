@@ -46,7 +46,7 @@ EXPLOITS = {
     "forbidden path": [
         CODE(exploit_cells.forbidden_paths, ["/proc/1/environ", "/etc/shadow"]),
         CODE(exploit_cells.forbidden_paths, ["/cache/tasks/tiny/private/answers.csv"]),
-        CODE(exploit_cells.forbidden_paths, ["/work/tasks/tiny/grade.py"]),
+        CODE(exploit_cells.forbidden_paths, ["/srv/tasks/tiny/grade.py"]),
         CODE(exploit_cells.forbidden_paths, ["/var/run/docker.sock"]),
         CODE(exploit_cells.answers, ["/"], 123, "id,y"),
         CODE(exploit_cells.environment, CANARY),
