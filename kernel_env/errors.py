@@ -40,6 +40,19 @@ class KernelEnvError(Exception):
         """Return the message as one line, whatever text of a container or endpoint is in it."""
         return escape_line(super().__str__())
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Return what `pickle` needs to send it to another process, whatever `__init__` takes."""
+        return restored, (type(self), self.args, self.__dict__)
+
+
+def restored(
+    kind: type[KernelEnvError], args: tuple[object, ...], state: dict[str, object]
+) -> KernelEnvError:
+    """Return an error that comes from another process, without calling its `__init__`."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
+
 
 class ActionError(KernelEnvError, ValueError):
     """An agent's text that is not a valid action: unknown kind, missing field, wrong type."""

@@ -136,15 +136,20 @@ class Episode:
     def observation(self) -> Observation:
         """Return what the agent sees now."""
         if self.latest is None:
-            return first_observation(
-                self.info("overview"),
-                self.machine_text,
-                self.info("data_path"),
-                self.info("output_path"),
-                self.setup.budget,
-                self.rules_text,
-            )
+            return self.opening
         return observe(self.latest, self.progress, self.setup.budget)
+
+    @property
+    def opening(self) -> Observation:
+        """Return what the agent saw before its first step."""
+        return first_observation(
+            self.info("overview"),
+            self.machine_text,
+            self.info("data_path"),
+            self.info("output_path"),
+            self.setup.budget,
+            self.rules_text,
+        )
 
     @property
     def rules_text(self) -> str:

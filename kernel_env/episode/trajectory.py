@@ -114,6 +114,14 @@ class Header:
     source: str = ""
     """The benchmark that the task was imported from; empty for a task of its own."""
 
+    @property
+    def group(self) -> str:
+        """Name the state that the episode began in; episodes that begin in the same one share it.
+
+        `EPISODE:STEP` for a fork, otherwise the task's name.
+        """
+        return f"{self.fork.episode}:{self.fork.step}" if self.fork else self.task
+
 
 @show_fields
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,6 @@
 The event loop runs in a thread, so this works in a notebook too.
 """
 
-import threading
-import weakref
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -29,9 +27,9 @@ from kernel_env.episode.result import EpisodeResult
 from kernel_env.errors import EpisodeOver, UsageError
 from kernel_env.grading.protocol import Counts, Feedback
 from kernel_env.grading.reward import Reward
-from kernel_env.gym.event_loop import EventLoopThread
 from kernel_env.gym.registration import ENTRY_POINT, env_id
 from kernel_env.gym.spaces import ACTIONS, count, score, text
+from kernel_env.rollouts.event_loop import EventLoopThread, close_at_exit
 
 ObservationDict = dict[str, Any]
 
@@ -204,20 +202,6 @@ class KernelEnv(gymnasium.Env[ObservationDict, Any]):
             "over": self.episode.over or "",
             "result": result.json() if result else None,
         }
-
-
-def close_at_exit(env: KernelEnv) -> None:
-    """Close an environment at interpreter exit, while threads can still be started.
-
-    `atexit` is too late: thread pools accept no work by then.
-    """
-    reference = weakref.ref(env)
-
-    def close() -> None:
-        if (open_env := reference()) is not None:
-            open_env.close()
-
-    threading._register_atexit(close)  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 def as_dict(observation: Observation) -> ObservationDict:
