@@ -25,13 +25,15 @@ if TYPE_CHECKING:
     from kernel_env.serve.access import Access
     from kernel_env.serve.sessions import Sessions
 
-PROTOCOLS = ("http", "mcp")
-PACKAGES = {"mcp": "mcp"}
+PROTOCOLS = ("http", "mcp", "openenv")
+PACKAGES = {"mcp": "mcp", "openenv": "openenv"}
 """The package that a protocol needs, which is also the name of the extra."""
 
 
 def serve(
-    protocol: Annotated[str, typer.Argument(metavar="http|mcp", help="What the clients speak.")],
+    protocol: Annotated[
+        str, typer.Argument(metavar="http|mcp|openenv", help="What the clients speak.")
+    ],
     tasks: Annotated[
         str, typer.Option(help="Names or task folders, separated by commas (default: all).")
     ] = "",
