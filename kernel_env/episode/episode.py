@@ -9,6 +9,7 @@ next cell runs, and the clock.
 """
 
 import asyncio
+import itertools
 import warnings
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -98,6 +99,7 @@ class Episode:
         self.closing.push_async_callback(self._close_kernel)
         self.charges = Spent()
         """What was charged since the latest step."""
+        self._forks = itertools.count()
 
     # ── state ─────────────────────────────────────────────────────────────────────────────
 
@@ -338,8 +340,9 @@ class Episode:
                 )
             children: list[Episode] = []
             try:
-                for number in range(n):
-                    own = seed_of_fork(self.setup.header.episode, step, number) if reseed else None
+                for _ in range(n):
+                    name, number = self.setup.header.episode, next(self._forks)
+                    own = seed_of_fork(name, step, number) if reseed else None
                     seed = own if isinstance(reseed, bool) else reseed
                     children.append(await fork_once(self, step, seed))
             except BaseException:

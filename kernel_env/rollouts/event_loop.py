@@ -144,3 +144,4 @@ def close_all() -> None:
 
 _register: Callable[[Callable[[], None]], None] = threading._register_atexit  # type: ignore[attr-defined]  # noqa: SLF001
 _register(close_all)
+os.register_at_fork(after_in_child=OPEN.clear)  # the parent's threads are not in the child

@@ -9,7 +9,7 @@ from kernel_env.episode.observation import OWN_LINE, Observation, standing, subm
 from kernel_env.episode.step import Progress, Step
 from kernel_env.errors import UsageError
 from kernel_env.field_docs import show_fields
-from kernel_env.untrusted_text import Block, clipped, escape_line, join
+from kernel_env.untrusted_text import Block, clipped, escape_line, escape_lines, join
 
 MIN_CHARACTERS = 500
 """The least that the text of a turn can be limited to."""
@@ -79,7 +79,7 @@ def with_rest(lines: Sequence[str], text: str, limit: int) -> str:
     """Return lines of ours, and then head and tail of a text, within a number of characters."""
     share = min(LINE_CHARACTERS, limit // 2 // len(lines))
     first = [cut(escape_line(line), share) for line in lines]
-    text = BACKTICKS.sub("```", text)  # a fence is longer than any run of them
+    text = BACKTICKS.sub("```", escape_lines(text))  # a fence is longer than any run of them
     room = limit - sum(len(line) + 1 for line in first) - FRAME
     return join([*first, Block(clipped(text, room))], OWN_LINE)
 

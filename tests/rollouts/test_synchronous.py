@@ -67,6 +67,7 @@ def test_a_wrong_option_raises_at_once_and_starts_nothing(tiny: str) -> None:
     assert threading.active_count() == before
 
 
+@pytest.mark.slow
 def test_a_thread_can_be_shared_by_name(tiny: str, tmp_path: Path) -> None:
     thread = EventLoopThread().join()
     try:
@@ -78,6 +79,7 @@ def test_a_thread_can_be_shared_by_name(tiny: str, tmp_path: Path) -> None:
         thread.leave()
 
 
+@pytest.mark.slow
 def test_a_script_that_does_not_close_ends_with_a_complete_notebook(
     tiny: str, tmp_path: Path
 ) -> None:
