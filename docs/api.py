@@ -210,6 +210,7 @@ PAGES: dict[str, dict[str, list[str]]] = {
             "SandboxError",
             "KernelError",
         ],
+        "kernel_env.errors": ["NoSession", "ServerFull"],
     },
 }
 

@@ -18,6 +18,7 @@ from support.episodes import SUBMIT_LINE
 from support.exports import write
 from support.records import record
 from support.report_runs import made_records, write_records
+from support.serving import serving
 from support.suite_engine import Recorder, TableEngine, played
 from support.suites import write_suite
 
@@ -51,7 +52,10 @@ def run(code: str, folder: Path, **env: str) -> str:
 def test_every_guide_with_python_is_run() -> None:
     with_python = {path.stem for path in GUIDES.glob("*.md") if blocks(path.stem, "python")}
 
-    assert with_python == {*IN_CONTAINERS, "agent", "compare", "report", "sandbox", "suite"}
+    assert with_python == {
+        *IN_CONTAINERS,
+        *("agent", "compare", "report", "sandbox", "serve", "suite"),
+    }
 
 
 def test_the_guide_on_agents(tmp_path: Path) -> None:
@@ -242,3 +246,13 @@ def test_the_commands_of_the_guide_on_reports(tmp_path: Path) -> None:
         done = run_cli(*shlex.split(command)[1:], cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "report" / "index.html").is_file()
+
+
+@pytest.mark.parametrize("protocol", ["mcp", "http"])
+def test_the_guide_on_serving(tmp_path: Path, protocol: str) -> None:
+    code = dict(zip(("mcp", "http"), blocks("serve", "python"), strict=True))[protocol]
+    options = ("--tasks", "adult-income", "--sandbox", "local")
+    with serving(protocol, *options, runs=tmp_path / "runs") as (_, address):
+        printed = run(code.replace("http://127.0.0.1:8765", address), tmp_path)
+
+    assert printed.startswith("42\n")
