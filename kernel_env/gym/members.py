@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -31,6 +32,8 @@ class Member:
         self.terminated = self.truncated = False
         self.failure = ""
         """Why its machine failed; empty if it did not."""
+        self.step_seconds = 0.0
+        """How long its latest step took."""
 
     def begin(self, opened: Opened) -> None:
         """Continue with a new rollout, or with the reason why there is none."""
@@ -51,12 +54,13 @@ class Member:
         if action is None or self.terminated or self.truncated or self.rollout is None:
             return 0.0
         steps = self.rollout.episode.steps
-        before = len(steps)
+        before, began = len(steps), time.perf_counter()
         try:
             turn = await take(self.rollout, action)
         except KernelEnvError as error:
             self.fail(error)
             return 0.0
+        self.step_seconds = time.perf_counter() - began
         if len(steps) > before:
             self.observation = as_dict(self.rollout.episode.observation)
         self.observation = {**self.observation, "text": turn.text, "error": turn.error}
@@ -75,7 +79,12 @@ class Member:
         if self.rollout is None:
             return {"failure": self.failure, "reward": None}
         known = info_of(self.rollout.episode)
-        return {**known, "failure": self.failure, "reward": self.rollout.reward}
+        return {
+            **known,
+            "failure": self.failure,
+            "reward": self.rollout.reward,
+            "step_seconds": self.step_seconds,
+        }
 
 
 async def take(rollout: Rollout, action: "Action | Mapping[str, Any] | str") -> Turn:

@@ -41,7 +41,8 @@ class KernelVectorEnv(VectorEnv[Batch, Any, Any]):
     A member fails alone. If its action is invalid it takes no step, and `error` says why. If its
     machine fails its episode is truncated, `infos["failure"]` says why, and `infos["reward"]`, the
     reward of the whole episode, is None: leave it out of what is learned. `infos["group"]` names
-    the state that an episode began in; the others are those of `KernelEnv`.
+    the state that an episode began in, `infos["step_seconds"]` is how long a member's latest step
+    took; the others are those of `KernelEnv`.
     """
 
     metadata = {  # noqa: RUF012 - gymnasium's own declaration
