@@ -5,10 +5,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent))
-from run import FRAMEWORKS
+from run import FRAMEWORKS, tests_of
 
 collect_ignore = [
-    framework.test_of(name).name
+    path.name
     for name, framework in FRAMEWORKS.items()
     if find_spec(framework.module) is None
+    for path in tests_of(name)
 ]

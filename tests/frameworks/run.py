@@ -21,23 +21,25 @@ TESTING = ("pytest>=8.2", "pytest-asyncio>=0.24", "hypothesis>=6.100")
 
 @dataclass(frozen=True, kw_only=True)
 class Framework:
-    """A framework, and the file with the tests that need it."""
+    """A framework; the tests that need it are in `test_NAME.py`, or in several `test_NAME_….py`."""
 
     packages: tuple[str, ...]
     """What is installed: this project with an extra, and what the tests need beside it."""
     module: str
     """What these tests import."""
 
-    def test_of(self, name: str) -> Path:
-        """Return the file with the tests."""
-        return Path(__file__).with_name(f"test_{name}.py")
-
 
 FRAMEWORKS = {
+    "inspect": Framework(packages=(".[inspect]",), module="inspect_ai"),
     "openenv": Framework(packages=(".[openenv]",), module="openenv"),
     "trl": Framework(packages=(".[trl]", "torch==2.13.*"), module="trl"),
 }
-"""Every framework, by the name of its test file."""
+"""Every framework, by the name in its test files."""
+
+
+def tests_of(name: str) -> list[Path]:
+    """Return the files with the tests that need a framework."""
+    return sorted(Path(__file__).parent.glob(f"test_{name}*.py"))
 
 
 def install(name: str) -> str:
@@ -64,8 +66,7 @@ def run(name: str) -> int:
     """Run the tests of a framework; return the exit code."""
     python = FOLDER / name / "bin" / "python"
     options = ("-q", "-p", "no:cacheprovider", "-o", "filterwarnings=default", "-m", "frameworks")
-    test = FRAMEWORKS[name].test_of(name)
-    return subprocess.run([python, "-m", "pytest", *options, test], cwd=ROOT).returncode
+    return subprocess.run([python, "-m", "pytest", *options, *tests_of(name)], cwd=ROOT).returncode
 
 
 def main() -> int:
