@@ -14,6 +14,7 @@ import asyncio
 import json
 import random
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -34,19 +35,19 @@ from kernel_env.export import export
 TASK = "image-segment"
 LOAD = """
 import os, pandas as pd
-from sklearn.tree import DecisionTreeClassifier
+from sklearn.ensemble import ExtraTreesClassifier
 data = os.environ["DATA_PATH"]
 train, test = pd.read_csv(f"{data}/train.csv"), pd.read_csv(f"{data}/test.csv")
 X, y = train.drop(columns=["id", "category"]), train["category"]
 def submit(depth):
-    model = DecisionTreeClassifier(max_depth=depth, random_state=0).fit(X, y)
+    model = ExtraTreesClassifier(10, max_depth=2 * depth, random_state=0).fit(X, y)
     answer = test[["id"]].assign(category=model.predict(test[X.columns]))
     answer.to_csv(os.environ["OUTPUT_PATH"], index=False)
 """
-"""The cell that leads to the state: all that the model has to choose is the depth of a tree."""
+"""The cell that leads to the state: all that the model has to choose is the depth of the trees."""
 DEPTHS = range(1, 10)
 TASK_CHARACTERS = 100
-GROUP = 8
+GROUP = 16
 """How many branches are compared with each other."""
 TEMPLATE = Path(trl.__file__).parent / "chat_templates" / "qwen3.jinja"
 SPECIAL = ("<|im_start|>", "<|im_end|>", "<|endoftext|>", "<tool_call>", "</tool_call>")
@@ -143,7 +144,6 @@ def options(folder: Path, seed: int) -> dict[str, Any]:
         "save_strategy": "no",
         "logging_strategy": "no",
         "disable_tqdm": True,
-        "lr_scheduler_type": "constant",
     }
 
 
@@ -163,7 +163,8 @@ def imitate(
             **options(folder, seed),
             max_steps=steps,
             per_device_train_batch_size=3,
-            learning_rate=3e-3,
+            learning_rate=5e-3,
+            lr_scheduler_type="cosine",
             max_length=None,
             completion_only_loss=True,
         ),
@@ -210,6 +211,7 @@ def reinforce(
             num_generations=GROUP,
             max_completion_length=32,
             learning_rate=2e-3,
+            lr_scheduler_type="constant",
             beta=0.0,
             temperature=1.0,
         ),
@@ -228,8 +230,8 @@ def main() -> None:
     """Train with some seeds, and print what came of each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=12, help="steps of GRPO")
-    parser.add_argument("--sft-steps", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=24, help="steps of GRPO")
+    parser.add_argument("--sft-steps", type=int, default=200)
     parser.add_argument("--sandbox", default="auto")
     given = parser.parse_args()
     transformers.logging.set_verbosity_error()
@@ -245,19 +247,23 @@ def main() -> None:
             loss = imitate(model, tokenizer, rows, folder, seed=seed, steps=given.sft_steps)
             middle = time.perf_counter()
             rewards = reinforce(
-                model, tokenizer, rows[0]["prompt"], folder,
-                seed=seed, steps=given.steps, sandbox=given.sandbox,
+                model,
+                tokenizer,
+                rows[0]["prompt"],
+                folder,
+                seed=seed,
+                steps=given.steps,
+                sandbox=given.sandbox,
             )
             ended = time.perf_counter()
-            third = max(1, len(rewards) // 4)
-            print(
-                f"seed {seed}: {model.num_parameters():,} parameters,"
-                f" SFT loss {loss:.2f} in {middle - began:.0f} s, reward"
-                f" {statistics.fmean(rewards[:third]):.2f} → {statistics.fmean(rewards[-third:]):.2f}"
-                f" in {ended - middle:.0f} s:",
-                " ".join(f"{each:.2f}" for each in rewards),
-                flush=True,
+            part = max(1, len(rewards) // 4)
+            first, last = statistics.fmean(rewards[:part]), statistics.fmean(rewards[-part:])
+            sys.stdout.write(
+                f"seed {seed}: {model.num_parameters():,} parameters; SFT: loss {loss:.2f},"
+                f" {middle - began:.0f} s; GRPO: reward {first:.2f} → {last:.2f},"
+                f" {ended - middle:.0f} s: {' '.join(f'{each:.2f}' for each in rewards)}\n"
             )
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":

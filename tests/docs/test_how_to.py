@@ -23,7 +23,7 @@ from support.suite_engine import Recorder, TableEngine, played
 from support.suites import write_suite
 
 GUIDES = Path(__file__).parents[2] / "docs" / "how-to"
-IN_CONTAINERS = ("async", "jupyter", "reward", "watch")
+IN_CONTAINERS = ("async", "jupyter", "reward", "train", "watch")
 """Guides whose Python blocks run in a container; the code of the others is in the example package."""
 
 
@@ -114,6 +114,17 @@ def test_the_guide_on_asynchronous_code(tmp_path: Path) -> None:
     assert "42" in lines[2]
     assert lines[-1].endswith("trajectory.ipynb None")
     assert run(second, tmp_path).splitlines() == ["['0', '1', '4']"]
+
+
+@pytest.mark.slow
+@pytest.mark.docker
+def test_the_guide_on_training(tmp_path: Path) -> None:
+    rollouts, many, group = (run(code, tmp_path).splitlines() for code in blocks("train", "python"))
+
+    assert sorted(rollouts[:2]) == ["1 0.0 ''", "2 0.0 ''"]
+    assert rollouts[-1] == "[0.0, 0.0]"
+    assert many == ["['0', '1', '4'] True", "[0.0, 0.0, 0.0] ['budget', 'budget', 'budget']"]
+    assert group == ["['40', '41', '42', '43']", "4 different random numbers", "1 group"]
 
 
 @pytest.mark.docker
