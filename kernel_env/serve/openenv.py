@@ -45,14 +45,14 @@ STATELESS = ("/reset", "/step", "/state", "/mcp")
 NO_EPISODE = "there is no episode; call reset first, also after the connection was lost"
 
 
-class KernelAction(Action):  # type: ignore[misc]
+class KernelAction(Action):
     """A call of one of an agent's tools."""
 
     name: str
     arguments: dict[str, Any] = Field(default_factory=dict)
 
 
-class KernelObservation(Observation):  # type: ignore[misc]
+class KernelObservation(Observation):
     """What an agent reads after a call; after a reset, the prompt."""
 
     text: str
@@ -63,7 +63,7 @@ class KernelObservation(Observation):  # type: ignore[misc]
     images: list[str] = Field(default_factory=list)
 
 
-class KernelServer(Environment[KernelAction, KernelObservation, State]):  # type: ignore[misc]
+class KernelServer(Environment[KernelAction, KernelObservation, State]):
     """The environment of one connection."""
 
     SUPPORTS_CONCURRENT_SESSIONS: ClassVar[bool] = True

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shlex
 import subprocess
 import sys
@@ -16,22 +15,16 @@ from kernel_env.suite.plan import plan_suite
 from support.cli import run_cli
 from support.episodes import SUBMIT_LINE
 from support.exports import write
+from support.guides import GUIDES
+from support.guides import guide_blocks as blocks
 from support.records import record
 from support.report_runs import made_records, write_records
 from support.serving import serving
 from support.suite_engine import Recorder, TableEngine, played
 from support.suites import write_suite
 
-GUIDES = Path(__file__).parents[2] / "docs" / "how-to"
 IN_CONTAINERS = ("async", "jupyter", "reward", "watch")
 """Guides whose Python blocks run in a container; the code of the others is in the example package."""
-
-
-def blocks(name: str, language: str) -> list[str]:
-    """Return the code blocks of a guide, without the indentation of the list they are in."""
-    text = (GUIDES / f"{name}.md").read_text()
-    found = re.findall(rf"^( *)```{language}\n(.*?)^\1```", text, re.DOTALL | re.MULTILINE)
-    return [re.sub(rf"^{indent}", "", code, flags=re.MULTILINE) for indent, code in found]
 
 
 def run(code: str, folder: Path, **env: str) -> str:
@@ -55,6 +48,7 @@ def test_every_guide_with_python_is_run() -> None:
     assert with_python == {
         *IN_CONTAINERS,
         *("agent", "compare", "report", "sandbox", "serve", "suite"),
+        "frameworks",  # see tests/frameworks
     }
 
 

@@ -31,6 +31,8 @@ class Framework:
 FRAMEWORKS = {
     "inspect": Framework(packages=(".[inspect]",), module="inspect_ai"),
     "openenv": Framework(packages=(".[openenv]",), module="openenv"),
+    "skyrl": Framework(packages=(".[skyrl]",), module="skyrl_gym"),
+    "verifiers": Framework(packages=(".[verifiers]",), module="verifiers"),
 }
 """Every framework, by the name in its test files."""
 
