@@ -12,6 +12,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
+from kernel_env.episode.config import EpisodeConfig
 from kernel_env.episode.result import EpisodeResult
 from kernel_env.errors import KernelEnvError, KernelError, SandboxError, UsageError
 from kernel_env.rollouts.event_loop import EventLoopThread, close_at_exit
@@ -57,16 +58,31 @@ class SyncRollout:
 
         Raises `UsageError`, `TaskError` if an option or the task is wrong.
         """
-        check_limit(observation_chars)
         config = config_of(task, seed, options)
-        joined = EventLoopThread.shared() if thread is None else thread.join()
+        joined = thread.join() if thread else EventLoopThread.shared()
+        try:
+            return cls.of(config, joined, warm=warm, observation_chars=observation_chars)
+        finally:
+            joined.leave()
+
+    @classmethod
+    def of(
+        cls,
+        config: EpisodeConfig,
+        thread: EventLoopThread,
+        *,
+        warm: int = 0,
+        observation_chars: int | None = None,
+    ) -> Self:
+        """Begin an episode from its configuration; see `open`. Raises `UsageError`."""
+        check_limit(observation_chars)
         beginning = Rollout.begin(
             config,
             observation_chars=observation_chars,
-            pool=joined.pool(warm),
-            grader=joined.grader,
+            pool=thread.pool(warm),
+            grader=thread.grader,
         )
-        return cls(joined, joined.begin(beginning))
+        return cls(thread.join(), thread.begin(beginning))
 
     # ── state ─────────────────────────────────────────────────────────────────────────────
 

@@ -7,6 +7,7 @@ virtual environment in `.frameworks`, which is kept. One that cannot be installe
 with the reason. `make test-frameworks` runs it.
 """
 
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ FRAMEWORKS = {
     "openenv": Framework(packages=(".[openenv]",), module="openenv"),
     "skyrl": Framework(packages=(".[skyrl]",), module="skyrl_gym"),
     "verifiers": Framework(packages=(".[verifiers]",), module="verifiers"),
+    "trl": Framework(packages=(".[trl]", "torch==2.13.*"), module="trl"),
 }
 """Every framework, by the name in its test files."""
 
@@ -51,7 +53,11 @@ def install(name: str) -> str:
         ("pip", "install", "--quiet", "--python", python, "--editable", *packages, *TESTING),
     ):
         done = subprocess.run(
-            [sys.executable, "-m", "uv", *arguments], cwd=ROOT, capture_output=True, text=True
+            [sys.executable, "-m", "uv", *arguments],
+            cwd=ROOT,
+            env={"UV_FIND_LINKS": os.environ.get("PIP_FIND_LINKS", ""), **os.environ},
+            capture_output=True,
+            text=True,
         )
         if done.returncode:
             return (done.stderr.strip() or "uv failed").splitlines()[-1]
