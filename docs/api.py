@@ -114,7 +114,7 @@ PAGES: dict[str, dict[str, list[str]]] = {
         "kernel_env.ratings.paper": ["paper_markdown", "paper_latex"],
     },
     "cheats": {
-        "kernel_env.audit.trajectory.cheats": ["audit", "Audit", "Flag", "save"],
+        "kernel_env.cheats": ["audit", "Audit", "Flag", "save"],
         "kernel_env.audit.trajectory.suspicious_code": ["Kind"],
     },
     "training-data": {

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
@@ -22,7 +23,13 @@ TINY = Path(__file__).parent / "support" / "tiny"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Use one cache for all processes of this run, so that each task is prepared once."""
+    """Use one cache for all processes of this run, so that each task is prepared once.
+
+    Compiled modules are kept, whatever the caller's environment says: the tests start hundreds of
+    Python processes, each of which would compile the package again.
+    """
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if not hasattr(config, "workerinput"):
         os.environ["KERNEL_ENV_CACHE"] = tempfile.mkdtemp(prefix="ke-cache-")
 
@@ -161,9 +168,16 @@ async def browser() -> AsyncIterator[Any]:
         await chromium.close()
 
 
-@pytest.fixture(scope="module", params=["local", pytest.param("docker", marks=pytest.mark.docker)])
+DOCKER = pytest.param("docker", marks=pytest.mark.docker)
+
+
+@pytest.fixture(scope="module", params=[DOCKER, pytest.param("local", marks=pytest.mark.slow)])
 def sandbox(request: pytest.FixtureRequest) -> str:
-    """Name of a sandbox; the test runs once with each."""
+    """Name of a sandbox: by default the test runs in a container only.
+
+    `local` runs the same code without one. What only it does is tested by tests that name it, and
+    the tests that are about both name both.
+    """
     name: str = request.param
     if name == "docker":
         request.getfixturevalue("docker_images")

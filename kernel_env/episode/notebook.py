@@ -66,15 +66,15 @@ def store_notebook(notebook: NotebookNode, path: Path) -> None:
 
 def sealed_kernel(header: Header) -> dict[str, str] | None:
     """Return the installed kernelspec whose kernels are sealed and suit an episode best."""
-    from kernel_env.jupyter import kernelspecs
+    from kernel_env.jupyter import installed_kernelspecs
 
     suiting: dict[bool, dict[str, str]] = {}
-    for name, folder in kernelspecs.installed().items():
-        config = kernelspecs.config_of(folder) or {}
+    for name, folder in installed_kernelspecs.installed().items():
+        config = installed_kernelspecs.config_of(folder) or {}
         for_task = config.get("task") == header.task
         for_image = not config.get("task") and config.get("image") == header.image
         if config.get("sandbox", "docker") != "local" and (for_task or for_image):
-            title = kernelspecs.title_of(folder)
+            title = installed_kernelspecs.title_of(folder)
             suiting[for_task] = {"name": name, "display_name": title, "language": "python"}
     return suiting.get(True) or suiting.get(False)
 

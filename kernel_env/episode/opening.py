@@ -16,6 +16,7 @@ from kernel_env.grading.reward import Reward
 from kernel_env.kernel.warm_pool import Pool
 from kernel_env.sandbox.gpus import hold
 from kernel_env.tasks import Task
+from kernel_env.tasks.prepare import grading_spec
 
 
 @asynccontextmanager
@@ -100,6 +101,7 @@ async def open_configured(
         journal = Journal(setup.folder / JOURNAL, setup.header)
         if grader is None:
             grader = await stack.enter_async_context(Grader())
-        shared = SharedGrader(grader, stack.pop_all())
+        spec = grading_spec(setup.task, setup.prepared)
+        shared = SharedGrader(grader, stack.pop_all(), spec)
     async with Episode(setup, journal, shared) as episode:
         yield episode

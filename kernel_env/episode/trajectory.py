@@ -143,6 +143,9 @@ class Ending:
     """What the reward `final` pays, if no step was the last one of the budget."""
     ended: str = ""
     """UTC, ISO 8601."""
+    retry_after_s: float | None = None
+    """The seconds after which the model's service that failed wants to be asked again; None: it
+    did not say."""
 
 
 NoteKind = Literal["instructions", "refused", "last_words"]

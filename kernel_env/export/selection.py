@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from kernel_env.audit.trajectory import cheats
+from kernel_env import cheats
 from kernel_env.episode import endings
 from kernel_env.errors import UsageError
 from kernel_env.export.runs import Run, is_reproduced
@@ -32,7 +32,7 @@ class Filters:
     reproduced: bool = False
     """Only those whose folder has a `verification.json` with the verdict REPRODUCED."""
     unflagged: bool = False
-    """Only those in which an audit finds no flag; see `audit.trajectory.cheats`."""
+    """Only those in which an audit finds no flag; see `cheats`."""
     duplicates: bool = False
     """Also those whose actions are all the same as those of a better run of the task."""
 
