@@ -7,11 +7,15 @@ arguments, because it is not made by hand.
 
 PAGES: dict[str, dict[str, list[str]]] = {
     "environment": {
-        "kernel_env": ["make", "KernelEnv()"],
+        "kernel_env": ["make", "KernelEnv()", "vector", "KernelVectorEnv()"],
     },
     "episode": {
         "kernel_env": ["open_episode", "Episode()", "EpisodeConfig", "Pool"],
         "kernel_env.episode.branching": ["act_in_branch", "fast_forward"],
+    },
+    "rollouts": {
+        "kernel_env": ["Rollout()", "SyncRollout()", "Turn"],
+        "kernel_env.rollouts": ["EventLoopThread"],
     },
     "actions": {
         "kernel_env": [
@@ -206,6 +210,7 @@ PAGES: dict[str, dict[str, list[str]]] = {
             "SandboxError",
             "KernelError",
         ],
+        "kernel_env.errors": ["NoSession", "ServerFull"],
     },
 }
 

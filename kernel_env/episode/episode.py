@@ -9,6 +9,7 @@ next cell runs, and the clock.
 """
 
 import asyncio
+import itertools
 import warnings
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -95,9 +96,10 @@ class Episode:
         self.turns = Turns()
         self.closing = AsyncExitStack()
         """What is closed when the episode ends; the kernel is the last."""
-        self.closing.push_async_callback(self._close_kernel)
+        self.closing.push_async_callback(lambda: self.kernel.close())
         self.charges = Spent()
         """What was charged since the latest step."""
+        self._forks = itertools.count()
 
     # ── state ─────────────────────────────────────────────────────────────────────────────
 
@@ -136,15 +138,20 @@ class Episode:
     def observation(self) -> Observation:
         """Return what the agent sees now."""
         if self.latest is None:
-            return first_observation(
-                self.info("overview"),
-                self.machine_text,
-                self.info("data_path"),
-                self.info("output_path"),
-                self.setup.budget,
-                self.rules_text,
-            )
+            return self.opening
         return observe(self.latest, self.progress, self.setup.budget)
+
+    @property
+    def opening(self) -> Observation:
+        """Return what the agent saw before its first step."""
+        return first_observation(
+            self.info("overview"),
+            self.machine_text,
+            self.info("data_path"),
+            self.info("output_path"),
+            self.setup.budget,
+            self.rules_text,
+        )
 
     @property
     def rules_text(self) -> str:
@@ -333,8 +340,9 @@ class Episode:
                 )
             children: list[Episode] = []
             try:
-                for number in range(n):
-                    own = seed_of_fork(self.setup.header.episode, step, number) if reseed else None
+                for _ in range(n):
+                    name, number = self.setup.header.episode, next(self._forks)
+                    own = seed_of_fork(name, step, number) if reseed else None
                     seed = own if isinstance(reseed, bool) else reseed
                     children.append(await fork_once(self, step, seed))
             except BaseException:
@@ -422,9 +430,6 @@ class Episode:
                 raise stopped
         assert self.steps.ending is not None
         return self.steps.ending
-
-    async def _close_kernel(self) -> None:
-        await self.kernel.close()
 
     def _ending(self, status: Status, reason: str, retry_after_s: float | None) -> Ending:
         submissions, latest = self.submissions, self.latest

@@ -139,6 +139,11 @@ class EpisodeResult:
     attempt: int = 1
     """1 for the first episode with these settings in a suite."""
 
+    @property
+    def group(self) -> str:
+        """Name the state that the episode began in; see `Header.group`."""
+        return f"{self.parent}:{self.parent_step}" if self.parent else self.task
+
     def json(self) -> dict[str, Any]:
         """Return the JSON form."""
         return asdict(self)

@@ -116,6 +116,14 @@ class Header:
     shrunk_of: str = ""
     """The task that the task is a small variant of; empty if it is none."""
 
+    @property
+    def group(self) -> str:
+        """Name the state that the episode began in; episodes that begin in the same one share it.
+
+        `EPISODE:STEP` for a fork, otherwise the task's name.
+        """
+        return f"{self.fork.episode}:{self.fork.step}" if self.fork else self.task
+
 
 @show_fields
 @dataclass(frozen=True, kw_only=True)
