@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from kernel_env.episode.config import AUTO, EpisodeConfig
 from kernel_env.episode.episode import Episode
+from kernel_env.episode.feedback import FeedbackProvider
 from kernel_env.episode.journal import JOURNAL, Journal
 from kernel_env.episode.setup import resolve_config
 from kernel_env.episode.shared_grader import SharedGrader
@@ -30,6 +32,8 @@ async def open_episode(
     reward: str | Reward = "progress",
     feedback: Feedback | None = None,
     counts: Counts | None = None,
+    feedback_provider: str | FeedbackProvider = "",
+    feedback_settings: Mapping[str, Any] | None = None,
     agent: str = "",
     model: str = "",
     seed: int = 0,
@@ -52,6 +56,9 @@ async def open_episode(
         reward: `position`, `progress`, `final`, `raw`, `improvement`, `human_rank`, or a function.
         feedback: `public`, `both`, `ladder`, `validity`; the task's by default.
         counts: which submission counts, the `best` or the `last`; the task's by default.
+        feedback_provider: who comments on the steps: `static`, `human`, `llm`, a plug-in's name, or
+            an object; empty for nobody.
+        feedback_settings: the settings of the one that is named.
         agent: the agent's name, for the result.
         model: the model's name, for the result.
         seed: the agent's seed, for the result.
@@ -76,6 +83,8 @@ async def open_episode(
         reward=reward,
         feedback=feedback,
         counts=counts,
+        feedback_provider=feedback_provider,
+        feedback_settings=feedback_settings or {},
         agent=agent,
         model=model,
         seed=seed,

@@ -15,6 +15,7 @@ SETTINGS: dict[str, Callable[[EpisodeResult], object]] = {
     "the version of the task": lambda r: r.task_version,
     "the budget": lambda r: json.dumps(r.budget, sort_keys=True),
     "what agents learn of their scores": lambda r: (r.feedback, r.counts),
+    "who comments on the steps": lambda r: (r.feedback_provider,),
     "the hardware": lambda r: (r.cpus, r.memory_gb, r.gpus),
     "the sandbox": lambda r: r.sandbox,
     "the image": lambda r: r.image_digest or r.image,

@@ -54,6 +54,7 @@ ROLES: Mapping[type, Mapping[str, Role]] = {
         **dict.fromkeys(("task", "sandbox", "image", "budget", "reward"), "key"),
         **dict.fromkeys(("feedback", "counts", "agent", "seed", "random_seed"), "key"),
         **dict.fromkeys(("branching", "gpus", "devices"), "key"),
+        **dict.fromkeys(("feedback_provider", "feedback_settings"), "key"),
         "model": "not",  # filled in from the agent, whose options are in the settings
         "out": "not",  # where files are
         "trusted": "not",  # only matters to `auto`, which a suite has not

@@ -184,6 +184,8 @@ class TaskFile(Section):
     """The licence of the data."""
     source: SingleLine | None = None
     """The origin of the data."""
+    hints: list[SingleLine] = []
+    """What the feedback provider `static` says, one after another; see `episode.feedback`."""
     expected_minutes: Positive | None = None
     """The expected running time of a good solution, in minutes."""
     metric: MetricSection
