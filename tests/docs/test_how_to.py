@@ -47,7 +47,7 @@ def test_every_guide_with_python_is_run() -> None:
 
     assert with_python == {
         *IN_CONTAINERS,
-        *("agent", "compare", "report", "sandbox", "serve", "suite"),
+        *("agent", "compare", "feedback", "report", "sandbox", "serve", "suite"),
         "frameworks",  # see tests/frameworks
     }
 
@@ -74,6 +74,16 @@ def test_the_guide_on_agents(tmp_path: Path) -> None:
         result = json.loads(done.stdout)
         assert (result["steps"], result["submissions"]) == (3, 2)
         assert [step for step, *_ in result["best_by_step"]] == [2, 3]
+
+
+def test_the_guide_on_feedback(tiny: str, tmp_path: Path) -> None:
+    (code,) = blocks("feedback", "python")
+    code = code.replace('"adult-income"', f'{tiny!r}, sandbox="local"').replace("> 60", ">= 0")
+
+    run(code, tmp_path)
+
+    (journal,) = tmp_path.glob("runs/*/*/journal.jsonl")
+    assert "Try a tenth of the rows first." in journal.read_text()
 
 
 def test_the_guide_on_comparing_agents(tmp_path: Path) -> None:
