@@ -7,11 +7,15 @@ arguments, because it is not made by hand.
 
 PAGES: dict[str, dict[str, list[str]]] = {
     "environment": {
-        "kernel_env": ["make", "KernelEnv()"],
+        "kernel_env": ["make", "KernelEnv()", "vector", "KernelVectorEnv()"],
     },
     "episode": {
         "kernel_env": ["open_episode", "Episode()", "EpisodeConfig", "Pool"],
         "kernel_env.episode.branching": ["act_in_branch", "fast_forward"],
+    },
+    "rollouts": {
+        "kernel_env": ["Rollout()", "SyncRollout()", "Turn"],
+        "kernel_env.rollouts": ["EventLoopThread"],
     },
     "actions": {
         "kernel_env": [
@@ -110,7 +114,7 @@ PAGES: dict[str, dict[str, list[str]]] = {
         "kernel_env.ratings.paper": ["paper_markdown", "paper_latex"],
     },
     "cheats": {
-        "kernel_env.audit.trajectory.cheats": ["audit", "Audit", "Flag", "save"],
+        "kernel_env.cheats": ["audit", "Audit", "Flag", "save"],
         "kernel_env.audit.trajectory.suspicious_code": ["Kind"],
     },
     "training-data": {
@@ -206,6 +210,7 @@ PAGES: dict[str, dict[str, list[str]]] = {
             "SandboxError",
             "KernelError",
         ],
+        "kernel_env.errors": ["NoSession", "ServerFull"],
     },
 }
 

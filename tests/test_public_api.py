@@ -87,23 +87,28 @@ from kernel_env import (
     KernelEnv,
     KernelEnvError,
     KernelError,
+    KernelVectorEnv,
     ModelError,
     Observation,
     Pool,
     RequestInfo,
     Reset,
+    Rollout,
     Sandbox,
     SandboxError,
     Step,
     SubmissionError,
+    SyncRollout,
     Task,
     TaskError,
+    Turn,
     UnknownName,
     UsageError,
     ValidateCode,
     load_runs,
     make,
     open_episode,
+    vector,
 )
 
 ERRORS: tuple[type[KernelEnvError], ...] = (
@@ -134,11 +139,27 @@ async def use_episode(task: str | Task, pool: Pool | None = None) -> Path:
         return episode.notebook
 
 
+async def use_rollout(task: str) -> float | None:
+    rollout = await Rollout.open(task, budget={"steps": 3})
+    turn = await rollout.call("execute_code", {"code": "1"})
+    assert_type(turn, Turn)
+    assert_type(await rollout.fork(2), list[Rollout])
+    await rollout.close()
+    return rollout.reward
+
+
+def use_many(envs: KernelVectorEnv) -> SyncRollout:
+    observations, infos = envs.reset(options={"reset_mask": None})
+    assert_type(envs.group(0, 8), KernelVectorEnv)
+    return SyncRollout.open("adult-income")
+
+
 def names(agent: Agent, sandbox: Sandbox) -> list[str]:
     return kernel_env.__all__
 
 
 table = load_runs(Path("runs"))
+use_many(vector(["adult-income"], 8, warm=2))
 use_env(make("adult-income", feedback="both", budget={"steps": 20}))
 EpisodeConfig(task="adult-income", reward=lambda grade, best, higher_is_better: 0.0)
 """

@@ -41,9 +41,13 @@ async def fork_once(parent: "Episode", step: int, seed: int | None) -> "Episode"
         setup = setup_of_fork(parent.setup, fork)
         journal = Journal(setup.folder / JOURNAL, setup.header, begin=parent.steps.lines(step))
         child = type(parent)(setup, journal, parent.shared, forked.kernel)
-        await child.continue_from(parent)
     except BaseException:
         await forked.kernel.close()
+        raise
+    try:
+        await child.continue_from(parent)
+    except BaseException as error:
+        await child.__aexit__(type(error), error, error.__traceback__)
         raise
     return child
 

@@ -9,6 +9,7 @@ next cell runs, and the clock.
 """
 
 import asyncio
+import itertools
 import warnings
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -52,7 +53,7 @@ from kernel_env.episode.submissions import Submissions
 from kernel_env.episode.trajectory import Ending, Note, NoteKind, Status
 from kernel_env.episode.turns import Turns
 from kernel_env.episode.write_ending import end_journal, write_files
-from kernel_env.errors import EpisodeOver, UsageError
+from kernel_env.errors import EpisodeOver, ModelError, UsageError
 from kernel_env.kernel.connection.running_cell import Observer
 from kernel_env.kernel.forking.checkpoints import CheckpointLimits
 from kernel_env.kernel.forking.fork_server import LimitedKernelWarning
@@ -95,9 +96,10 @@ class Episode:
         self.turns = Turns()
         self.closing = AsyncExitStack()
         """What is closed when the episode ends; the kernel is the last."""
-        self.closing.push_async_callback(self._close_kernel)
+        self.closing.push_async_callback(lambda: self.kernel.close())
         self.charges = Spent()
         """What was charged since the latest step."""
+        self._forks = itertools.count()
 
     # ── state ─────────────────────────────────────────────────────────────────────────────
 
@@ -136,15 +138,20 @@ class Episode:
     def observation(self) -> Observation:
         """Return what the agent sees now."""
         if self.latest is None:
-            return first_observation(
-                self.info("overview"),
-                self.machine_text,
-                self.info("data_path"),
-                self.info("output_path"),
-                self.setup.budget,
-                self.rules_text,
-            )
+            return self.opening
         return observe(self.latest, self.progress, self.setup.budget)
+
+    @property
+    def opening(self) -> Observation:
+        """Return what the agent saw before its first step."""
+        return first_observation(
+            self.info("overview"),
+            self.machine_text,
+            self.info("data_path"),
+            self.info("output_path"),
+            self.setup.budget,
+            self.rules_text,
+        )
 
     @property
     def rules_text(self) -> str:
@@ -333,8 +340,9 @@ class Episode:
                 )
             children: list[Episode] = []
             try:
-                for number in range(n):
-                    own = seed_of_fork(self.setup.header.episode, step, number) if reseed else None
+                for _ in range(n):
+                    name, number = self.setup.header.episode, next(self._forks)
+                    own = seed_of_fork(name, step, number) if reseed else None
                     seed = own if isinstance(reseed, bool) else reseed
                     children.append(await fork_once(self, step, seed))
             except BaseException:
@@ -387,9 +395,17 @@ class Episode:
             case asyncio.CancelledError() | KeyboardInterrupt() | GeneratorExit():
                 await self.end("interrupted", "the operator stopped the episode")
             case _:
-                await self.end(status_of(error), str(error) or type(error).__name__)
+                pause = error.retry_after_s if isinstance(error, ModelError) else None
+                reason = str(error) or type(error).__name__
+                await self.end(status_of(error), reason, retry_after_s=pause)
 
-    async def end(self, status: Status = "finished", reason: str = "the agent was done") -> Ending:
+    async def end(
+        self,
+        status: Status = "finished",
+        reason: str = "the agent was done",
+        *,
+        retry_after_s: float | None = None,
+    ) -> Ending:
         """End the kernel, and write the ending, the notebook and the result.
 
         Idempotent. Nothing that fails here is raised: the episode has an ending and a result, with
@@ -406,7 +422,7 @@ class Episode:
             except (asyncio.CancelledError, KeyboardInterrupt) as error:
                 stopped = error
             try:
-                end_journal(self.steps, self._ending(status, reason))
+                end_journal(self.steps, self._ending(status, reason, retry_after_s))
                 await asyncio.to_thread(write_files, self.steps.trajectory, self.folder)
             finally:
                 await self.shared.leave()
@@ -415,10 +431,7 @@ class Episode:
         assert self.steps.ending is not None
         return self.steps.ending
 
-    async def _close_kernel(self) -> None:
-        await self.kernel.close()
-
-    def _ending(self, status: Status, reason: str) -> Ending:
+    def _ending(self, status: Status, reason: str, retry_after_s: float | None) -> Ending:
         submissions, latest = self.submissions, self.latest
         chosen = submissions.chosen_step(self.progress)
         paid = latest is not None and self.setup.budget.exhausted(latest.spent)
@@ -431,4 +444,5 @@ class Episode:
             missing=self._missing,
             reward=0.0 if paid else final_reward(self.progress, submissions),
             ended=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            retry_after_s=retry_after_s,
         )

@@ -124,6 +124,12 @@ class EpisodeResult:
     """Number of the agent's cells that each exception ended, by its name."""
     best_by_step: list[Improvement] = field(default_factory=list)
     """Each improvement of the best submission: step, seconds, dollars, public position, score."""
+    flags: dict[str, int] | None = None
+    """Number of flags of each kind that an audit for cheats found; None if there was none; see
+    `cheats`."""
+    retry_after_s: float | None = None
+    """The seconds after which the model's service that failed wants to be asked again; None: it
+    did not say."""
     suite: str = ""
     """The suite that it is a part of; empty for none."""
     key: str = ""
@@ -132,6 +138,11 @@ class EpisodeResult:
     """Identifies grader, answers and leaderboard."""
     attempt: int = 1
     """1 for the first episode with these settings in a suite."""
+
+    @property
+    def group(self) -> str:
+        """Name the state that the episode began in; see `Header.group`."""
+        return f"{self.parent}:{self.parent_step}" if self.parent else self.task
 
     def json(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -205,6 +216,7 @@ def result_of(trajectory: Trajectory, notebook: Path) -> EpisodeResult:
         cells=activity.cells,
         errors=activity.errors,
         best_by_step=activity.best_by_step,
+        retry_after_s=ending.retry_after_s,
     )
 
 

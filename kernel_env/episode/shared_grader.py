@@ -21,19 +21,20 @@ class SharedGrader:
         """
         self.grader, self._stack = grader, stack
         self._warming = asyncio.create_task(grader.warm_up(grading_spec))
-        self._users = 0
+        self.users = 0
+        """How many episodes have joined and not left."""
         self.folders: list[Path] = []
         """The folders of all episodes that have used it."""
 
     def join(self, folder: Path) -> Self:
         """Add an episode, by its folder."""
-        self._users += 1
+        self.users += 1
         self.folders.append(folder)
         return self
 
     async def leave(self) -> None:
         """Remove a user; the last one closes the stack."""
-        self._users -= 1
-        if not self._users:
+        self.users -= 1
+        if not self.users:
             await asyncio.gather(self._warming, return_exceptions=True)
             await self._stack.aclose()

@@ -113,6 +113,16 @@ class Header:
     """The kind of the task's data; empty if it is not known."""
     source: str = ""
     """The benchmark that the task was imported from; empty for a task of its own."""
+    shrunk_of: str = ""
+    """The task that the task is a small variant of; empty if it is none."""
+
+    @property
+    def group(self) -> str:
+        """Name the state that the episode began in; episodes that begin in the same one share it.
+
+        `EPISODE:STEP` for a fork, otherwise the task's name.
+        """
+        return f"{self.fork.episode}:{self.fork.step}" if self.fork else self.task
 
 
 @show_fields
@@ -135,6 +145,9 @@ class Ending:
     """What the reward `final` pays, if no step was the last one of the budget."""
     ended: str = ""
     """UTC, ISO 8601."""
+    retry_after_s: float | None = None
+    """The seconds after which the model's service that failed wants to be asked again; None: it
+    did not say."""
 
 
 NoteKind = Literal["instructions", "refused", "last_words"]

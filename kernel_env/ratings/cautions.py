@@ -44,6 +44,11 @@ def cautions_of(
     yield from settings([outcome for outcome in found.outcomes if outcome.agent in rated])
     if helped := [o for o in found.outcomes if o.record.human_steps]:
         yield f"people took steps in {episodes(len(helped))} of {names(o.agent for o in helped)}"
+    if flagged := [o for o in found.outcomes if o.record.flags]:
+        yield (
+            f"an audit for cheats has flags in {episodes(len(flagged))} of"
+            f" {names(o.agent for o in flagged)}; look at them with kernel-env audit"
+        )
     if found.failed_tasks:
         yield (
             f"left out for all agents, because their own metric or data failed:"

@@ -18,7 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 from pydantic_core import ErrorDetails
 
 from kernel_env.errors import TaskError, UnknownName
@@ -29,10 +36,21 @@ from kernel_env.grading.metric import CellType
 from kernel_env.grading.protocol import Counts, Feedback, Protocol
 from kernel_env.grading.submission import SubmissionSchema
 from kernel_env.tasks import kaggle
+from kernel_env.untrusted_text import escape_line
 
 GRADE_FILE = "grade.py"
 """The file with a task's own metric, and the name in task.toml that selects it."""
 SingleLine = Annotated[str, StringConstraints(pattern=r"^[^\n]+$")]
+
+
+def inside(path: str) -> str:
+    """Return a path that stays in its folder. Raises `ValueError` for another."""
+    if path.startswith("/") or ".." in PurePosixPath(path).parts:
+        raise ValueError("it must be a path inside the folder, without ..")
+    return path
+
+
+FilePath = Annotated[SingleLine, AfterValidator(inside)]
 Columns = Annotated[list[SingleLine], Field(min_length=1)]
 Positive = Annotated[float, Field(gt=0)]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$")]
@@ -63,7 +81,7 @@ class SubmissionSection(Section):
 
     id_columns: Columns | None = None
     target_columns: Columns | None = None
-    file: SingleLine = "submission.csv"
+    file: FilePath = "submission.csv"
     """The path in the workspace."""
     limit_mb: Positive = 100
     """The largest file that is accepted, in MB."""
@@ -129,6 +147,22 @@ class OriginSection(Section):
     """What the operator must do if none of the paths exists."""
 
 
+class ShrunkSection(Section):
+    """What a small variant is made of; `kernel-env tasks shrink` writes it."""
+
+    of: Name
+    """The id of the large task."""
+    rows: Annotated[int, Field(gt=0)]
+    """The number of training rows."""
+    test_rows: Annotated[int, Field(gt=0)]
+    """The number of test rows."""
+    seed: int = 0
+    """What the choice of rows depends on."""
+    agreement: Annotated[float, Field(ge=-1, le=1)] | None = None
+    """Spearman's rank correlation of the private scores of the reference pipelines on both
+    leaderboards."""
+
+
 class TaskFile(Section):
     """The content of task.toml. Only `metric` and `submission` are required."""
 
@@ -159,7 +193,8 @@ class TaskFile(Section):
     protocol: ProtocolSection = ProtocolSection()
     kaggle: KaggleSection | None = None
     origin: OriginSection | None = None
-    raw: dict[str, Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]] = {}
+    shrunk: ShrunkSection | None = None
+    raw: dict[FilePath, Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]] = {}
     """The SHA-256 of each raw file, by its path in the folder of the raw files."""
 
 
@@ -228,10 +263,13 @@ def load(folder: Path) -> Task:
     """
     file, faults = load_file(folder)
     if not folder.is_dir():
-        raise TaskError("; ".join(faults))
-    for name in ("description.md", "prepare.py"):
-        if not (folder / name).is_file():
-            faults.append(f"{folder / name} is missing; a task folder needs it")
+        raise TaskError(escape_line("; ".join(faults)))
+    description = ""
+    try:
+        description = read_file(folder / "description.md")
+        read_file(folder / "prepare.py")
+    except TaskError as error:
+        faults.append(str(error))
     board, scoring = None, None
     if file is not None:
         faults += file_faults(folder, file)
@@ -241,26 +279,40 @@ def load(folder: Path) -> Task:
             faults.append(str(error))
         scoring = check_scoring(folder, file, faults)
     if faults or file is None or board is None or scoring is None:
-        raise TaskError("; ".join(faults))
+        raise TaskError(escape_line("; ".join(faults)))
     return Task(
         folder=folder,
         file=file,
-        description=(folder / "description.md").read_text(encoding="utf-8"),
+        description=description,
         leaderboard=board,
         scoring=scoring,
     )
+
+
+def read_file(path: Path) -> str:
+    """Read a text file that a task folder needs. Raises `TaskError`."""
+    if not path.exists():
+        raise TaskError(f"{path} is missing; a task folder needs it")
+    if not path.is_file():
+        raise TaskError(f"{path} is not a file; a task folder needs it as one")
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise TaskError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise TaskError(f"{path} is not UTF-8: {error}") from error
 
 
 def load_file(folder: Path) -> tuple[TaskFile | None, list[str]]:
     """Read task.toml; return its content, or None and every fault that it has."""
     path = folder / "task.toml"
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None, [f"{path} is missing; a task folder needs it"]
-    except OSError as error:
-        return None, [f"{path} cannot be read: {error.strerror}"]
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        content = tomllib.loads(read_file(path))
+    except TaskError as error:
+        return None, [str(error)]
+    except RecursionError:
+        return None, [f"{path} is nested too deeply"]
+    except ValueError as error:
         return None, [f"{path} is not TOML: {error}"]
     content.setdefault("id", folder.name)
     content.setdefault("name", content["id"])

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shlex
 import subprocess
 import sys
@@ -16,21 +15,16 @@ from kernel_env.suite.plan import plan_suite
 from support.cli import run_cli
 from support.episodes import SUBMIT_LINE
 from support.exports import write
+from support.guides import GUIDES
+from support.guides import guide_blocks as blocks
 from support.records import record
 from support.report_runs import made_records, write_records
+from support.serving import serving
 from support.suite_engine import Recorder, TableEngine, played
 from support.suites import write_suite
 
-GUIDES = Path(__file__).parents[2] / "docs" / "how-to"
 IN_CONTAINERS = ("async", "jupyter", "reward", "watch")
 """Guides whose Python blocks run in a container; the code of the others is in the example package."""
-
-
-def blocks(name: str, language: str) -> list[str]:
-    """Return the code blocks of a guide, without the indentation of the list they are in."""
-    text = (GUIDES / f"{name}.md").read_text()
-    found = re.findall(rf"^( *)```{language}\n(.*?)^\1```", text, re.DOTALL | re.MULTILINE)
-    return [re.sub(rf"^{indent}", "", code, flags=re.MULTILINE) for indent, code in found]
 
 
 def run(code: str, folder: Path, **env: str) -> str:
@@ -51,7 +45,11 @@ def run(code: str, folder: Path, **env: str) -> str:
 def test_every_guide_with_python_is_run() -> None:
     with_python = {path.stem for path in GUIDES.glob("*.md") if blocks(path.stem, "python")}
 
-    assert with_python == {*IN_CONTAINERS, "agent", "compare", "report", "sandbox", "suite"}
+    assert with_python == {
+        *IN_CONTAINERS,
+        *("agent", "compare", "report", "sandbox", "serve", "suite"),
+        "frameworks",  # see tests/frameworks
+    }
 
 
 def test_the_guide_on_agents(tmp_path: Path) -> None:
@@ -242,3 +240,13 @@ def test_the_commands_of_the_guide_on_reports(tmp_path: Path) -> None:
         done = run_cli(*shlex.split(command)[1:], cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "report" / "index.html").is_file()
+
+
+@pytest.mark.parametrize("protocol", ["mcp", "http"])
+def test_the_guide_on_serving(tmp_path: Path, protocol: str) -> None:
+    code = dict(zip(("mcp", "http"), blocks("serve", "python"), strict=True))[protocol]
+    options = ("--tasks", "adult-income", "--sandbox", "local")
+    with serving(protocol, *options, runs=tmp_path / "runs") as (_, address):
+        printed = run(code.replace("http://127.0.0.1:8765", address), tmp_path)
+
+    assert printed.startswith("42\n")

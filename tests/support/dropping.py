@@ -1,0 +1,143 @@
+"""Open sessions of a server and drop them at random, and count what is left of them."""
+
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from kernel_env.errors import SandboxError
+from support.episodes import containers_of
+from support.serving import children_of
+
+WAYS = ("close", "leave", "die", "die in a call", "die while it opens")
+"""How a client ends: it closes its episode or not, it is killed."""
+AT_ONCE = 4
+"""How many clients there are at the same time."""
+
+HTTP_CLIENT = """
+import http.client, json, sys, time
+host, port = sys.argv[1].partition("://")[2].split(":")
+def ask(method, path, body=None):
+    connection = http.client.HTTPConnection(host, int(port), timeout=120)
+    connection.request(method, path, body and json.dumps(body))
+    return json.loads(connection.getresponse().read())
+way = sys.argv[2]
+print("opening", flush=True)
+while "episode" not in (opened := ask("POST", "/episodes", {"task": "tiny"})):
+    time.sleep(0.3)
+handle = opened["episode"]
+print("opened", flush=True)
+if way == "die in a call":
+    ask("POST", f"/episodes/{handle}/call", {"name": "execute_code", "arguments": {"code": "while True: pass"}})
+if way == "die":
+    ask("POST", f"/episodes/{handle}/fork", {"n": 1})
+    time.sleep(60)
+if way == "close":
+    ask("DELETE", f"/episodes/{handle}")
+"""
+MCP_CLIENT = """
+import asyncio, sys, time
+from mcp import Client
+async def main():
+    way = sys.argv[2]
+    async with Client(sys.argv[1] + "/mcp") as client:
+        print("opening", flush=True)
+        while (opened := await client.call_tool("open_episode", {"task": "tiny"})).is_error:
+            await asyncio.sleep(0.3)
+        handle = opened.meta["kernel-env/turn"]["episodes"][0]["episode"]
+        print("opened", flush=True)
+        if way == "die in a call":
+            await client.call_tool("execute_code", {"episode": handle, "code": "while True: pass"})
+        if way == "die":
+            await client.call_tool("fork_episode", {"episode": handle})
+            time.sleep(60)
+        if way == "close":
+            await client.call_tool("close_episode", {"episode": handle})
+asyncio.run(main())
+"""
+OPENENV_CLIENT = """
+import asyncio, sys, time
+from openenv.core import GenericEnvClient
+async def main():
+    way = sys.argv[2]
+    while True:
+        try:
+            async with GenericEnvClient(base_url=sys.argv[1].replace("http", "ws")) as client:
+                print("opening", flush=True)
+                await client.reset()
+                print("opened", flush=True)
+                if way == "die in a call":
+                    code = {"code": "while True: pass"}
+                    await client.step({"name": "execute_code", "arguments": code})
+                if way == "die":
+                    time.sleep(60)
+                return
+        except RuntimeError:  # no room
+            await asyncio.sleep(0.3)
+asyncio.run(main())
+"""
+
+
+def drop_sessions(program: str, address: str, *, number: int, seed: int) -> None:
+    """Run so many clients, a few at once; each ends in one of the ways."""
+    draw = random.Random(seed)
+    running: list[subprocess.Popen[str]] = []
+    for _ in range(number):
+        while len(running) >= AT_ONCE:
+            running = [each for each in running if not has_ended(each)]
+            time.sleep(0.05)
+        running.append(start_client(program, address, draw.choice(WAYS), draw.uniform(0, 1)))
+    while running := [each for each in running if not has_ended(each)]:
+        time.sleep(0.05)
+
+
+def start_client(program: str, address: str, way: str, pause_s: float) -> subprocess.Popen[str]:
+    """Start a client; kill it after its pause, if that is its way."""
+    client = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", program, address, way],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert client.stdout is not None
+    if way.startswith("die"):
+        wanted = "opening\n" if way == "die while it opens" else "opened\n"
+        while (line := client.stdout.readline()) != wanted:
+            assert line, client.communicate()[1]
+        time.sleep(pause_s)
+        client.kill()
+    return client
+
+
+def has_ended(client: subprocess.Popen[str]) -> bool:
+    """Return whether a client has ended; one that failed is an error."""
+    if client.poll() is None:
+        return False
+    errors = client.communicate()[1]
+    assert client.returncode in (0, -9), errors
+    return True
+
+
+def usage_of(process: subprocess.Popen[str]) -> dict[str, int]:
+    """Count what a server has: processes, descriptors, containers."""
+    level, processes = {process.pid}, 0
+    while level := {int(child) for parent in level for child in children_of(parent)}:
+        processes += len(level)
+    try:
+        containers = len(containers_of(process))
+    except SandboxError:
+        containers = 0
+    descriptors = len(os.listdir(f"/proc/{process.pid}/fd"))
+    return {"processes": processes, "descriptors": descriptors, "containers": containers}
+
+
+def unended(runs: Path) -> Sequence[Path]:
+    """Return the folders of episodes without a result."""
+    return [
+        path.parent
+        for path in runs.rglob("journal.jsonl")
+        if not path.with_name("record.json").exists()
+    ]
