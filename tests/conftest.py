@@ -44,8 +44,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 LONG = (
-    *("kernel/test_model.py", "bench/test_bench.py", "gym/test_env.py", "test_soak.py"),
-    *("reference/test_leaderboard.py", "faults/test_damage.py", "docs/test_notebooks.py"),
+    *("faults/test_damage.py", "jupyter/test_lab.py", "report/test_report_in_browser.py"),
+    *("faults/test_floods.py", "kernel/test_warm_pool.py", "docs/test_how_to.py"),
+    *("semantics/test_programs.py", "task/test_run_checks.py", "play/test_in_browser.py"),
+    *("docs/test_notebooks.py", "bench/test_bench.py", "docs/test_site.py", "test_soak.py"),
 )
 """The files that take longest. They run first, so that no worker still runs one at the end."""
 

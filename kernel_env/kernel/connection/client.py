@@ -47,8 +47,8 @@ EXIT_S = 2.0
 DRAIN_S = 0.1
 """Time to wait for the last messages of a kernel that just died."""
 CAUSE_S = 1.0
-"""Time to wait for the exit code of a kernel whose connections have closed. It arrives at once,
-later on a busy machine, and never if the kernel only closed them."""
+"""Time to wait for the exit code of a kernel whose connections have closed. It arrives at once, on
+a busy machine later, and never if the kernel only closed them."""
 
 
 class KernelClient:
