@@ -33,6 +33,7 @@ FRAMEWORKS = {
     "inspect": Framework(packages=(".[inspect]",), module="inspect_ai"),
     "openenv": Framework(packages=(".[openenv]",), module="openenv"),
     "skyrl": Framework(packages=(".[skyrl]",), module="skyrl_gym"),
+    "verl": Framework(packages=(".[verl]", "torch==2.13.*"), module="verl"),
     "verifiers": Framework(packages=(".[verifiers]",), module="verifiers"),
     "trl": Framework(packages=(".[trl]", "torch==2.13.*"), module="trl"),
 }
