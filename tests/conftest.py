@@ -13,6 +13,7 @@ from typing import Any
 
 import nbformat
 import pytest
+from hypothesis import settings
 
 from kernel_env.errors import SandboxError
 from kernel_env.sandbox.docker import engine, images
@@ -20,6 +21,8 @@ from kernel_env.sandbox.docker.container import LABEL, owner
 from support.browser import find_browser
 
 TINY = Path(__file__).parent / "support" / "tiny"
+settings.register_profile("any-machine", deadline=None)
+settings.load_profile("any-machine")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -125,6 +125,7 @@ def resolve_config(
         host=describe_host(),
         domain=task.file.domain,
         source=task.file.origin.benchmark if task.file.origin else "",
+        shrunk_of=task.file.shrunk.of if task.file.shrunk else "",
     )
     return EpisodeSetup(
         config=config,

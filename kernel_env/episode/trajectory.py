@@ -113,6 +113,8 @@ class Header:
     """The kind of the task's data; empty if it is not known."""
     source: str = ""
     """The benchmark that the task was imported from; empty for a task of its own."""
+    shrunk_of: str = ""
+    """The task that the task is a small variant of; empty if it is none."""
 
     @property
     def group(self) -> str:

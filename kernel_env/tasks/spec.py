@@ -147,6 +147,22 @@ class OriginSection(Section):
     """What the operator must do if none of the paths exists."""
 
 
+class ShrunkSection(Section):
+    """What a small variant is made of; `kernel-env tasks shrink` writes it."""
+
+    of: Name
+    """The id of the large task."""
+    rows: Annotated[int, Field(gt=0)]
+    """The number of training rows."""
+    test_rows: Annotated[int, Field(gt=0)]
+    """The number of test rows."""
+    seed: int = 0
+    """What the choice of rows depends on."""
+    agreement: Annotated[float, Field(ge=-1, le=1)] | None = None
+    """Spearman's rank correlation of the private scores of the reference pipelines on both
+    leaderboards."""
+
+
 class TaskFile(Section):
     """The content of task.toml. Only `metric` and `submission` are required."""
 
@@ -177,6 +193,7 @@ class TaskFile(Section):
     protocol: ProtocolSection = ProtocolSection()
     kaggle: KaggleSection | None = None
     origin: OriginSection | None = None
+    shrunk: ShrunkSection | None = None
     raw: dict[FilePath, Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]] = {}
     """The SHA-256 of each raw file, by its path in the folder of the raw files."""
 
