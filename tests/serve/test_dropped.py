@@ -29,10 +29,10 @@ def check(protocol: str, tiny: str, runs: Path, sandbox: str, number: int) -> No
 
 
 def settled(process: object, runs: Path) -> dict[str, int]:
-    """Wait until every episode has ended, and what they used is the same for a second."""
+    """Wait until every episode has ended, and what they used is the same for a while."""
     seen: list[dict[str, int]] = []
-    for _ in range(120):
-        time.sleep(0.5)
+    for _ in range(300):
+        time.sleep(0.2)
         seen = [*seen, usage_of(process)][-3:] if not unended(runs) else []
         if len(seen) == 3 and seen[0] == seen[1] == seen[2] and not seen[0]["containers"]:
             break
@@ -40,7 +40,7 @@ def settled(process: object, runs: Path) -> dict[str, int]:
 
 
 def test_dropped_sessions_leave_nothing_behind(tiny: str, tmp_path: Path) -> None:
-    check("http", tiny, tmp_path, "local", 5)
+    check("http", tiny, tmp_path, "local", 3)
 
 
 @pytest.mark.slow
