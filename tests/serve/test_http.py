@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from kernel_env.serve.access import MAX_BODY_BYTES
+from support.cli import error_line, run_cli
 from support.episodes import SUBMIT_LINE
 from support.pictures import PNG
 from support.serving import SLEEP, serving
@@ -223,3 +224,14 @@ def test_an_episode_ends_with_the_connection_that_holds_it(server: Client, handl
         time.sleep(0.1)
 
     assert answer["error"] == "the episode has ended: its client has gone; open another one"
+
+
+def test_a_server_that_cannot_start_says_why_in_one_line(server: Client, tiny: str) -> None:
+    port = str(server.parts.port)
+    local = ("--tasks", tiny, "--sandbox", "local")
+
+    no_engine = run_cli("serve", "http", "--tasks", tiny, DOCKER_HOST="unix:///nowhere/docker.sock")
+    no_port = run_cli("serve", "http", *local, "--port", port)
+
+    assert "Without an engine nothing isolates this code" in error_line(no_engine)
+    assert f"cannot listen on 127.0.0.1 port {port}: Address already in use" in error_line(no_port)
