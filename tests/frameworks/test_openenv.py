@@ -17,6 +17,7 @@ import pytest
 import websockets
 from openenv.core import GenericEnvClient
 
+from support.dropping import check_server
 from support.episodes import SUBMIT_LINE
 from support.pictures import PNG
 from support.serving import serving
@@ -184,3 +185,9 @@ async def test_only_who_may_connects(tiny: str, tmp_path: Path) -> None:
         with pytest.raises(websockets.exceptions.InvalidStatus) as raised:
             await websockets.connect(f"{url.replace('http', 'ws')}/ws")
         assert raised.value.response.status_code == 401
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("number", [20, pytest.param(200, marks=pytest.mark.slow)])
+def test_dropped_sessions_leave_nothing_behind(tiny: str, tmp_path: Path, number: int) -> None:
+    check_server("openenv", tiny, tmp_path, "docker", number)
