@@ -2,7 +2,9 @@
 
 import asyncio
 import http.client
+import json
 import os
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -304,3 +306,37 @@ def test_a_request_that_may_not_be_asked_gets_one_clear_answer(
     assert answer.status == status
     assert text.startswith(reason)
     assert text.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_a_signal_ends_the_server_while_its_client_keeps_the_pipe(
+    tiny: str, tmp_path: Path
+) -> None:
+    parameters = started_by_client(tiny, tmp_path)
+    process = subprocess.Popen(
+        [parameters.command, *parameters.args],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+
+    def ask(method: str, params: dict[str, Any]) -> Any:
+        message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+        process.stdin.write(json.dumps(message).encode() + b"\n")
+        process.stdin.flush()
+        return json.loads(process.stdout.readline())
+
+    client = {"name": "raw", "version": "1"}
+    ask("initialize", {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client})
+    process.stdin.write(b'{"jsonrpc": "2.0", "method": "notifications/initialized"}\n')
+    opened = ask("tools/call", {"name": "open_episode", "arguments": {"task": "tiny"}})
+    assert "episode: " in opened["result"]["content"][0]["text"]
+
+    process.terminate()
+
+    assert process.wait(60) == 0
+    process.stdin.close()
+    process.stdout.close()
+    assert len(list(tmp_path.rglob("record.json"))) == 1
