@@ -2,6 +2,7 @@
 
 import asyncio
 import http.client
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import pytest
 import websockets
@@ -82,6 +84,18 @@ async def test_an_episode_is_played(address: str) -> None:
     ids = {each.observation["episode"] for each in (first, graded, shown, failed, wrong, last)}
     assert len(ids) == 1
     assert (state["episode_id"], state["step_count"]) == (ids.pop(), 3)
+
+
+async def test_tasks_are_listed_and_chosen_by_number(address: str) -> None:
+    with urlopen(f"{address.replace('ws', 'http')}/kernel_env/splits") as answer:
+        splits = json.load(answer)
+    async with connected(address) as client:
+        first = await client.reset(split="all", index=0)
+        with pytest.raises(RuntimeError, match="there are tasks 0 to 0; 1 is none of them"):
+            await client.reset(index=1)
+
+    assert [each["name"] for each in splits] == ["all"]
+    assert "Predict `y` from `x`" in first.observation["text"]
 
 
 async def test_sessions_run_at_the_same_time(address: str) -> None:
