@@ -252,6 +252,7 @@ def test_the_commands_of_the_guide_on_reports(tmp_path: Path) -> None:
     assert (tmp_path / "report" / "index.html").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["mcp", "http"])
 def test_the_guide_on_serving(tmp_path: Path, protocol: str) -> None:
     code = dict(zip(("mcp", "http"), blocks("serve", "python"), strict=True))[protocol]
