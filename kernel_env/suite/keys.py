@@ -105,6 +105,8 @@ def settings_of(plan: Plan, *, endpoint: str) -> dict[str, Any]:
     sandbox = plugins.find("sandbox", config.sandbox)
     if not isinstance(config.reward, str):
         raise UsageError("a suite needs a reward by its name; a function cannot be compared")
+    if not isinstance(config.feedback_provider, str):
+        raise UsageError("a suite needs a provider of feedback by its name, not an object")
     protocol = config.protocol
     settings = {
         "v": VERSION,
@@ -145,6 +147,9 @@ def settings_of(plan: Plan, *, endpoint: str) -> dict[str, Any]:
         "seed": config.seed,
         "random_seed": config.random_seed,
     }
+    if config.feedback_provider:  # without one the keys are those of earlier versions
+        provider = plug_in("feedback provider", config.feedback_provider)
+        settings["comments"] = {**provider, "settings": config.feedback_settings}
     plain: dict[str, Any] = canonical(settings)
     return plain
 

@@ -29,7 +29,7 @@ def written(value: object) -> str:
     """Return a default as the page writes it."""
     if value is None:
         return "none"
-    if value in ("", {}):
+    if value in ("", {}, []):
         return "empty"
     return f"`{value}`" if isinstance(value, str) else f"{value:g}"
 
