@@ -142,13 +142,16 @@ def require_file(folder: Path, name: str) -> Path:
 # ── grading ───────────────────────────────────────────────────────────────────────────────
 
 
-def score_or_reject(score_file: Callable[[Path], Any], submission: Path, known_good: Path) -> float:
+def score_or_reject(
+    score_file: Callable[[Path], Any], submission: Path, known_good: Path | None
+) -> float:
     """Score a submission and attribute a failure to the agent or to the task.
 
     Args:
         score_file: the benchmark's own grading of a file.
         submission: the agent's file.
-        known_good: a submission that the grader must accept.
+        known_good: a submission that the grader must accept; None if there is none. Then no failure
+            can be told apart from a rejection.
 
     Raises:
         SubmissionError: the grader rejects the submission, or fails on it alone.
@@ -165,6 +168,8 @@ def score_or_reject(score_file: Callable[[Path], Any], submission: Path, known_g
         raise
     except (Exception, SystemExit) as error:  # noqa: BLE001 - attributed below
         failure = f"failed on the submission: {type(error).__name__}: {one_line(error)}"  # type: ignore[arg-type]
+    if known_good is None:
+        raise SubmissionError(f"the grader {failure}. Follow the description of the task")
     try:
         accepts_known_good = is_number(score_file(known_good))
     except (Exception, SystemExit):  # noqa: BLE001 - any failure means that the grader is broken
