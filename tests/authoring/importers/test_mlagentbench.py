@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from kernel_env.errors import SubmissionError
+from kernel_env.grading import host
 from kernel_env.tasks import catalog
 from kernel_env.tasks.prepare import prepare
 from support import checkouts
@@ -57,6 +58,20 @@ def test_without_answers_as_a_file_what_an_eval_cannot_read_is_rejected(
     assert grade("mlagentbench-fruit-price", submission(*WRONG)).public == 1.0
     with pytest.raises(SubmissionError, match=r"KeyError: 'y'. Follow the description of the task"):
         grade("mlagentbench-fruit-price", submission(*TRUTH, columns=("id", "z")))
+
+
+def test_a_slow_eval_without_a_known_submission_gets_the_full_time(
+    checkout: Path, grade: GradeTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "QUICK_SECONDS", 0.3)
+    home = checkouts.mlagentbench(checkout) / "MLAgentBench" / "benchmarks" / "fruit-price"
+    path = home / "scripts" / "eval.py"
+    path.write_text("import time\ntime.sleep(1)\n" + path.read_text())  # as an import of PyTorch
+    remember_state(checkout)
+
+    run_command("tasks", "import", "mlagentbench", checkout, "fruit-price")
+
+    assert grade("mlagentbench-fruit-price", submission(*WRONG)).public == 1.0
 
 
 EVAL_OF_A_DATA_SET = """
