@@ -257,8 +257,16 @@ def compress(src: Path, compressed: Path, exist_ok: bool = False) -> None:
 def df_to_one_hot(
     df: "pd.DataFrame", id_column: str, target_column: str, classes: list[str]
 ) -> "pd.DataFrame":
-    """Encode a label column as one 0/1 column for each class, beside the ids."""
+    """Encode a label column as one 0/1 column for each class, beside the ids.
+
+    A label that is no class gets a column of its own, which is empty in the rows of others.
+    """
     import pandas as pd
 
-    columns = {name: (df[target_column] == name).astype(int) for name in classes}
-    return pd.DataFrame({id_column: df[id_column], **columns}, index=df.index)
+    labels = df[target_column]
+    columns = {name: (labels == name).astype(int) for name in classes}
+    unknown = {
+        name: (labels == name).where(labels == name) for name in labels if name not in classes
+    }
+    others = {name: column.astype(float) for name, column in unknown.items()}
+    return pd.DataFrame({id_column: df[id_column], **columns, **others}, index=df.index)

@@ -25,7 +25,7 @@ SUBMISSION = "submission.csv"
 ANSWERS = "answer.csv"
 """Where most benchmarks keep their answers, in the form of a submission."""
 TORCH = "mlagentbench-torch"
-"""The environment of benchmarks whose code imports `TORCH_MODULES`; the others do without its 4 GB."""
+"""The environment, 4 GB larger, of benchmarks whose code imports one of `TORCH_MODULES`."""
 TORCH_MODULES = {"ogb", "torch", "torch_geometric", "torchvision"}
 PREPARED = "prepared"
 """The file that MLAgentBench writes into `scripts` after `prepare.py` has run."""
