@@ -80,7 +80,7 @@ format: $(READY)  ## format the source
 
 lock: $(READY)  ## write the lock files; UPGRADE=--upgrade takes the newest versions
 	@printf 'hatchling\neditables\n' | $(COMPILE) $(UPGRADE) --no-strip-extras --universal --fork-strategy fewest --extra local --group pyproject.toml:dev --group pyproject.toml:docs pyproject.toml - -o requirements.lock
-	@for benchmark in mle-bench mle-dojo; do $(COMPILE_IMAGE) kernel_env/tasks/environments/$$benchmark.in -o kernel_env/tasks/environments/$$benchmark.lock || exit 1; done
+	@for benchmark in dsbench mlagentbench mlagentbench-torch mle-bench mle-dojo; do $(COMPILE_IMAGE) kernel_env/tasks/environments/$$benchmark.in -o kernel_env/tasks/environments/$$benchmark.lock || exit 1; done
 	@$(COMPILE_IMAGE) images/base/requirements.in -o images/base/requirements.lock
 	@$(COMPILE_IMAGE) $(call above,base) images/tabular/requirements.in -o images/tabular/requirements.lock
 	@$(COMPILE_IMAGE) $(call above,base) pyproject.toml tests/support/images/tests/requirements.in -o tests/support/images/tests/requirements.lock

@@ -187,7 +187,8 @@ class Grader:
         if (other := self._for(grading_spec)) is not self:
             return await other.grade(data, grading_spec, splits, rival=rival)
         files = [data] if rival is None else [data, rival]
-        response = await self._ask(grading_spec, splits, files, QUICK_SECONDS)
+        seconds = QUICK_SECONDS if has_known_good(grading_spec) else SECONDS
+        response = await self._ask(grading_spec, splits, files, seconds)
         if response["kind"] == "failed":
             known = await self._known_good(grading_spec)
             if known.seconds is None:
@@ -303,6 +304,12 @@ class Grader:
 def import_request(grading_spec: GradingSpec) -> bytes:
     """Return a message of the control socket: the modules to import."""
     return json.dumps(grading_spec.imports).encode()
+
+
+def has_known_good(grading_spec: GradingSpec) -> bool:
+    """Return whether there is something that must be gradable, so that its time can be taken."""
+    sample = grading_spec.sample
+    return not grading_spec.schema.is_free_form or (sample is not None and sample.is_file())
 
 
 ENDED = "the grading process ended while it graded; read its log on stderr"

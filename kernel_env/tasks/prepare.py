@@ -54,8 +54,8 @@ def prepared_folder(task: Task) -> Path:
         digest.update(task.file.kaggle.model_dump_json().encode())
     if task.file.origin:
         digest.update(os.fsencode(task.raw))
-        if environments.interpreter(task.file.origin.benchmark):
-            digest.update(environments.digest(task.file.origin.benchmark).encode())
+        if environments.interpreter(task.file.origin.code_environment):
+            digest.update(environments.digest(task.file.origin.code_environment).encode())
     return cache.folder() / "tasks" / f"{task.id}-{digest.hexdigest()[:16]}"
 
 
@@ -167,7 +167,8 @@ def interpreter(task: Task) -> "Interpreter | None":
 
     It is this one as well as long as `obtain` did not make the other.
     """
-    return environments.interpreter(task.file.origin.benchmark) if task.file.origin else None
+    origin = task.file.origin
+    return environments.interpreter(origin.code_environment) if origin else None
 
 
 async def try_grader(task: Task, prepared: Prepared) -> str:
@@ -203,11 +204,11 @@ def obtain(task: Task, progress: kaggle.Progress = kaggle.no_progress) -> Task:
     Raises:
         DownloadError: the download failed; the message tells the operator what to do.
     """
-    if task.file.origin and environments.lock_file(task.file.origin.benchmark):
-        benchmark = task.file.origin.benchmark
-        if not environments.interpreter(benchmark):
-            progress(f"{benchmark}: installing the libraries that its code was written for", None)
-        environments.make(benchmark)
+    if task.file.origin and environments.lock_file(task.file.origin.code_environment):
+        name = task.file.origin.code_environment
+        if not environments.interpreter(name):
+            progress(f"{name}: installing the libraries that its code was written for", None)
+        environments.make(name)
     if task.file.origin and task.file.origin.kaggle and missing(task):
         competition = task.file.origin.kaggle
         kaggle.download(competition, kaggle.competition_folder(competition), progress)

@@ -145,6 +145,13 @@ class OriginSection(Section):
     """The Kaggle competition whose files `prepare` also accepts."""
     todo: SingleLine
     """What the operator must do if none of the paths exists."""
+    environment: SingleLine | None = None
+    """The environment of the task's code; default: that of the benchmark, by its name."""
+
+    @property
+    def code_environment(self) -> str:
+        """Return the name of the environment that the task's code runs in."""
+        return self.environment or self.benchmark
 
 
 class ShrunkSection(Section):
