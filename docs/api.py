@@ -149,8 +149,8 @@ PAGES: dict[str, dict[str, list[str]]] = {
     "tasks": {
         "kernel_env.tasks.catalog": ["find", "task_folders"],
         "kernel_env": ["Task"],
-        "kernel_env.tasks.spec": [
-            "Scoring",
+        "kernel_env.tasks.spec": ["Scoring"],
+        "kernel_env.tasks.task_file": [
             "TaskFile",
             "MetricSection",
             "SubmissionSection",
@@ -159,6 +159,7 @@ PAGES: dict[str, dict[str, list[str]]] = {
             "ResourcesSection",
             "KaggleSection",
             "OriginSection",
+            "ShrunkSection",
             "Section",
         ],
         "kernel_env.grading.submission": ["SubmissionSchema"],

@@ -11,6 +11,7 @@ from kernel_env.authoring.shrinking import agreement, shrink
 from kernel_env.errors import TaskError
 from kernel_env.tasks import catalog, spec
 from kernel_env.tasks.prepare import prepare
+from kernel_env.tasks.task_file import ShrunkSection
 from support.cli import error_line, run_cli
 
 
@@ -36,7 +37,7 @@ async def test_the_folder_is_a_task_that_names_the_large_one(tiny: str, tmp_path
     )
 
     assert small.task.id == "tinier"
-    assert small.task.file.shrunk == spec.ShrunkSection(of="tiny", rows=30, test_rows=40)
+    assert small.task.file.shrunk == ShrunkSection(of="tiny", rows=30, test_rows=40)
     assert small.task.file.limits == spec.load(Path(tiny)).file.limits
     assert "> **A small variant** of the task `tiny`: 30 of its 140" in small.task.description
     assert small.entries == 1
