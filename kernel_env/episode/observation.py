@@ -18,7 +18,7 @@ from kernel_env.episode.step import (
 )
 from kernel_env.field_docs import show_fields
 from kernel_env.grading.grade import Place
-from kernel_env.grading.protocol import Shown
+from kernel_env.grading.protocol import Protocol, Shown
 from kernel_env.kernel.cell import Cell, FileChange, Output, Variable
 from kernel_env.kernel.cell import describe_recovery as describe_recovery
 from kernel_env.untrusted_text import Block, clipped, escape_line, escape_lines, join, quote_name
@@ -117,6 +117,23 @@ def first_observation(
     return Observation(
         text=join(lines, OWN_LINE), steps_left=budget.steps, seconds_left=budget.seconds
     )
+
+
+def recorded_opening(description: str, budget: Budget, rules: Protocol | None) -> str:
+    """Return the first message to an agent without what only a running sandbox knows.
+
+    It has the description, the rules and the budget. It does not have the machine, the list of the
+    data files and the paths; the environment variables that hold the paths are named instead.
+    """
+    lines = [
+        description.rstrip(),
+        "",
+        "Data: $DATA_PATH. Submission: $OUTPUT_PATH.",
+        f"A cell can run for {budget.cell_seconds:g} s.",
+        *([rules.describe(budget.submissions)] if rules else []),
+        standing(Progress(higher_is_better=True), budget),
+    ]
+    return escape_lines("\n".join(lines))
 
 
 def history(steps: Sequence[Step]) -> str:

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from kernel_env.episode.budget import Budget
+from kernel_env.episode.observation import recorded_opening
 from kernel_env.errors import UsageError
 from kernel_env.rollouts.event_loop import EventLoopThread, close_at_exit
 from kernel_env.rollouts.rollout import Rollout, config_of
@@ -61,6 +63,7 @@ class LiveStates:
         self._keep, self._warm, self._options = keep, warm, options
         self._observation_chars = observation_chars
         self._states: OrderedDict[tuple[str, str], State] = OrderedDict()
+        self._openings: dict[str, str] = {}
         self._thread: EventLoopThread | None = None
 
     def begin(
@@ -103,6 +106,15 @@ class LiveStates:
             _, oldest = self._states.popitem(last=False)
             thread.begin(end(oldest))
         return SyncRollout(thread.join(), found.branches[-1])
+
+    def opening(self, task: str) -> str:
+        """Return what a policy reads first, of a rollout that need not have begun."""
+        if task not in self._openings:
+            config = config_of(task, 0, self._options)
+            budget = Budget.of(config.load_task()).changed(config.budget)
+            description = config.load_task().description
+            self._openings[task] = recorded_opening(description, budget, config.protocol)
+        return self._openings[task]
 
     def close(self) -> None:
         """End the states; rollouts that have begun continue. A second call does nothing."""

@@ -95,10 +95,14 @@ class SyncRollout:
             SandboxError, KernelError: the machine failed.
         """
         if self._thread is not None:
-            return self._thread.call(result_of(self._opening))
+            return self._thread.call(self.begun())
         if self._opening.cancelled():
             raise UsageError(f"{CLOSED}; it was closed before it had begun")
         return self._opening.result()
+
+    async def begun(self) -> Rollout:
+        """Return it once it has begun, in the loop of its thread; see `rollout`."""
+        return await asyncio.shield(self._opening)  # who cancels does not cancel the rollout
 
     @property
     def id(self) -> str:
@@ -180,11 +184,6 @@ class SyncRollout:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-async def result_of(opening: asyncio.Task[Rollout]) -> Rollout:
-    """Wait for a rollout; an interrupt of the caller does not cancel it."""
-    return await asyncio.shield(opening)
 
 
 async def itself(rollout: Rollout) -> Rollout:
