@@ -245,8 +245,13 @@ def main() -> None:
             loss = imitate(model, tokenizer, rows, folder, seed=seed, steps=given.sft_steps)
             middle = time.perf_counter()
             rewards = reinforce(
-                model, tokenizer, rows[0]["prompt"], folder,
-                seed=seed, steps=given.steps, sandbox=given.sandbox,
+                model,
+                tokenizer,
+                rows[0]["prompt"],
+                folder,
+                seed=seed,
+                steps=given.steps,
+                sandbox=given.sandbox,
             )
             ended = time.perf_counter()
             third = max(1, len(rewards) // 4)
