@@ -14,6 +14,7 @@ import asyncio
 import json
 import random
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -255,14 +256,15 @@ def main() -> None:
             )
             ended = time.perf_counter()
             third = max(1, len(rewards) // 4)
-            print(
-                f"seed {seed}: {model.num_parameters():,} parameters,"
-                f" SFT loss {loss:.2f} in {middle - began:.0f} s, reward"
-                f" {statistics.fmean(rewards[:third]):.2f} → {statistics.fmean(rewards[-third:]):.2f}"
-                f" in {ended - middle:.0f} s:",
-                " ".join(f"{each:.2f}" for each in rewards),
-                flush=True,
+            before, after = statistics.fmean(rewards[:third]), statistics.fmean(rewards[-third:])
+            line = (
+                f"seed {seed}: {model.num_parameters():,} parameters, SFT loss {loss:.2f} in"
+                f" {middle - began:.0f} s, reward {before:.2f} → {after:.2f} in"
+                f" {ended - middle:.0f} s:"
+                f" {' '.join(f'{each:.2f}' for each in rewards)}\n"
             )
+            sys.stdout.write(line)
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":
