@@ -115,7 +115,7 @@ PAGES: dict[str, dict[str, list[str]]] = {
     },
     "cheats": {
         "kernel_env.cheats": ["audit", "Audit", "Flag", "save"],
-        "kernel_env.audit.trajectory.suspicious_code": ["Kind"],
+        "kernel_env.cheats.suspicious_code": ["Kind"],
     },
     "training-data": {
         "kernel_env.export": ["export", "Filters", "Exported"],
