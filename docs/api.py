@@ -12,6 +12,7 @@ PAGES: dict[str, dict[str, list[str]]] = {
     "episode": {
         "kernel_env": ["open_episode", "Episode()", "EpisodeConfig", "Pool"],
         "kernel_env.episode.branching": ["act_in_branch", "fast_forward"],
+        "kernel_env.episode.feedback": ["FeedbackProvider"],
     },
     "rollouts": {
         "kernel_env": ["Rollout()", "SyncRollout()", "Turn"],
@@ -45,6 +46,7 @@ PAGES: dict[str, dict[str, list[str]]] = {
             "KernelReset",
             "Graded",
             "Rejected",
+            "Remark",
         ],
         "kernel_env.kernel.cell": [
             "Cell",
