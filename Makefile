@@ -13,6 +13,8 @@ above = $(foreach image,$(1),-c images/$(image)/requirements.lock $$(sed -n 's/^
 CPU_WHEELS ?= $(PIP_FIND_LINKS)
 
 DEFAULT_TESTS := -m "not frameworks and not llm and not slow and not semantics and not torch"
+# Three processes for two cores: a test waits for a third of its time, for containers and time limits.
+PARALLEL := -n 3 --dist loadfile
 
 .PHONY: help demo test gpu-check docs bench leaderboards lint format lock clean test-next test-matrix test-frameworks test-slow test-semantics fuzz
 .DEFAULT_GOAL := help
@@ -28,7 +30,7 @@ test: $(READY)  ## run all that CI runs
 	@$(CLI) setup
 	@$(PY) tests/install_browser.py
 	@$(MAKE) --no-print-directory lint
-	$(PY) -m pytest $(DEFAULT_TESTS) -n 2 --dist loadfile --no-loadscope-reorder || \
+	$(PY) -m pytest $(DEFAULT_TESTS) $(PARALLEL) --no-loadscope-reorder || \
 	  { echo "make test: running what failed again, by itself"; \
 	    $(PY) -m pytest $(DEFAULT_TESTS) --last-failed --last-failed-no-failures none; }
 	@$(PY) tests/next_release.py
@@ -47,7 +49,7 @@ gpu-check:  ## check what holds on a machine with a GPU; PYTHON=… has torch, a
 
 test-slow: $(READY)  ## run the tests that `make test` leaves out: repeats in more places
 	@$(CLI) setup
-	$(PY) -m pytest -m "not frameworks and not llm and not semantics and not torch and slow" -n 2 --dist loadfile
+	$(PY) -m pytest -m "not frameworks and not llm and not semantics and not torch and slow" $(PARALLEL)
 
 test-semantics: $(READY)  ## run programs of cells in every mode, beside plain Jupyter
 	$(PY) -m pytest -m semantics tests/kernel/semantics
@@ -78,7 +80,7 @@ format: $(READY)  ## format the source
 
 lock: $(READY)  ## write the lock files; UPGRADE=--upgrade takes the newest versions
 	@printf 'hatchling\neditables\n' | $(COMPILE) $(UPGRADE) --no-strip-extras --universal --fork-strategy fewest --extra local --group pyproject.toml:dev --group pyproject.toml:docs pyproject.toml - -o requirements.lock
-	@for benchmark in mle-bench mle-dojo; do $(COMPILE_IMAGE) kernel_env/tasks/environments/$$benchmark.in -o kernel_env/tasks/environments/$$benchmark.lock || exit 1; done
+	@for benchmark in dsbench mlagentbench mlagentbench-torch mle-bench mle-dojo; do $(COMPILE_IMAGE) kernel_env/tasks/environments/$$benchmark.in -o kernel_env/tasks/environments/$$benchmark.lock || exit 1; done
 	@$(COMPILE_IMAGE) images/base/requirements.in -o images/base/requirements.lock
 	@$(COMPILE_IMAGE) $(call above,base) images/tabular/requirements.in -o images/tabular/requirements.lock
 	@$(COMPILE_IMAGE) $(call above,base) pyproject.toml tests/support/images/tests/requirements.in -o tests/support/images/tests/requirements.lock

@@ -12,6 +12,7 @@ PAGES: dict[str, dict[str, list[str]]] = {
     "episode": {
         "kernel_env": ["open_episode", "Episode()", "EpisodeConfig", "Pool"],
         "kernel_env.episode.branching": ["act_in_branch", "fast_forward"],
+        "kernel_env.episode.feedback": ["FeedbackProvider"],
     },
     "rollouts": {
         "kernel_env": ["Rollout()", "SyncRollout()", "Turn"],
@@ -45,6 +46,7 @@ PAGES: dict[str, dict[str, list[str]]] = {
             "KernelReset",
             "Graded",
             "Rejected",
+            "Remark",
         ],
         "kernel_env.kernel.cell": [
             "Cell",
@@ -114,8 +116,8 @@ PAGES: dict[str, dict[str, list[str]]] = {
         "kernel_env.ratings.paper": ["paper_markdown", "paper_latex"],
     },
     "cheats": {
-        "kernel_env.audit.trajectory.cheats": ["audit", "Audit", "Flag", "save"],
-        "kernel_env.audit.trajectory.suspicious_code": ["Kind"],
+        "kernel_env.cheats": ["audit", "Audit", "Flag", "save"],
+        "kernel_env.cheats.suspicious_code": ["Kind"],
     },
     "training-data": {
         "kernel_env.export": ["export", "Filters", "Exported"],
@@ -149,8 +151,8 @@ PAGES: dict[str, dict[str, list[str]]] = {
     "tasks": {
         "kernel_env.tasks.catalog": ["find", "task_folders"],
         "kernel_env": ["Task"],
-        "kernel_env.tasks.spec": [
-            "Scoring",
+        "kernel_env.tasks.spec": ["Scoring"],
+        "kernel_env.tasks.task_file": [
             "TaskFile",
             "MetricSection",
             "SubmissionSection",
@@ -159,6 +161,7 @@ PAGES: dict[str, dict[str, list[str]]] = {
             "ResourcesSection",
             "KaggleSection",
             "OriginSection",
+            "ShrunkSection",
             "Section",
         ],
         "kernel_env.grading.submission": ["SubmissionSchema"],

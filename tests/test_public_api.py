@@ -165,15 +165,23 @@ EpisodeConfig(task="adult-income", reward=lambda grade, best, higher_is_better: 
 """
 
 
-def test_the_public_names_have_strict_types(tmp_path: Path) -> None:
+WITHOUT_CONFIGURATION = ["--strict", "--config-file", "", "--cache-dir", ".mypy_cache/public_names"]
+"""Options of mypy, as for a user. It cannot use the cache that `make lint` leaves."""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param([], id="with the repository's configuration"),
+        pytest.param(WITHOUT_CONFIGURATION, id="without configuration", marks=pytest.mark.slow),
+    ],
+)
+def test_the_public_names_have_strict_types(tmp_path: Path, options: list[str]) -> None:
     assert (PACKAGE / "py.typed").is_file()
     snippet = tmp_path / "snippet.py"
     snippet.write_text(SNIPPET)
     missing = [name for name in kernel_env.__all__ if name not in SNIPPET]
 
-    # No configuration, as for a user; so the cache differs from the repository's.
-    cache = PACKAGE.parent / ".mypy_cache" / "public_names"
-    options = ["--strict", "--config-file", "", "--cache-dir", str(cache)]
     argv = [sys.executable, "-m", "mypy", *options, str(snippet)]
     done = subprocess.run(argv, capture_output=True, text=True, cwd=PACKAGE.parent, check=False)
 

@@ -84,7 +84,8 @@ def observe(step: Step, progress: Progress, budget: Budget) -> Observation:
     graded = submission if isinstance(submission, Graded) else None
     shown = graded if graded and graded.shown == "score" else None
     people = people_lines(progress.told)
-    parts: list[str | Block] = [*people, *describe(step), standing(progress, budget)]
+    parts: list[str | Block] = [*people, *describe(step), *feedback_lines(step)]
+    parts.append(standing(progress, budget))
     return Observation(
         text=join(parts, OWN_LINE),
         error=escape_line(f"{error.name}: {error.value}") if error else "",
@@ -142,6 +143,7 @@ def history(steps: Sequence[Step]) -> str:
         by = " by a person" if step.actor == "human" else ""
         title = f"── step {step.number}: {step.action.kind}{by} ──"
         parts: list[str | Block] = [title, *code_lines(step), *describe(step)]
+        parts += feedback_lines(step)
         return join(parts, OWN_LINE)
 
     return "\n\n".join(map(one, steps)) or "No steps yet."
@@ -160,6 +162,14 @@ def people_lines(steps: Sequence[Step]) -> list[str | Block]:
         lines += [Block(clipped(block.text, LIMIT_CODE_CHARACTERS)) for block in code_lines(step)]
         lines += describe(step)
     return [*lines, "[What follows is of your own step.]"]
+
+
+def feedback_lines(step: Step) -> list[str | Block]:
+    """Return what a provider of feedback said of a step."""
+    remark = step.remark
+    if remark is None or not remark.text:
+        return []
+    return [f"[feedback by {escape_line(remark.source)}:]", Block(remark.text)]
 
 
 def code_lines(step: Step) -> list[Block]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import get_args
 
 from kernel_env.episode.journal import stream_journal
@@ -48,6 +49,22 @@ def turns(run: Run) -> Iterator[Turn | Note]:
             after = observe(entry, progress, header.budget).text
             yield Turn(step=entry, before=seen, after=after, is_last=own == run.own_steps)
             seen = after
+
+
+def beginning(journal: Path) -> tuple[str, str]:
+    """Return the system prompt, empty if none is recorded, and the first message to the agent.
+
+    Where the message is not recorded, it is made of description, rules and budget: see `opening`.
+    """
+    entries = stream_journal(journal)
+    header = next(entries)
+    assert isinstance(header, Header)
+    found: dict[str, str] = {}
+    for entry in entries:
+        if not isinstance(entry, Note) or entry.after_step:
+            break
+        found.setdefault(entry.kind, entry.text)
+    return found.get("instructions", ""), found.get("first_message") or opening(header)
 
 
 def opening(header: Header) -> str:

@@ -21,6 +21,7 @@ from gymnasium.envs.registration import EnvSpec
 from kernel_env.episode import Episode, EpisodeConfig, open_configured
 from kernel_env.episode.actions import Action
 from kernel_env.episode.config import AUTO
+from kernel_env.episode.feedback import FeedbackProvider
 from kernel_env.episode.result import EpisodeResult
 from kernel_env.errors import EpisodeOver, UsageError
 from kernel_env.grading.protocol import Counts, Feedback
@@ -212,6 +213,8 @@ def make(
     reward: str | Reward = "progress",
     feedback: Feedback | None = None,
     counts: Counts | None = None,
+    feedback_provider: str | FeedbackProvider = "",
+    feedback_settings: Mapping[str, Any] | None = None,
     agent: str = "",
     branching: bool = True,
     warm: int = 0,
@@ -234,6 +237,9 @@ def make(
         feedback: which scores the observations show: `public`, `both` (the private score is in
             `info`), `ladder`, `validity`; the task's by default.
         counts: which submission counts, the `best` or the `last`; the task's by default.
+        feedback_provider: who comments on the steps: `static`, `human`, `llm`, a plug-in's name, or
+            an object; empty for nobody.
+        feedback_settings: the settings of the one that is named.
         agent: the agent's name, for the result.
         branching: whether forks and trials can have files of their own; see `EpisodeConfig`.
         warm: number of sandboxes that are started in advance, so that `reset` is fast.
@@ -252,6 +258,8 @@ def make(
         reward=reward,
         feedback=feedback,
         counts=counts,
+        feedback_provider=feedback_provider,
+        feedback_settings=feedback_settings or {},
         agent=agent,
         branching=branching,
         warm=warm,

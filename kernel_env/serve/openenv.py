@@ -29,7 +29,7 @@ from openenv.core.env_server import (
 )
 from pydantic import Field
 
-from kernel_env.errors import UsageError
+from kernel_env.errors import UnknownName, UsageError
 from kernel_env.rollouts import Turn
 from kernel_env.serve.access import Access, Refusal
 from kernel_env.serve.asgi import App, Message, Receive, Send, drain, refuse, serve_app
@@ -42,17 +42,19 @@ MAX_WAITING = 16
 """How many messages of a client can wait while it is answered; with more it is disconnected."""
 STATELESS = ("/reset", "/step", "/state", "/mcp")
 """The paths that begin an environment for each request."""
+SPLIT = "all"
+"""The name of the split that has all tasks."""
 NO_EPISODE = "there is no episode; call reset first, also after the connection was lost"
 
 
-class KernelAction(Action):  # type: ignore[misc]
+class KernelAction(Action):
     """A call of one of an agent's tools."""
 
     name: str
     arguments: dict[str, Any] = Field(default_factory=dict)
 
 
-class KernelObservation(Observation):  # type: ignore[misc]
+class KernelObservation(Observation):
     """What an agent reads after a call; after a reset, the prompt."""
 
     text: str
@@ -63,7 +65,7 @@ class KernelObservation(Observation):  # type: ignore[misc]
     images: list[str] = Field(default_factory=list)
 
 
-class KernelServer(Environment[KernelAction, KernelObservation, State]):  # type: ignore[misc]
+class KernelServer(Environment[KernelAction, KernelObservation, State]):
     """The environment of one connection."""
 
     SUPPORTS_CONCURRENT_SESSIONS: ClassVar[bool] = True
@@ -95,10 +97,13 @@ class KernelServer(Environment[KernelAction, KernelObservation, State]):  # type
         self._loop = asyncio.get_running_loop()
         tasks = list(self.sessions.offer.tasks)
         task = options.pop("task", tasks[0] if len(tasks) == 1 else "")
+        if "index" in options:
+            task = self.get_task(options.pop("split", SPLIT), options.pop("index"))["task"]
         budget = options.pop("budget", None)
         if options or not isinstance(task, str) or not isinstance(budget, dict | None):
             raise UsageError(
-                "reset takes a task, which is a text, a seed, and a budget, which is an object"
+                "reset takes a task, which is a text, or split and index; a seed; and a budget,"
+                " which is an object"
                 + (f"; not {', '.join(map(repr, options))}" if options else "")
             )
         await self._end()
@@ -126,6 +131,29 @@ class KernelServer(Environment[KernelAction, KernelObservation, State]):  # type
             return State()
         rollout = session.rollout
         return State(episode_id=rollout.id, step_count=len(rollout.episode.steps))
+
+    # ── what there is to reset to ─────────────────────────────────────────────────────────
+
+    def list_splits(self) -> list[str]:
+        """Return the only split."""
+        return [SPLIT]
+
+    def list_tasks(self, split: str) -> list[dict[str, Any]]:
+        """Describe the tasks. Raises `UnknownName`."""
+        if split != SPLIT:
+            raise UnknownName("split", str(split), [SPLIT])
+        return self.sessions.offer.summaries
+
+    def num_tasks(self, split: str) -> int:
+        """Return the number of tasks. Raises `UnknownName`."""
+        return len(self.list_tasks(split))
+
+    def get_task(self, split: str, index: int) -> dict[str, Any]:
+        """Describe a task by its number, which `reset` takes too. Raises `UsageError`."""
+        tasks = self.list_tasks(split)
+        if not isinstance(index, int) or not 0 <= index < len(tasks):
+            raise UsageError(f"there are tasks 0 to {len(tasks) - 1}; {index!r} is none of them")
+        return tasks[index]
 
     def close(self) -> None:
         """End the episode: in the event loop, from a thread."""

@@ -22,6 +22,7 @@ from kernel_env import cache
 from kernel_env.errors import SubmissionError, TaskError
 from kernel_env.tasks import catalog, environments, kaggle, spec
 from kernel_env.tasks.spec import Task
+from kernel_env.untrusted_text import escape_line
 
 if TYPE_CHECKING:
     from kernel_env.grading.host import GradingSpec, Interpreter
@@ -53,8 +54,8 @@ def prepared_folder(task: Task) -> Path:
         digest.update(task.file.kaggle.model_dump_json().encode())
     if task.file.origin:
         digest.update(os.fsencode(task.raw))
-        if environments.interpreter(task.file.origin.benchmark):
-            digest.update(environments.digest(task.file.origin.benchmark).encode())
+        if environments.interpreter(task.file.origin.code_environment):
+            digest.update(environments.digest(task.file.origin.code_environment).encode())
     return cache.folder() / "tasks" / f"{task.id}-{digest.hexdigest()[:16]}"
 
 
@@ -166,7 +167,8 @@ def interpreter(task: Task) -> "Interpreter | None":
 
     It is this one as well as long as `obtain` did not make the other.
     """
-    return environments.interpreter(task.file.origin.benchmark) if task.file.origin else None
+    origin = task.file.origin
+    return environments.interpreter(origin.code_environment) if origin else None
 
 
 async def try_grader(task: Task, prepared: Prepared) -> str:
@@ -202,11 +204,11 @@ def obtain(task: Task, progress: kaggle.Progress = kaggle.no_progress) -> Task:
     Raises:
         DownloadError: the download failed; the message tells the operator what to do.
     """
-    if task.file.origin and environments.lock_file(task.file.origin.benchmark):
-        benchmark = task.file.origin.benchmark
-        if not environments.interpreter(benchmark):
-            progress(f"{benchmark}: installing the libraries that its code was written for", None)
-        environments.make(benchmark)
+    if task.file.origin and environments.lock_file(task.file.origin.code_environment):
+        name = task.file.origin.code_environment
+        if not environments.interpreter(name):
+            progress(f"{name}: installing the libraries that its code was written for", None)
+        environments.make(name)
     if task.file.origin and task.file.origin.kaggle and missing(task):
         competition = task.file.origin.kaggle
         kaggle.download(competition, kaggle.competition_folder(competition), progress)
@@ -288,7 +290,8 @@ def run_prepare(task: Task, folder: Path) -> None:
     if done.returncode:
         last_line = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
         reason = last_line.removeprefix(f"{TaskError.__module__}.{TaskError.__qualname__}: ")
-        raise TaskError(f"{prepare_file} failed: {reason or f'exit code {done.returncode}'}")
+        reason = escape_line(reason) or f"exit code {done.returncode}"
+        raise TaskError(f"{prepare_file} failed: {reason}")
     (public / "description.md").unlink(missing_ok=True)  # it could be a link to the original
     shutil.copyfile(task.folder / "description.md", public / "description.md")
     if not task.scoring.schema.is_free_form:
@@ -327,8 +330,11 @@ def check_header(task: Task, path: Path, columns: list[str]) -> None:
     prepare_file = task.folder / "prepare.py"
     if not path.is_file():
         raise TaskError(f"{prepare_file} wrote no {path.parent.name}/{path.name}")
-    with path.open(newline="", encoding="utf-8") as file:
-        found = next(csv.reader(file), [])
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            found = next(csv.reader(file), [])
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise TaskError(f"{prepare_file} wrote {path.name}, which is no CSV: {error}") from error
     if found != columns:
         raise TaskError(
             f"{prepare_file} wrote {path.name} with the columns {found};"

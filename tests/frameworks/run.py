@@ -32,6 +32,12 @@ class Framework:
 FRAMEWORKS = {
     "inspect": Framework(packages=(".[inspect]",), module="inspect_ai"),
     "openenv": Framework(packages=(".[openenv]",), module="openenv"),
+    "pydantic_ai": Framework(
+        packages=(".[mcp]", "pydantic-ai-slim[mcp]>=2.68,<3"), module="pydantic_ai"
+    ),
+    "skyrl": Framework(packages=(".[skyrl]",), module="skyrl_gym"),
+    "verl": Framework(packages=(".[verl]", "torch==2.13.*"), module="verl"),
+    "verifiers": Framework(packages=(".[verifiers]",), module="verifiers"),
     "trl": Framework(packages=(".[trl]", "torch==2.13.*"), module="trl"),
 }
 """Every framework, by the name in its test files."""
@@ -65,7 +71,15 @@ def install(name: str) -> str:
 def run(name: str) -> int:
     """Run the tests of a framework; return the exit code."""
     python = FOLDER / name / "bin" / "python"
-    options = ("-q", "-p", "no:cacheprovider", "-o", "filterwarnings=default", "-m", "frameworks")
+    options = (
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-o",
+        "filterwarnings=default",
+        "-m",
+        "frameworks and not slow",
+    )
     return subprocess.run([python, "-m", "pytest", *options, *tests_of(name)], cwd=ROOT).returncode
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import http.client
+import json
 import os
 import signal
 import subprocess
@@ -12,11 +13,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import pytest
 import websockets
 from openenv.core import GenericEnvClient
 
+from support.dropping import check_server
 from support.episodes import SUBMIT_LINE
 from support.pictures import PNG
 from support.serving import serving
@@ -81,6 +84,18 @@ async def test_an_episode_is_played(address: str) -> None:
     ids = {each.observation["episode"] for each in (first, graded, shown, failed, wrong, last)}
     assert len(ids) == 1
     assert (state["episode_id"], state["step_count"]) == (ids.pop(), 3)
+
+
+async def test_tasks_are_listed_and_chosen_by_number(address: str) -> None:
+    with urlopen(f"{address.replace('ws', 'http')}/kernel_env/splits") as answer:
+        splits = json.load(answer)
+    async with connected(address) as client:
+        first = await client.reset(split="all", index=0)
+        with pytest.raises(RuntimeError, match="there are tasks 0 to 0; 1 is none of them"):
+            await client.reset(index=1)
+
+    assert [each["name"] for each in splits] == ["all"]
+    assert "Predict `y` from `x`" in first.observation["text"]
 
 
 async def test_sessions_run_at_the_same_time(address: str) -> None:
@@ -184,3 +199,9 @@ async def test_only_who_may_connects(tiny: str, tmp_path: Path) -> None:
         with pytest.raises(websockets.exceptions.InvalidStatus) as raised:
             await websockets.connect(f"{url.replace('http', 'ws')}/ws")
         assert raised.value.response.status_code == 401
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("number", [20, pytest.param(200, marks=pytest.mark.slow)])
+def test_dropped_sessions_leave_nothing_behind(tiny: str, tmp_path: Path, number: int) -> None:
+    check_server("openenv", tiny, tmp_path, "docker", number)

@@ -153,7 +153,7 @@ def test_a_batch_is_stepped_at_the_same_time(tiny: str, tmp_path: Path, tokenize
     seen, _ = train(tokenizer, rows, turns, tmp_path, rollout_func=rollouts)
     rollouts.close()
 
-    assert seen == [[1.0, 0.0, 0.0, 0.0]]
+    assert seen == [[1.0, 0.25, 0.0, 0.0]]
     assert len(list(tmp_path.glob("runs/tiny/*/record.json"))) == 6
 
 

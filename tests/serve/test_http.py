@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from kernel_env.serve.access import MAX_BODY_BYTES
+from support.cli import error_line, run_cli
 from support.episodes import SUBMIT_LINE
 from support.pictures import PNG
 from support.serving import SLEEP, serving
@@ -66,12 +67,31 @@ class Client:
 
 @pytest.fixture(scope="module")
 def server(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """A server of the tiny task, with room for three episodes."""
-    options = ("http", "--tasks", tiny, "--sandbox", "local", "--sessions", 3, "--reward", "final")
+    """A server of the tiny task, with room for two episodes; it ends while a cell runs."""
+    options = ("http", "--tasks", tiny, "--sandbox", "local", "--sessions", 2, "--reward", "final")
     runs = tmp_path_factory.mktemp("runs")
     with serving(*options, runs=runs, KERNEL_ENV_TOKEN=TOKEN) as (process, address):
-        yield Client(address)
+        client = Client(address)
+        yield client
         assert process.poll() is None
+        last = client.open()
+        call = {"name": "execute_code", "arguments": SLEEP}
+        waiting = client.begin("POST", f"/episodes/{last['episode']}/call", call)
+        time.sleep(1)
+    answer = b"".join(iter(lambda: waiting.recv(65536), b""))
+    waiting.close()
+    record = json.loads((runs / "tiny" / last["id"] / "record.json").read_text())
+    assert process.returncode == 0
+    assert (record["status"], record["steps"]) == ("finished", 1)
+    assert b"KeyboardInterrupt" in answer
+
+
+@pytest.fixture(scope="module")
+def handle(server: Client) -> Iterator[str]:
+    """The handle of an episode of several tests."""
+    opened = str(server.open()["episode"])
+    yield opened
+    server.close(opened)
 
 
 def test_an_episode_is_opened_played_forked_and_closed(server: Client) -> None:
@@ -91,7 +111,7 @@ def test_an_episode_is_opened_played_forked_and_closed(server: Client) -> None:
 
     assert [each["task"] for each in about["tasks"]] == ["tiny"]
     assert {tool["function"]["name"] for tool in about["tools"]} >= {"execute_code", "finish"}
-    assert about["limits"]["sessions"] == 3
+    assert about["limits"]["sessions"] == 2
     assert "Predict `y` from `x`" in opened["prompt"]
     assert "public score 0.0880" in turn["text"]
     assert turn["id"] == opened["id"] != forked["id"]
@@ -152,15 +172,20 @@ def test_only_who_knows_the_token_and_names_this_machine_is_answered(server: Cli
     assert status(**BEARER, Origin="https://evil.example") == 403
 
 
-def test_there_is_room_for_three_episodes(server: Client) -> None:
-    handles = [server.open()["episode"] for _ in range(3)]
+def forked(server: Client, handle: str) -> str:
+    """Fork an episode; return the handle of the fork."""
+    answer = server.ask("POST", f"/episodes/{handle}/fork", {"n": 1})[1]
+    return str(answer["episodes"][0]["episode"])
+
+
+def test_there_is_room_for_two_episodes(server: Client, handle: str) -> None:
+    fork = forked(server, handle)
 
     refused = server.ask("POST", "/episodes", {"task": "tiny"})
-    for handle in handles:
-        server.close(handle)
+    server.close(fork)
 
     assert refused[0] == 503
-    assert refused[1]["error"].startswith("3 of 3 episodes are open; close one, or wait")
+    assert refused[1]["error"].startswith("2 of 2 episodes are open; close one, or wait")
 
 
 def wait_for_step(server: Client, handle: str, number: int) -> None:
@@ -172,30 +197,28 @@ def wait_for_step(server: Client, handle: str, number: int) -> None:
     raise AssertionError(f"step {number} was not recorded")
 
 
-def test_a_client_that_goes_away_interrupts_its_cell(server: Client) -> None:
-    handle = server.open()["episode"]
+def test_a_client_that_goes_away_interrupts_its_cell(server: Client, handle: str) -> None:
     server.call(handle, "execute_code", code="x = 41")
+    steps = server.ask("GET", f"/episodes/{handle}")[1]["steps"]
 
-    waiting = server.begin(
-        "POST", f"/episodes/{handle}/call", {"name": "execute_code", "arguments": SLEEP}
-    )
-    time.sleep(1)
+    call = {"name": "execute_code", "arguments": SLEEP}
+    waiting = server.begin("POST", f"/episodes/{handle}/call", call)
+    time.sleep(0.5)
     waiting.close()
-    wait_for_step(server, handle, 2)
+    wait_for_step(server, handle, steps + 1)
     turn = server.call(handle, "execute_code", code="x + 1")
-    server.close(handle)
 
     assert "42" in turn["text"]
 
 
-def test_an_episode_ends_with_the_connection_that_holds_it(server: Client) -> None:
-    handle = server.open()["episode"]
-    holding = server.begin("GET", f"/episodes/{handle}/hold")
+def test_an_episode_ends_with_the_connection_that_holds_it(server: Client, handle: str) -> None:
+    fork = forked(server, handle)
+    holding = server.begin("GET", f"/episodes/{fork}/hold")
     assert holding.recv(1000).startswith(b"HTTP/1.0 200 OK")
 
     holding.close()
     for _ in range(300):
-        status, answer = server.ask("GET", f"/episodes/{handle}")
+        status, answer = server.ask("GET", f"/episodes/{fork}")
         if status == 404:
             break
         time.sleep(0.1)
@@ -203,21 +226,12 @@ def test_an_episode_ends_with_the_connection_that_holds_it(server: Client) -> No
     assert answer["error"] == "the episode has ended: its client has gone; open another one"
 
 
-def test_a_server_that_ends_closes_its_episodes(tiny: str, tmp_path: Any) -> None:
-    with serving("http", "--tasks", tiny, "--sandbox", "local", runs=tmp_path) as (
-        process,
-        address,
-    ):
-        client = Client(address)
-        handle = client.open()["episode"]
-        call = {"name": "execute_code", "arguments": SLEEP}
-        waiting = client.begin("POST", f"/episodes/{handle}/call", call)
-        time.sleep(1)
-    answer = b"".join(iter(lambda: waiting.recv(65536), b""))
-    waiting.close()
-    record = json.loads(next(tmp_path.rglob("record.json")).read_text())
+def test_a_server_that_cannot_start_says_why_in_one_line(server: Client, tiny: str) -> None:
+    port = str(server.parts.port)
+    local = ("--tasks", tiny, "--sandbox", "local")
 
-    assert process.returncode == 0
-    assert record["status"] == "finished"
-    assert record["steps"] == 1
-    assert b"KeyboardInterrupt" in answer
+    no_engine = run_cli("serve", "http", "--tasks", tiny, DOCKER_HOST="unix:///nowhere/docker.sock")
+    no_port = run_cli("serve", "http", *local, "--port", port)
+
+    assert "Without an engine nothing isolates this code" in error_line(no_engine)
+    assert f"cannot listen on 127.0.0.1 port {port}: Address already in use" in error_line(no_port)

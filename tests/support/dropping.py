@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kernel_env.errors import SandboxError
 from support.episodes import containers_of
-from support.serving import children_of
+from support.serving import children_of, serving
 
 WAYS = ("close", "leave", "die", "die in a call", "die while it opens")
 """How a client ends: it closes its episode or not, it is killed."""
@@ -59,26 +59,57 @@ async def main():
 asyncio.run(main())
 """
 OPENENV_CLIENT = """
-import asyncio, sys, time
-from openenv.core import GenericEnvClient
-async def main():
-    way = sys.argv[2]
-    while True:
-        try:
-            async with GenericEnvClient(base_url=sys.argv[1].replace("http", "ws")) as client:
-                print("opening", flush=True)
-                await client.reset()
-                print("opened", flush=True)
-                if way == "die in a call":
-                    code = {"code": "while True: pass"}
-                    await client.step({"name": "execute_code", "arguments": code})
-                if way == "die":
-                    time.sleep(60)
-                return
-        except RuntimeError:  # no room
-            await asyncio.sleep(0.3)
-asyncio.run(main())
+import json, sys, time
+from websockets.sync.client import connect
+way = sys.argv[2]
+def ask(kind, **data):
+    connection.send(json.dumps({"type": kind, "data": data}))
+    return json.loads(connection.recv())
+while True:
+    connection = connect(sys.argv[1].replace("http", "ws") + "/ws", open_timeout=120)
+    print("opening", flush=True)
+    if ask("reset")["type"] == "observation":
+        break
+    connection.close()  # no room
+    time.sleep(0.3)
+print("opened", flush=True)
+if way == "die in a call":
+    ask("step", name="execute_code", arguments={"code": "while True: pass"})
+if way == "die":
+    time.sleep(60)
+if way == "close":
+    ask("step", name="finish", arguments={})
+if way != "leave":
+    connection.close()
 """
+CLIENTS = {"http": HTTP_CLIENT, "mcp": MCP_CLIENT, "openenv": OPENENV_CLIENT}
+
+
+def check_server(protocol: str, task: str, runs: Path, sandbox: str, number: int) -> None:
+    """Drop sessions of a server, and require that it has then what it had after the first one."""
+    options = (protocol, "--tasks", task, "--sandbox", sandbox, "--idle", 1.5, "--sessions", 6)
+    with serving(*options, runs=runs) as (process, address):
+        drop_sessions(CLIENTS[protocol], address, number=1, seed=1)
+        before = settled(process, runs)
+        drop_sessions(CLIENTS[protocol], address, number=number, seed=2)
+        after = settled(process, runs)
+
+    assert unended(runs) == []
+    assert after["containers"] == 0
+    assert after["processes"] <= before["processes"]
+    assert after["descriptors"] <= before["descriptors"] + 2, "some connections end a little later"
+    assert len(list(runs.rglob("record.json"))) >= number * 0.6
+
+
+def settled(process: subprocess.Popen[str], runs: Path) -> dict[str, int]:
+    """Wait until every episode has ended, and what they used is the same for a while."""
+    seen: list[dict[str, int]] = []
+    for _ in range(300):
+        time.sleep(0.2)
+        seen = [*seen, usage_of(process)][-3:] if not unended(runs) else []
+        if len(seen) == 3 and seen[0] == seen[1] == seen[2] and not seen[0]["containers"]:
+            break
+    return usage_of(process)
 
 
 def drop_sessions(program: str, address: str, *, number: int, seed: int) -> None:

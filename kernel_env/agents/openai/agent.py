@@ -45,6 +45,7 @@ class OpenAIAgent:
         self._chat.check_price(episode)
         episode.note("instructions", conversation.SYSTEM)
         first = conversation.task_message(episode)
+        episode.note("first_message", first)
         turns: list[Turn] = []
         invalid = 0
         async with aclosing(self._chat):

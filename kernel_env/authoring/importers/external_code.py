@@ -142,13 +142,16 @@ def require_file(folder: Path, name: str) -> Path:
 # ── grading ───────────────────────────────────────────────────────────────────────────────
 
 
-def score_or_reject(score_file: Callable[[Path], Any], submission: Path, known_good: Path) -> float:
+def score_or_reject(
+    score_file: Callable[[Path], Any], submission: Path, known_good: Path | None
+) -> float:
     """Score a submission and attribute a failure to the agent or to the task.
 
     Args:
         score_file: the benchmark's own grading of a file.
         submission: the agent's file.
-        known_good: a submission that the grader must accept.
+        known_good: a submission that the grader must accept; None if there is none. Then no failure
+            can be told apart from a rejection.
 
     Raises:
         SubmissionError: the grader rejects the submission, or fails on it alone.
@@ -165,6 +168,8 @@ def score_or_reject(score_file: Callable[[Path], Any], submission: Path, known_g
         raise
     except (Exception, SystemExit) as error:  # noqa: BLE001 - attributed below
         failure = f"failed on the submission: {type(error).__name__}: {one_line(error)}"  # type: ignore[arg-type]
+    if known_good is None:
+        raise SubmissionError(f"the grader {failure}. Follow the description of the task")
     try:
         accepts_known_good = is_number(score_file(known_good))
     except (Exception, SystemExit):  # noqa: BLE001 - any failure means that the grader is broken
@@ -252,8 +257,16 @@ def compress(src: Path, compressed: Path, exist_ok: bool = False) -> None:
 def df_to_one_hot(
     df: "pd.DataFrame", id_column: str, target_column: str, classes: list[str]
 ) -> "pd.DataFrame":
-    """Encode a label column as one 0/1 column for each class, beside the ids."""
+    """Encode a label column as one 0/1 column for each class, beside the ids.
+
+    A label that is no class gets a column of its own, which is empty in the rows of others.
+    """
     import pandas as pd
 
-    columns = {name: (df[target_column] == name).astype(int) for name in classes}
-    return pd.DataFrame({id_column: df[id_column], **columns}, index=df.index)
+    labels = df[target_column]
+    columns = {name: (labels == name).astype(int) for name in classes}
+    unknown = {
+        name: (labels == name).where(labels == name) for name in labels if name not in classes
+    }
+    others = {name: column.astype(float) for name, column in unknown.items()}
+    return pd.DataFrame({id_column: df[id_column], **columns, **others}, index=df.index)

@@ -22,11 +22,17 @@ from kernel_env.errors import TaskError
 BENCHMARK = "mlagentbench"
 LOWER = "lower_the_better_tasks"
 SUBMISSION = "submission.csv"
+ANSWERS = "answer.csv"
+"""Where most benchmarks keep their answers, in the form of a submission."""
+TORCH = "mlagentbench-torch"
+"""The environment, 4 GB larger, of benchmarks whose code imports one of `TORCH_MODULES`."""
+TORCH_MODULES = {"ogb", "torch", "torch_geometric", "torchvision"}
 PREPARED = "prepared"
 """The file that MLAgentBench writes into `scripts` after `prepare.py` has run."""
 PREPARE_S = 1800
 UNFIT = {
     "vectorization": "its score is a run time that the agent's own program writes down",
+    "fathomnet": "half of its score comes from random numbers, drawn anew at each grading",
     "imdb": "its programs download data from a hub while they run, and sandboxes have no network",
 }
 """Benchmarks that are not imported, with the reason."""
@@ -90,6 +96,7 @@ def describe_benchmark(home: Path, data: Path, plot: Path) -> FoundTask:
         places=places,
         todo=todo,
         board=None,
+        environment=TORCH if needs_torch(home) else None,
         preparing_code=prepare_py.read_bytes() if prepare_py.is_file() else b"",
     )
 
@@ -121,6 +128,27 @@ def string_constants(path: Path) -> set[Any]:
         node for node in ast.walk(task_folder.parse_python(path)) if isinstance(node, ast.Constant)
     )
     return {node.value for node in nodes if isinstance(node.value, str)}
+
+
+def needs_torch(home: Path) -> bool:
+    """Return whether a benchmark's eval.py or prepare.py imports PyTorch, also through `env`."""
+    scripts = (home / "scripts" / name for name in ("eval.py", "prepare.py"))
+    names = {name for path in scripts if path.is_file() for name in imported_modules(path)}
+    own = (home / "env" / f"{name}.py" for name in names)
+    names |= {name for path in own if path.is_file() for name in imported_modules(path)}
+    return bool(names & TORCH_MODULES)
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Return the top-level names of the modules that a program imports."""
+    names: set[str] = set()
+    for node in ast.walk(task_folder.parse_python(path)):
+        match node:
+            case ast.Import(names=aliases):
+                names |= {alias.name.partition(".")[0] for alias in aliases}
+            case ast.ImportFrom(module=str(module), level=0):
+                names.add(module.partition(".")[0])
+    return names
 
 
 def called_functions(path: Path) -> set[str]:
@@ -168,9 +196,13 @@ def prepare(home: Path, raw: Path, public: Path, private: Path) -> None:
 
 
 def grade(home: Path, private: Path, submission: Path) -> float:  # noqa: ARG001
-    """Call `get_score` from the working directory that MLAgentBench uses."""
+    """Call `get_score` from `env`, where `prepare.py` left what it downloaded.
+
+    Some `eval.py` open a data set by a path relative to the working directory, and download it
+    if it is not there.
+    """
     scripts = private / "scripts"
-    os.chdir(scripts)
+    os.chdir(private / "env")
     get_score = external_code.load_module(scripts / "eval.py").get_score
 
     def score_file(path: Path) -> Any:
@@ -179,4 +211,6 @@ def grade(home: Path, private: Path, submission: Path) -> float:  # noqa: ARG001
         (work_dir / SUBMISSION).write_bytes(path.read_bytes())
         return get_score(str(work_dir))
 
-    return external_code.score_or_reject(score_file, submission, scripts / "answer.csv")
+    answers = scripts / ANSWERS
+    known_good = answers if answers.is_file() else None
+    return external_code.score_or_reject(score_file, submission, known_good)

@@ -65,7 +65,7 @@ class FoundTask:
     licence: str
     """The licence of the data."""
     places: Sequence[Path]
-    """Paths where the data can be; see `spec.OriginSection`."""
+    """Paths where the data can be; see `task_file.OriginSection`."""
     todo: str
     """What the user must do when the data is at none of the places."""
     board: SourceLeaderboard | None
@@ -76,6 +76,8 @@ class FoundTask:
     """The kind of data, for example `tabular`."""
     kind: str = UNKNOWN
     """The kind of problem, for example `regression`."""
+    environment: str | None = None
+    """The environment of the task's code, where it is not that of the benchmark."""
     preparing_code: bytes = b""
     """The benchmark's prepare code; the data is prepared again when it changes."""
 
@@ -184,6 +186,9 @@ def task_toml(found: FoundTask) -> str:
         original=one_line_string(found.id),
         places=places,
         kaggle=f"kaggle = {one_line_string(competition)}\n" if competition else "",
+        environment=(
+            f"environment = {one_line_string(found.environment)}\n" if found.environment else ""
+        ),
         todo=one_line_string(instructions(found)),
     )
 
@@ -326,7 +331,7 @@ benchmark = {benchmark}
 id = {original}
 places = [
 {places}]
-{kaggle}todo = {todo}
+{kaggle}{environment}todo = {todo}
 """
 
 PREPARE = '''\

@@ -4,6 +4,7 @@ import hashlib
 import os
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from kernel_env.authoring.importers import external_code
@@ -135,3 +136,11 @@ def test_benchmarks_that_cannot_be_scored_here_are_left_out_with_a_reason(checko
         "left out: vectorization: its score is a run time that the agent's own program writes down"
         in lines
     )
+
+
+def test_a_label_that_is_no_class_gets_a_column_of_its_own() -> None:
+    labels = pd.DataFrame({"id": [4, 3, 2], "kind": ["a", "x", "b"]})
+
+    encoded = external_code.df_to_one_hot(labels, "id", "kind", ["a", "b"])
+
+    assert encoded.to_csv(index=False) == "id,a,b,x\n4,1,0,\n3,0,0,1.0\n2,0,1,\n"

@@ -113,4 +113,4 @@ def test_a_package_that_cannot_be_installed_is_one_line(
 
 
 def test_a_benchmark_without_a_lock_file_uses_our_libraries() -> None:
-    assert environments.make("dsbench") is None
+    assert environments.make("no-benchmark") is None
