@@ -224,6 +224,7 @@ INTERNAL = [
     "kernel_env.kernel.forking.instance.KernelInstance",
     "kernel_env.kernel.source.KernelSource",
     "kernel_env.kernel.warm_pool.Kind",
+    "kernel_env.rollouts.event_loop.T",
     "kernel_env.sandbox.gpus.Gpu",
 ]
 """Types that signatures name and the reference leaves out."""
