@@ -38,7 +38,7 @@ FRAMEWORKS = {
     "skyrl": Framework(packages=(".[skyrl]",), module="skyrl_gym"),
     "verl": Framework(packages=(".[verl]", "torch==2.13.*"), module="verl"),
     "verifiers": Framework(packages=(".[verifiers]",), module="verifiers"),
-    "trl": Framework(packages=(".[trl]", "torch==2.13.*"), module="trl"),
+    "trl": Framework(packages=(".[trl]", "torch==2.13.*", "matplotlib", "nbclient"), module="trl"),
 }
 """Every framework, by the name in its test files."""
 

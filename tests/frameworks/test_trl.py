@@ -22,7 +22,7 @@ from kernel_env.rollouts import Rollout
 from support.episodes import DEFINE_SUBMIT
 from support.rollouts import full_disk
 
-sys.path.append(str(Path(__file__).parents[2] / "docs"))
+sys.path.append(str(Path(__file__).parents[2] / "notebooks"))
 import train_tiny
 
 pytestmark = pytest.mark.frameworks

@@ -1,7 +1,7 @@
 """Train a tiny language model on episodes, on two cores: SFT, and then GRPO with live branches.
 
     pip install 'kernel-env[trl]'
-    python docs/train_tiny.py [--seeds 3] [--steps 12] [--sandbox local]
+    python notebooks/train_tiny.py [--seeds 3] [--steps 12] [--sandbox local]
 
 A model of less than 200,000 parameters starts from random weights. First it learns the form of a
 call from the exported episodes of an agent that chooses at random. Then GRPO lets it choose: every
