@@ -11,7 +11,7 @@ from nbclient import NotebookClient
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 sys.path.append(str(NOTEBOOKS))
-import train_tiny
+import train_tiny  # noqa: E402 - from the folder above
 
 pytestmark = pytest.mark.frameworks
 
