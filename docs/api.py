@@ -16,7 +16,8 @@ PAGES: dict[str, dict[str, list[str]]] = {
     },
     "rollouts": {
         "kernel_env": ["Rollout()", "SyncRollout()", "Turn"],
-        "kernel_env.rollouts": ["EventLoopThread"],
+        "kernel_env.rollouts": ["LiveStates", "EventLoopThread"],
+        "kernel_env.adapters.trl": ["Environments"],
     },
     "actions": {
         "kernel_env": [

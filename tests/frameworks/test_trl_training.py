@@ -9,11 +9,11 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
-sys.path.append(str(NOTEBOOKS))
-import train_tiny  # noqa: E402 - from the folder above
+sys.path.append(str(Path(__file__).parents[2] / "notebooks"))
+import train_tiny
 
 pytestmark = pytest.mark.frameworks
+NOTEBOOKS = Path(train_tiny.__file__).parent
 
 
 def test_the_reward_of_a_tiny_model_rises(tmp_path: Path) -> None:
