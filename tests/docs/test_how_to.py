@@ -125,7 +125,7 @@ def test_the_guide_on_asynchronous_code(tmp_path: Path) -> None:
 def test_the_guide_on_training(tmp_path: Path) -> None:
     rollouts, many, group = (run(code, tmp_path).splitlines() for code in blocks("train", "python"))
 
-    assert sorted(rollouts[:2]) == ["1 0.0 ''", "2 0.0 ''"]
+    assert {"1 0.0 ''", "2 0.0 ''"} <= {*rollouts}
     assert rollouts[-1] == "[0.0, 0.0]"
     assert many == ["['0', '1', '4'] True", "[0.0, 0.0, 0.0] ['budget', 'budget', 'budget']"]
     assert group == ["['40', '41', '42', '43']", "4 different random numbers", "1 group"]

@@ -232,7 +232,8 @@ def test_tasks_can_be_made_as_vector_environments_by_id(tmp_path: Path) -> None:
     envs.close()
 
 
-@pytest.mark.parametrize("mode", ["sync", pytest.param("async", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["sync", "async"])
 def test_the_vector_environments_of_gymnasium_work(tiny: str, tmp_path: Path, mode: str) -> None:
     env = kernel_env.make(tiny, sandbox="local", out=tmp_path, budget={"steps": 3})
     more = {"vector_kwargs": {"shared_memory": False}} if mode == "async" else {}
