@@ -67,12 +67,15 @@ def test_a_suite_is_played_and_its_results_can_be_read(tmp_path: Path) -> None:
     assert [line["kind"] for line in lines_of(suite.folder)].count("started") == 2
     assert (suite.folder / "suite.toml").read_text() == path.read_text()
     # A driver that is killed before it has recorded an ending leaves the episode's own.
+    *_, last = lines_of(suite.folder)
+    (suite.folder / last["record"]["notebook"]).unlink()
     records = suite.folder / "records.jsonl"
     lines = records.read_bytes().splitlines(keepends=True)
     records.write_bytes(b"".join(lines[:-1]) + lines[-1][:100])
     _, adopted, _ = play(path)
     assert adopted.states == {"done": 2}
     assert read_suite(suite.folder).results == found.results
+    assert (suite.folder / last["record"]["notebook"]).is_file()
     moved = Path(shutil.move(suite.folder, tmp_path / "elsewhere"))
     assert Path(read_suite(moved).results[0].notebook).is_file()
 
