@@ -12,9 +12,11 @@ above = $(foreach image,$(1),-c images/$(image)/requirements.lock $$(sed -n 's/^
 # A folder or page with torch's wheels without CUDA, which are not in the default index.
 CPU_WHEELS ?= $(PIP_FIND_LINKS)
 
-DEFAULT_TESTS := -m "not llm and not slow and not semantics and not torch"
+DEFAULT_TESTS := -m "not frameworks and not llm and not slow and not semantics and not torch"
+# Three processes for two cores: a test waits for a third of its time, for containers and time limits.
+PARALLEL := -n 3 --dist loadfile
 
-.PHONY: help demo test gpu-check docs bench leaderboards lint format lock clean test-next test-matrix test-slow test-semantics fuzz
+.PHONY: help demo test gpu-check docs bench leaderboards lint format lock clean test-next test-matrix test-frameworks test-slow test-semantics fuzz
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -28,7 +30,7 @@ test: $(READY)  ## run all that CI runs
 	@$(CLI) setup
 	@$(PY) tests/install_browser.py
 	@$(MAKE) --no-print-directory lint
-	$(PY) -m pytest $(DEFAULT_TESTS) -n 2 --dist loadfile --no-loadscope-reorder || \
+	$(PY) -m pytest $(DEFAULT_TESTS) $(PARALLEL) --no-loadscope-reorder || \
 	  { echo "make test: running what failed again, by itself"; \
 	    $(PY) -m pytest $(DEFAULT_TESTS) --last-failed --last-failed-no-failures none; }
 	@$(PY) tests/next_release.py
@@ -39,12 +41,15 @@ test-next: $(READY)  ## run the tests of kernels with the next release's Python
 test-matrix: $(READY)  ## run them with the oldest and newest versions on every Python
 	$(PY) tests/version_matrix.py $(PYTHONS)
 
+test-frameworks: $(READY)  ## run the tests of adapters, each with its framework; FRAMEWORKS=… names some
+	$(PY) tests/frameworks/run.py $(FRAMEWORKS)
+
 gpu-check:  ## check what holds on a machine with a GPU; PYTHON=… has torch, and nothing is built
 	@$(or $(PYTHON),$(wildcard $(PY)),python3) tests/gpu_check.py
 
 test-slow: $(READY)  ## run the tests that `make test` leaves out: repeats in more places
 	@$(CLI) setup
-	$(PY) -m pytest -m "not llm and not semantics and not torch and slow" -n 2 --dist loadfile
+	$(PY) -m pytest -m "not frameworks and not llm and not semantics and not torch and slow" $(PARALLEL)
 
 test-semantics: $(READY)  ## run programs of cells in every mode, beside plain Jupyter
 	$(PY) -m pytest -m semantics tests/kernel/semantics
@@ -83,7 +88,7 @@ lock: $(READY)  ## write the lock files; UPGRADE=--upgrade takes the newest vers
 	@UV_FIND_LINKS="$(CPU_WHEELS)" $(COMPILE_IMAGE) $(call above,base tabular) images/torch/requirements.in -o images/torch/requirements.lock
 
 clean:  ## remove what these commands created in this folder; images stay
-	rm -rf .venv .matrix .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist docs/_build
+	rm -rf .venv .matrix .frameworks .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist docs/_build
 
 $(READY): pyproject.toml requirements.lock setup.sh
 	@./setup.sh

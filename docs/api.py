@@ -7,11 +7,17 @@ arguments, because it is not made by hand.
 
 PAGES: dict[str, dict[str, list[str]]] = {
     "environment": {
-        "kernel_env": ["make", "KernelEnv()"],
+        "kernel_env": ["make", "KernelEnv()", "vector", "KernelVectorEnv()"],
     },
     "episode": {
         "kernel_env": ["open_episode", "Episode()", "EpisodeConfig", "Pool"],
         "kernel_env.episode.branching": ["act_in_branch", "fast_forward"],
+        "kernel_env.episode.feedback": ["FeedbackProvider"],
+    },
+    "rollouts": {
+        "kernel_env": ["Rollout()", "SyncRollout()", "Turn"],
+        "kernel_env.rollouts": ["LiveStates", "EventLoopThread"],
+        "kernel_env.adapters.trl": ["Environments"],
     },
     "actions": {
         "kernel_env": [
@@ -41,6 +47,7 @@ PAGES: dict[str, dict[str, list[str]]] = {
             "KernelReset",
             "Graded",
             "Rejected",
+            "Remark",
         ],
         "kernel_env.kernel.cell": [
             "Cell",
@@ -110,8 +117,8 @@ PAGES: dict[str, dict[str, list[str]]] = {
         "kernel_env.ratings.paper": ["paper_markdown", "paper_latex"],
     },
     "cheats": {
-        "kernel_env.audit.trajectory.cheats": ["audit", "Audit", "Flag", "save"],
-        "kernel_env.audit.trajectory.suspicious_code": ["Kind"],
+        "kernel_env.cheats": ["audit", "Audit", "Flag", "save"],
+        "kernel_env.cheats.suspicious_code": ["Kind"],
     },
     "training-data": {
         "kernel_env.export": ["export", "Filters", "Exported"],
@@ -145,8 +152,8 @@ PAGES: dict[str, dict[str, list[str]]] = {
     "tasks": {
         "kernel_env.tasks.catalog": ["find", "task_folders"],
         "kernel_env": ["Task"],
-        "kernel_env.tasks.spec": [
-            "Scoring",
+        "kernel_env.tasks.spec": ["Scoring"],
+        "kernel_env.tasks.task_file": [
             "TaskFile",
             "MetricSection",
             "SubmissionSection",
@@ -155,6 +162,7 @@ PAGES: dict[str, dict[str, list[str]]] = {
             "ResourcesSection",
             "KaggleSection",
             "OriginSection",
+            "ShrunkSection",
             "Section",
         ],
         "kernel_env.grading.submission": ["SubmissionSchema"],
@@ -206,6 +214,7 @@ PAGES: dict[str, dict[str, list[str]]] = {
             "SandboxError",
             "KernelError",
         ],
+        "kernel_env.errors": ["NoSession", "ServerFull"],
     },
 }
 
@@ -216,6 +225,7 @@ INTERNAL = [
     "kernel_env.kernel.forking.instance.KernelInstance",
     "kernel_env.kernel.source.KernelSource",
     "kernel_env.kernel.warm_pool.Kind",
+    "kernel_env.rollouts.event_loop.T",
     "kernel_env.sandbox.gpus.Gpu",
 ]
 """Types that signatures name and the reference leaves out."""

@@ -46,6 +46,8 @@ exclude_patterns = ["_build", "**/.ipynb_checkpoints"]
 # Tutorials are executed, in a temporary folder; headings can be linked to as `page.md#heading`.
 nb_execution_mode = "cache"
 nb_execution_in_temp = True
+# It needs PyTorch; its outputs are stored.
+nb_execution_excludepatterns = ["**/10_train_a_tiny_model.ipynb"]
 nb_execution_timeout = 300
 nb_execution_raise_on_error = True
 nb_output_stderr = "remove"  # a warning there names files of the machine that ran the notebook

@@ -36,8 +36,13 @@ if TYPE_CHECKING:
     from kernel_env.errors import UsageError as UsageError
     from kernel_env.gym.env import KernelEnv as KernelEnv
     from kernel_env.gym.env import make as make
+    from kernel_env.gym.vector import KernelVectorEnv as KernelVectorEnv
+    from kernel_env.gym.vector import vector as vector
     from kernel_env.kernel.warm_pool import Pool as Pool
     from kernel_env.report.listing import load_runs as load_runs
+    from kernel_env.rollouts.rollout import Rollout as Rollout
+    from kernel_env.rollouts.synchronous import SyncRollout as SyncRollout
+    from kernel_env.rollouts.turn import Turn as Turn
     from kernel_env.sandbox.protocol import Sandbox as Sandbox
     from kernel_env.tasks.spec import Task as Task
 
@@ -60,23 +65,28 @@ _MODULES = {
     "KernelEnv": "gym.env",
     "KernelEnvError": "errors",
     "KernelError": "errors",
+    "KernelVectorEnv": "gym.vector",
     "ModelError": "errors",
     "Observation": "episode.observation",
     "Pool": "kernel.warm_pool",
     "RequestInfo": "episode.actions",
     "Reset": "episode.actions",
+    "Rollout": "rollouts.rollout",
     "Sandbox": "sandbox.protocol",
     "SandboxError": "errors",
     "Step": "episode.step",
     "SubmissionError": "errors",
+    "SyncRollout": "rollouts.synchronous",
     "Task": "tasks.spec",
     "TaskError": "errors",
+    "Turn": "rollouts.turn",
     "UnknownName": "errors",
     "UsageError": "errors",
     "ValidateCode": "episode.actions",
     "load_runs": "report.listing",
     "make": "gym.env",
     "open_episode": "episode.opening",
+    "vector": "gym.vector",
 }
 __all__ = list(_MODULES)
 

@@ -5,7 +5,9 @@
     ├── SubmissionError      the agent: the submission cannot be graded (a value in a Step)
     ├── EpisodeOver          the agent: the budget is used up
     ├── UsageError           the operator: a name, an option or a file is wrong
-    │   └── UnknownName      the operator: no plug-in, task or image has this name
+    │   ├── UnknownName      the operator: no plug-in, task or image has this name
+    │   ├── NoSession        a client: no episode of the server has this handle, or not any more
+    │   └── ServerFull       a client: the server has no room for another episode now
     ├── DownloadError        the operator: no token, rules not accepted, no network, corrupt data
     ├── TaskError            the task's author: the folder, the metric or the prepare function
     ├── AgentError           the agent: it raised an exception, or gave only invalid responses
@@ -39,6 +41,19 @@ class KernelEnvError(Exception):
     def __str__(self) -> str:
         """Return the message as one line, whatever text of a container or endpoint is in it."""
         return escape_line(super().__str__())
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Return what `pickle` needs to send it to another process, whatever `__init__` takes."""
+        return restored, (type(self), self.args, self.__dict__)
+
+
+def restored(
+    kind: type[KernelEnvError], args: tuple[object, ...], state: dict[str, object]
+) -> KernelEnvError:
+    """Return an error that comes from another process, without calling its `__init__`."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class ActionError(KernelEnvError, ValueError):
@@ -75,6 +90,14 @@ class UnknownName(UsageError, LookupError):
         super().__init__(
             f"no {what} named {name!r}; {suggestion}known: {', '.join(names) or 'none'}"
         )
+
+
+class NoSession(UsageError, LookupError):
+    """A handle that no episode of a server has; the message says why an earlier one has ended."""
+
+
+class ServerFull(UsageError):
+    """A request for an episode for which a server has no room: another has to end first."""
 
 
 class DownloadError(KernelEnvError):

@@ -1,7 +1,7 @@
-"""Find a sandbox, an agent or a metric by name.
+"""Find a sandbox, an agent, a metric or a provider of feedback by name.
 
 Built-in and third-party ones are found in the same way: as entry points of the groups
-`kernel_env.sandboxes`, `kernel_env.agents` and `kernel_env.metrics`.
+`kernel_env.sandboxes`, `kernel_env.agents`, `kernel_env.metrics` and `kernel_env.feedback`.
 """
 
 import sys
@@ -13,11 +13,12 @@ from typing import Any, Literal
 
 from kernel_env.errors import UnknownName, UsageError
 
-Kind = Literal["sandbox", "agent", "metric"]
+Kind = Literal["sandbox", "agent", "metric", "feedback provider"]
 _GROUPS: dict[Kind, str] = {
     "sandbox": "kernel_env.sandboxes",
     "agent": "kernel_env.agents",
     "metric": "kernel_env.metrics",
+    "feedback provider": "kernel_env.feedback",
 }
 
 

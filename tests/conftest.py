@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
@@ -12,6 +13,7 @@ from typing import Any
 
 import nbformat
 import pytest
+from hypothesis import settings
 
 from kernel_env.errors import SandboxError
 from kernel_env.sandbox.docker import engine, images
@@ -19,10 +21,18 @@ from kernel_env.sandbox.docker.container import LABEL, owner
 from support.browser import find_browser
 
 TINY = Path(__file__).parent / "support" / "tiny"
+settings.register_profile("any-machine", deadline=None)
+settings.load_profile("any-machine")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Use one cache for all processes of this run, so that each task is prepared once."""
+    """Use one cache for all processes of this run, so that each task is prepared once.
+
+    Compiled modules are kept, whatever the caller's environment says: the tests start hundreds of
+    Python processes, each of which would compile the package again.
+    """
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if not hasattr(config, "workerinput"):
         os.environ["KERNEL_ENV_CACHE"] = tempfile.mkdtemp(prefix="ke-cache-")
 
@@ -34,8 +44,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 LONG = (
-    *("kernel/test_model.py", "bench/test_bench.py", "gym/test_env.py", "test_soak.py"),
-    *("reference/test_leaderboard.py", "faults/test_damage.py", "docs/test_notebooks.py"),
+    *("faults/test_damage.py", "jupyter/test_lab.py", "report/test_report_in_browser.py"),
+    *("faults/test_floods.py", "kernel/test_warm_pool.py", "docs/test_how_to.py"),
+    *("semantics/test_programs.py", "task/test_run_checks.py", "play/test_in_browser.py"),
+    *("docs/test_notebooks.py", "bench/test_bench.py", "docs/test_site.py", "test_soak.py"),
 )
 """The files that take longest. They run first, so that no worker still runs one at the end."""
 
@@ -161,9 +173,16 @@ async def browser() -> AsyncIterator[Any]:
         await chromium.close()
 
 
-@pytest.fixture(scope="module", params=["local", pytest.param("docker", marks=pytest.mark.docker)])
+DOCKER = pytest.param("docker", marks=pytest.mark.docker)
+
+
+@pytest.fixture(scope="module", params=[DOCKER, pytest.param("local", marks=pytest.mark.slow)])
 def sandbox(request: pytest.FixtureRequest) -> str:
-    """Name of a sandbox; the test runs once with each."""
+    """Name of a sandbox: by default the test runs in a container only.
+
+    `local` runs the same code without one. What only it does is tested by tests that name it, and
+    the tests that are about both name both.
+    """
     name: str = request.param
     if name == "docker":
         request.getfixturevalue("docker_images")

@@ -52,7 +52,7 @@ INSTALL = (
     f" --no-index --no-cache-dir --target /tmp/project {PROJECT}"
 )
 """Installs the project beside its folder: its plug-ins are found by its metadata."""
-PYTEST = ("-m", "pytest", "-p", "no:cacheprovider", "-n", "2", "--dist", "loadfile")
+PYTEST = ("-m", "pytest", "-p", "no:cacheprovider", "-n", "3", "--dist", "loadfile")
 
 
 def unavailable_reason(release: str) -> str | None:

@@ -87,23 +87,28 @@ from kernel_env import (
     KernelEnv,
     KernelEnvError,
     KernelError,
+    KernelVectorEnv,
     ModelError,
     Observation,
     Pool,
     RequestInfo,
     Reset,
+    Rollout,
     Sandbox,
     SandboxError,
     Step,
     SubmissionError,
+    SyncRollout,
     Task,
     TaskError,
+    Turn,
     UnknownName,
     UsageError,
     ValidateCode,
     load_runs,
     make,
     open_episode,
+    vector,
 )
 
 ERRORS: tuple[type[KernelEnvError], ...] = (
@@ -134,25 +139,49 @@ async def use_episode(task: str | Task, pool: Pool | None = None) -> Path:
         return episode.notebook
 
 
+async def use_rollout(task: str) -> float | None:
+    rollout = await Rollout.open(task, budget={"steps": 3})
+    turn = await rollout.call("execute_code", {"code": "1"})
+    assert_type(turn, Turn)
+    assert_type(await rollout.fork(2), list[Rollout])
+    await rollout.close()
+    return rollout.reward
+
+
+def use_many(envs: KernelVectorEnv) -> SyncRollout:
+    observations, infos = envs.reset(options={"reset_mask": None})
+    assert_type(envs.group(0, 8), KernelVectorEnv)
+    return SyncRollout.open("adult-income")
+
+
 def names(agent: Agent, sandbox: Sandbox) -> list[str]:
     return kernel_env.__all__
 
 
 table = load_runs(Path("runs"))
+use_many(vector(["adult-income"], 8, warm=2))
 use_env(make("adult-income", feedback="both", budget={"steps": 20}))
 EpisodeConfig(task="adult-income", reward=lambda grade, best, higher_is_better: 0.0)
 """
 
 
-def test_the_public_names_have_strict_types(tmp_path: Path) -> None:
+WITHOUT_CONFIGURATION = ["--strict", "--config-file", "", "--cache-dir", ".mypy_cache/public_names"]
+"""Options of mypy, as for a user. It cannot use the cache that `make lint` leaves."""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param([], id="with the repository's configuration"),
+        pytest.param(WITHOUT_CONFIGURATION, id="without configuration", marks=pytest.mark.slow),
+    ],
+)
+def test_the_public_names_have_strict_types(tmp_path: Path, options: list[str]) -> None:
     assert (PACKAGE / "py.typed").is_file()
     snippet = tmp_path / "snippet.py"
     snippet.write_text(SNIPPET)
     missing = [name for name in kernel_env.__all__ if name not in SNIPPET]
 
-    # No configuration, as for a user; so the cache differs from the repository's.
-    cache = PACKAGE.parent / ".mypy_cache" / "public_names"
-    options = ["--strict", "--config-file", "", "--cache-dir", str(cache)]
     argv = [sys.executable, "-m", "mypy", *options, str(snippet)]
     done = subprocess.run(argv, capture_output=True, text=True, cwd=PACKAGE.parent, check=False)
 

@@ -9,6 +9,7 @@ from kernel_env.bench.measure import Bench, Progress, Row
 from kernel_env.bench.memory import kernels
 from kernel_env.bench.recovery import branches, recovery
 from kernel_env.bench.reports import reports
+from kernel_env.bench.rollouts import group, rollouts
 from kernel_env.bench.search import tree
 from kernel_env.bench.starts import resets, starts
 from kernel_env.bench.steps import long_episode, notebook, pictures, standby
@@ -28,6 +29,8 @@ MEASURES: dict[str, Callable[[Bench], Awaitable[list[Row]]]] = {
     "pictures": pictures,
     "crowd": crowd,
     "thinkers": thinkers,
+    "rollouts": rollouts,
+    "group": group,
     "kernels": kernels,
     "floods": floods,
     "suites": suites,

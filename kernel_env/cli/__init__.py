@@ -26,6 +26,7 @@ from kernel_env.cli import (
     report,
     run,
     runs,
+    serve,
     setup,
     suite,
     tasks,
@@ -50,6 +51,7 @@ app.command("audit")(audit.audit)
 app.command("replay")(replay.replay)
 app.add_typer(export.app, name="export")
 app.command("open")(open_notebook.open_)
+app.command("serve")(serve.serve)
 app.command("runs")(runs.runs)
 app.command("report")(report.report)
 app.command("bench")(bench.bench)

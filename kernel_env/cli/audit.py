@@ -26,7 +26,7 @@ def audit(
 
     Nothing is run. A flag is a reason to look, no proof. Exits with 1 if there is any.
     """
-    from kernel_env.audit.trajectory import cheats
+    from kernel_env import cheats
     from kernel_env.errors import UsageError
     from kernel_env.export import find_runs
 

@@ -37,7 +37,7 @@ class NotebookByDefault(TyperGroup):
 app = typer.Typer(
     cls=NotebookByDefault,
     help="Write the notebook of an episode (export RUN), or episodes as training data (export"
-    " sft|rl|atif RUN…).",
+    " sft|rl|atif RUN…), or for a viewer (export inspect RUN…).",
 )
 
 
@@ -163,3 +163,34 @@ def data_set(form: str) -> Callable[..., None]:
 
 for name, text in DATA_SETS.items():
     app.command(name, help=text)(data_set(name))
+
+
+@app.command("inspect")
+def inspect(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN…", help="Folders of runs, searched recursively.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="The folder of the logs.")] = Path(
+        "export-inspect"
+    ),
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Write logs that the viewer of Inspect AI opens (needs the extra inspect)."""
+    from importlib.util import find_spec
+
+    from kernel_env.errors import UsageError
+
+    if find_spec("inspect_ai") is None:
+        raise UsageError("Inspect AI is not installed; run: pip install 'kernel-env[inspect]'")
+    from kernel_env.adapters.inspect_log import write_logs
+
+    def skip(run: Path, reason: str) -> None:
+        print_message(f"{run}: left out: {reason}")
+
+    files = write_logs(runs, out, skip=skip)
+    if json:
+        print_json({"logs": [str(file) for file in files]})
+        return
+    for file in files:
+        print_result(f"log: {file}")
+    print_message(f"to see them: inspect view --log-dir {out}")

@@ -62,11 +62,11 @@ def list_(
     ] = False,
 ) -> None:
     """List the kernelspecs of this package that Jupyter programs find."""
-    from kernel_env.jupyter import kernelspecs
+    from kernel_env.jupyter.installed_kernelspecs import config_of, installed
 
     rows = [
-        {"name": name, **(kernelspecs.config_of(folder) or {}), "folder": str(folder)}
-        for name, folder in kernelspecs.installed().items()
+        {"name": name, **(config_of(folder) or {}), "folder": str(folder)}
+        for name, folder in installed().items()
     ]
     if json:
         for row in rows:

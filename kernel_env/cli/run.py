@@ -79,6 +79,20 @@ def run(
             " (default: the task's)."
         ),
     ] = None,
+    feedback_provider: Annotated[
+        str,
+        typer.Option(
+            help="Who comments on the steps: static, human, llm, or a plug-in's name (default:"
+            " nobody)."
+        ),
+    ] = "",
+    feedback_set: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="A setting of that provider, such as model=NAME for llm; can be repeated.",
+        ),
+    ] = None,
     counts: CountsRule = None,
     submissions: Submissions = None,
     gpus: Gpus = None,
@@ -186,6 +200,8 @@ def run(
             reward=reward,
             feedback=cast("Feedback | None", feedback),
             counts=cast("Counts | None", counts),
+            feedback_provider=feedback_provider,
+            feedback_settings=parse_settings(feedback_set, "--feedback-set"),
             gpus=gpus,
             gpu_device=gpu_device,
             devices=named_devices(device),
@@ -197,8 +213,8 @@ def run(
     run_and_print(plans, json=json, watch=watch, attach=attach, jobs=jobs)
 
 
-def parse_settings(values: list[str] | None) -> "dict[str, Any]":
-    """Parse the values of `--set`. Raises `UsageError`."""
+def parse_settings(values: list[str] | None, option: str = "--set") -> "dict[str, Any]":
+    """Parse the values of an option that sets something by name. Raises `UsageError`."""
     import json
 
     from kernel_env.errors import UsageError
@@ -207,7 +223,7 @@ def parse_settings(values: list[str] | None) -> "dict[str, Any]":
     for value in values or []:
         name, equals, text = value.partition("=")
         if not equals or not name.isidentifier():
-            raise UsageError(f"--set {value}: expected NAME=VALUE, for example --set width=5")
+            raise UsageError(f"{option} {value}: expected NAME=VALUE, for example {option} width=5")
         try:
             settings[name] = json.loads(text)
         except (ValueError, RecursionError):

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kernel_env.cli import check, import_tasks, new
+from kernel_env.cli import check, import_tasks, new, shrink
 from kernel_env.cli.console import (
     fail,
     is_narrow,
@@ -27,6 +27,7 @@ app = typer.Typer(
 app.command("check")(check.check)
 app.command("import")(import_tasks.import_tasks)
 app.command("new")(new.new)
+app.command("shrink")(shrink.shrink)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
 

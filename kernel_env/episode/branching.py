@@ -9,19 +9,37 @@ they were forked from, and in the end this episode continues as the best of them
 that of one line of work, with a notebook that runs from top to bottom, and with the costs of all.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kernel_env.episode import chain
 from kernel_env.episode.actions import Action
 from kernel_env.episode.budget import Spent
 from kernel_env.episode.journal import JOURNAL, Journal
-from kernel_env.episode.setup import setup_of_fork
+from kernel_env.episode.setup import seed_of_fork, setup_of_fork
 from kernel_env.episode.step import Step
 from kernel_env.episode.trajectory import Fork
 from kernel_env.errors import EpisodeOver, UsageError
 
 if TYPE_CHECKING:
     from kernel_env.episode.episode import Episode
+
+
+async def fork_each(
+    parent: "Episode", step: int, numbers: Sequence[int], *, reseed: bool | int
+) -> "list[Episode]":
+    """Return an episode for each number, or none if one cannot be made; see `Episode.fork`."""
+    children: list[Episode] = []
+    try:
+        for number in numbers:
+            own = seed_of_fork(parent.setup.header.episode, step, number) if reseed else None
+            seed = own if isinstance(reseed, bool) else reseed
+            children.append(await fork_once(parent, step, seed))
+    except BaseException:
+        for child in children:
+            await child.end("machine_failed", "its siblings could not be forked")
+        raise
+    return children
 
 
 async def fork_once(parent: "Episode", step: int, seed: int | None) -> "Episode":
@@ -41,9 +59,13 @@ async def fork_once(parent: "Episode", step: int, seed: int | None) -> "Episode"
         setup = setup_of_fork(parent.setup, fork)
         journal = Journal(setup.folder / JOURNAL, setup.header, begin=parent.steps.lines(step))
         child = type(parent)(setup, journal, parent.shared, forked.kernel)
-        await child.continue_from(parent)
     except BaseException:
         await forked.kernel.close()
+        raise
+    try:
+        await child.continue_from(parent)
+    except BaseException as error:
+        await child.__aexit__(type(error), error, error.__traceback__)
         raise
     return child
 

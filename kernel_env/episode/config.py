@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import get_args
+from typing import Any, get_args
 
 from kernel_env import plugins
 from kernel_env.episode.budget import Budget
+from kernel_env.episode.feedback import FeedbackProvider
 from kernel_env.errors import UnknownName, UsageError
 from kernel_env.field_docs import show_fields
 from kernel_env.grading import protocol as protocols
@@ -53,6 +54,11 @@ class EpisodeConfig:
     See `grading.protocol`."""
     counts: Counts | None = None
     """Which submission counts: the `best` one or the `last`; the task's by default."""
+    feedback_provider: str | FeedbackProvider = ""
+    """Who comments on the agent's steps: `static`, `human`, `llm`, a plug-in's name, or an object;
+    empty for nobody. See `episode.feedback`."""
+    feedback_settings: Mapping[str, Any] = field(default_factory=dict)
+    """The settings of the one that is named, by name."""
     agent: str = ""
     """The agent's name, for the result."""
     model: str = ""
@@ -86,6 +92,8 @@ class EpisodeConfig:
             ("reward", str | Callable),
             ("feedback", str | None),
             ("counts", str | None),
+            ("feedback_provider", str | FeedbackProvider),
+            ("feedback_settings", Mapping),
             ("budget", Mapping),
             ("gpus", int | None),
             ("gpu_device", str | int),
@@ -105,6 +113,13 @@ class EpisodeConfig:
             from kernel_env.sandbox.docker import images
 
             images.find(self.image)
+        provider = self.feedback_provider
+        if isinstance(provider, str) and provider:
+            known_providers = plugins.names("feedback provider")
+            if provider not in known_providers:
+                raise UnknownName("feedback provider", provider, known_providers)
+        elif self.feedback_settings:
+            raise UsageError("feedback_settings are for a feedback_provider that is named; none is")
         for what, value, known in (
             ("feedback", self.feedback, get_args(Feedback)),
             ("rule on what counts", self.counts, get_args(Counts)),

@@ -9,6 +9,7 @@ next cell runs, and the clock.
 """
 
 import asyncio
+import itertools
 import warnings
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -27,16 +28,17 @@ from kernel_env.episode.actions import (
     Reset,
     ValidateCode,
 )
-from kernel_env.episode.branching import fork_once
+from kernel_env.episode.branching import fork_each
 from kernel_env.episode.budget import Spent
 from kernel_env.episode.earning import charged, final_reward
 from kernel_env.episode.endings import status_of
+from kernel_env.episode.feedback import provider_of, with_remark
 from kernel_env.episode.journal import Journal
 from kernel_env.episode.machine import Machine, describe_machine
 from kernel_env.episode.notebook import NOTEBOOK
 from kernel_env.episode.observation import Observation, first_observation, history, observe
 from kernel_env.episode.result import EpisodeResult, result_of
-from kernel_env.episode.setup import EpisodeSetup, seed_of_fork
+from kernel_env.episode.setup import EpisodeSetup
 from kernel_env.episode.shared_grader import SharedGrader
 from kernel_env.episode.step import (
     Actor,
@@ -52,7 +54,7 @@ from kernel_env.episode.submissions import Submissions
 from kernel_env.episode.trajectory import Ending, Note, NoteKind, Status
 from kernel_env.episode.turns import Turns
 from kernel_env.episode.write_ending import end_journal, write_files
-from kernel_env.errors import EpisodeOver, UsageError
+from kernel_env.errors import EpisodeOver, ModelError, UsageError
 from kernel_env.kernel.connection.running_cell import Observer
 from kernel_env.kernel.forking.checkpoints import CheckpointLimits
 from kernel_env.kernel.forking.fork_server import LimitedKernelWarning
@@ -95,9 +97,12 @@ class Episode:
         self.turns = Turns()
         self.closing = AsyncExitStack()
         """What is closed when the episode ends; the kernel is the last."""
-        self.closing.push_async_callback(self._close_kernel)
+        self.closing.push_async_callback(lambda: self.kernel.close())
         self.charges = Spent()
         """What was charged since the latest step."""
+        self.provider = provider_of(self)
+        """Who comments on the agent's steps; None for nobody."""
+        self._forks = itertools.count()
 
     # ── state ─────────────────────────────────────────────────────────────────────────────
 
@@ -136,15 +141,20 @@ class Episode:
     def observation(self) -> Observation:
         """Return what the agent sees now."""
         if self.latest is None:
-            return first_observation(
-                self.info("overview"),
-                self.machine_text,
-                self.info("data_path"),
-                self.info("output_path"),
-                self.setup.budget,
-                self.rules_text,
-            )
+            return self.opening
         return observe(self.latest, self.progress, self.setup.budget)
+
+    @property
+    def opening(self) -> Observation:
+        """Return what the agent saw before its first step."""
+        return first_observation(
+            self.info("overview"),
+            self.machine_text,
+            self.info("data_path"),
+            self.info("output_path"),
+            self.setup.budget,
+            self.rules_text,
+        )
 
     @property
     def rules_text(self) -> str:
@@ -221,6 +231,7 @@ class Episode:
                 spent = self.spent.plus(Spent(steps=1))
                 step = await charged(step, spent, stored_before, self.progress, self.submissions)
                 self.charges = Spent()  # they are in the step
+                step = await with_remark(step, self.provider, self)
             progress = self.progress.after(step)
             try:
                 await self.steps.append_in_thread(step)
@@ -257,9 +268,8 @@ class Episode:
         valid = clipped(text, NOTE_CHARACTERS).encode(errors="replace").decode()
         with self.steps.adding:  # otherwise a step that is being written would come between
             after = len(self.steps)
-            self.steps.add_note(
-                Note(kind=kind, text=valid, reason=escape_line(reason), after_step=after)
-            )
+            note = Note(kind=kind, text=valid, after_step=after, spent=self.spent)
+            self.steps.add_note(replace(note, reason=escape_line(reason)))
 
     async def _outcome(self, action: Action, actor: Actor, observe: Observer | None) -> Outcome:
         timeout_s = self._cell_seconds(actor)
@@ -331,17 +341,8 @@ class Episode:
                     f"{n} forks at step {step} were requested; at least 1 fork, at a step from"
                     f" 0 to {len(self.steps)}"
                 )
-            children: list[Episode] = []
-            try:
-                for number in range(n):
-                    own = seed_of_fork(self.setup.header.episode, step, number) if reseed else None
-                    seed = own if isinstance(reseed, bool) else reseed
-                    children.append(await fork_once(self, step, seed))
-            except BaseException:
-                for child in children:
-                    await child.end("machine_failed", "its siblings could not be forked")
-                raise
-            return children
+            numbers = [next(self._forks) for _ in range(n)]
+            return await fork_each(self, step, numbers, reseed=reseed)
 
     async def continue_from(self, parent: "Episode") -> None:
         """Take over the state that the earlier steps, which are a parent's, have led to."""
@@ -387,9 +388,17 @@ class Episode:
             case asyncio.CancelledError() | KeyboardInterrupt() | GeneratorExit():
                 await self.end("interrupted", "the operator stopped the episode")
             case _:
-                await self.end(status_of(error), str(error) or type(error).__name__)
+                pause = error.retry_after_s if isinstance(error, ModelError) else None
+                reason = str(error) or type(error).__name__
+                await self.end(status_of(error), reason, retry_after_s=pause)
 
-    async def end(self, status: Status = "finished", reason: str = "the agent was done") -> Ending:
+    async def end(
+        self,
+        status: Status = "finished",
+        reason: str = "the agent was done",
+        *,
+        retry_after_s: float | None = None,
+    ) -> Ending:
         """End the kernel, and write the ending, the notebook and the result.
 
         Idempotent. Nothing that fails here is raised: the episode has an ending and a result, with
@@ -406,7 +415,7 @@ class Episode:
             except (asyncio.CancelledError, KeyboardInterrupt) as error:
                 stopped = error
             try:
-                end_journal(self.steps, self._ending(status, reason))
+                end_journal(self.steps, self._ending(status, reason, retry_after_s))
                 await asyncio.to_thread(write_files, self.steps.trajectory, self.folder)
             finally:
                 await self.shared.leave()
@@ -415,10 +424,7 @@ class Episode:
         assert self.steps.ending is not None
         return self.steps.ending
 
-    async def _close_kernel(self) -> None:
-        await self.kernel.close()
-
-    def _ending(self, status: Status, reason: str) -> Ending:
+    def _ending(self, status: Status, reason: str, retry_after_s: float | None) -> Ending:
         submissions, latest = self.submissions, self.latest
         chosen = submissions.chosen_step(self.progress)
         paid = latest is not None and self.setup.budget.exhausted(latest.spent)
@@ -431,4 +437,5 @@ class Episode:
             missing=self._missing,
             reward=0.0 if paid else final_reward(self.progress, submissions),
             ended=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            retry_after_s=retry_after_s,
         )

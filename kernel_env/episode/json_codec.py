@@ -61,12 +61,14 @@ def step_json(step: Step) -> bytes:
 
 
 def step_data(step: Step) -> dict[str, Any]:
-    """Return a step as JSON values, without estimated tokens and the actor by default, as ever."""
+    """Return a step as JSON values, without what is as by default, as ever."""
     data: dict[str, Any] = STEP.dump_python(step, mode="json")
     if not step.spent.estimated_tokens:
         del data["spent"]["estimated_tokens"]
     if step.actor == "agent":
         del data["actor"]
+    if step.remark is None:
+        del data["remark"]
     return data
 
 

@@ -66,15 +66,15 @@ def store_notebook(notebook: NotebookNode, path: Path) -> None:
 
 def sealed_kernel(header: Header) -> dict[str, str] | None:
     """Return the installed kernelspec whose kernels are sealed and suit an episode best."""
-    from kernel_env.jupyter import kernelspecs
+    from kernel_env.jupyter import installed_kernelspecs
 
     suiting: dict[bool, dict[str, str]] = {}
-    for name, folder in kernelspecs.installed().items():
-        config = kernelspecs.config_of(folder) or {}
+    for name, folder in installed_kernelspecs.installed().items():
+        config = installed_kernelspecs.config_of(folder) or {}
         for_task = config.get("task") == header.task
         for_image = not config.get("task") and config.get("image") == header.image
         if config.get("sandbox", "docker") != "local" and (for_task or for_image):
-            title = kernelspecs.title_of(folder)
+            title = installed_kernelspecs.title_of(folder)
             suiting[for_task] = {"name": name, "display_name": title, "language": "python"}
     return suiting.get(True) or suiting.get(False)
 
@@ -93,10 +93,12 @@ def render(trajectory: Trajectory, kernelspec: Mapping[str, str] | None = None) 
     submissions: list[tuple[int, Graded | Rejected]] = []
     cells: list[NotebookNode] = []
     spent = Spent()
-    cells += note_cells(trajectory, 0, digests)
+    cells += note_cells(trajectory, 0, spent, digests)
     for step in trajectory.steps:
-        cells += step_cells(step, spent, digests.get(f"step {step.number}", ""), last_uses)
-        cells += note_cells(trajectory, step.number, digests)
+        notes = [note for note in trajectory.notes if note.after_step == step.number - 1]
+        before = notes[-1].spent if notes and notes[-1].spent.tokens else spent
+        cells += step_cells(step, before, digests.get(f"step {step.number}", ""), last_uses)
+        cells += note_cells(trajectory, step.number, step.spent, digests)
         spent = step.spent
         if step.thought:
             thoughts[str(step.number)] = step.thought
@@ -187,18 +189,22 @@ def chart(trajectory: Trajectory, submissions: list[tuple[int, Graded | Rejected
 
 
 def note_cells(
-    trajectory: Trajectory, step: int, digests: Mapping[str, str]
+    trajectory: Trajectory, step: int, before: Spent, digests: Mapping[str, str]
 ) -> Iterator[NotebookNode]:
-    """Yield the notes that were made after a step."""
+    """Yield the notes that were made after a step; `before` is what was used until then."""
     for index, note in enumerate(trajectory.notes, 1):
         if note.after_step == step:
-            yield note_cell(index, note, digests.get(f"note {index}", ""))
+            yield note_cell(index, note, before, digests.get(f"note {index}", ""))
+            before = note.spent if note.spent.tokens else before
 
 
-def note_cell(index: int, note: Note, digest: str) -> NotebookNode:
+def note_cell(index: int, note: Note, before: Spent, digest: str) -> NotebookNode:
     """Return the cell of a note."""
-    data = with_digest({"note": NOTE.dump_python(note)}, digest)
-    return markdown(f"note-{index:04d}", notebook_text.note_text(note), kernel_env=data)
+    value = NOTE.dump_python(note)
+    if note.spent == Spent():  # as in notebooks of notes that had none
+        del value["spent"]
+    text = notebook_text.note_text(note, before)
+    return markdown(f"note-{index:04d}", text, kernel_env=with_digest({"note": value}, digest))
 
 
 def step_cells(

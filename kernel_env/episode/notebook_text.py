@@ -203,16 +203,20 @@ def task_text(header: Header) -> Markdown:
 # ── steps and notes ───────────────────────────────────────────────────────────────────────
 
 
-def note_text(note: Note) -> Markdown:
-    """Return the text of a note."""
+def note_text(note: Note, before: Spent) -> Markdown:
+    """Return the text of a note, and what the model used since `before`."""
     title = {
         "instructions": Markdown(
             "<details><summary>Instructions of the agent</summary>\n\n{}\n\n</details>"
         ),
+        "first_message": Markdown(
+            "<details><summary>First message to the agent</summary>\n\n{}\n\n</details>"
+        ),
         "refused": Markdown("The agent's answer was refused, because {reason}:\n\n{}"),
         "last_words": Markdown("The agent's last words:\n\n{}"),
     }[note.kind]
-    return title.format(fenced(note.text), reason=note.reason)
+    used = [Markdown("<sub>{}</sub>").format(fact) for fact in model_usage(note.spent, before)]
+    return PARAGRAPH.join([title.format(fenced(note.text), reason=note.reason), *used])
 
 
 def thought_text(step: Step) -> Markdown:
@@ -224,7 +228,28 @@ def thought_text(step: Step) -> Markdown:
 def action_text(step: Step, before: Spent) -> Markdown:
     """Describe a step that ran no code."""
     used = [Markdown("<sub>{}</sub>").format(fact) for fact in model_usage(step.spent, before)]
-    return PARAGRAPH.join([describe_action(step), *used])
+    return PARAGRAPH.join([describe_action(step), *used, *remark_texts(step)])
+
+
+def remark_texts(step: Step) -> list[Markdown]:
+    """Return what a provider of feedback said of a step, and what that cost."""
+    remark = step.remark
+    if remark is None:
+        return []
+    cost = [
+        *([Markdown("{:,} tokens").format(remark.tokens)] if remark.tokens else []),
+        *([Markdown("{:.4f} US dollars").format(remark.money)] if remark.money else []),
+    ]
+    used = [Markdown("<sub>{}, not the agent's</sub>").format(DOT.join(cost))] if cost else []
+    if remark.missing:
+        missing = Markdown("No feedback by {}: {}").format(remark.source, remark.missing)
+        return [missing, *used]
+    if not remark.text:
+        return used
+    return [
+        Markdown("💬 Feedback by {}:\n\n{}").format(remark.source, fenced(remark.text)),
+        *used,
+    ]
 
 
 def describe_action(step: Step) -> Markdown:
@@ -316,7 +341,7 @@ def result_text(step: Step, cell: Cell, before: Spent, lasting: Sequence[Variabl
         lines.append(
             Markdown("Threads or programs of earlier cells printed (see the cell's metadata).")
         )
-    return PARAGRAPH.join(lines)
+    return PARAGRAPH.join([*lines, *remark_texts(step)])
 
 
 def facts(

@@ -18,7 +18,7 @@ from kernel_env.episode.step import (
 )
 from kernel_env.field_docs import show_fields
 from kernel_env.grading.grade import Place
-from kernel_env.grading.protocol import Shown
+from kernel_env.grading.protocol import Protocol, Shown
 from kernel_env.kernel.cell import Cell, FileChange, Output, Variable
 from kernel_env.kernel.cell import describe_recovery as describe_recovery
 from kernel_env.untrusted_text import Block, clipped, escape_line, escape_lines, join, quote_name
@@ -84,7 +84,8 @@ def observe(step: Step, progress: Progress, budget: Budget) -> Observation:
     graded = submission if isinstance(submission, Graded) else None
     shown = graded if graded and graded.shown == "score" else None
     people = people_lines(progress.told)
-    parts: list[str | Block] = [*people, *describe(step), standing(progress, budget)]
+    parts: list[str | Block] = [*people, *describe(step), *feedback_lines(step)]
+    parts.append(standing(progress, budget))
     return Observation(
         text=join(parts, OWN_LINE),
         error=escape_line(f"{error.name}: {error.value}") if error else "",
@@ -118,6 +119,23 @@ def first_observation(
     )
 
 
+def recorded_opening(description: str, budget: Budget, rules: Protocol | None) -> str:
+    """Return the first message to an agent without what only a running sandbox knows.
+
+    It has the description, the rules and the budget. It does not have the machine, the list of the
+    data files and the paths; the environment variables that hold the paths are named instead.
+    """
+    lines = [
+        description.rstrip(),
+        "",
+        "Data: $DATA_PATH. Submission: $OUTPUT_PATH.",
+        f"A cell can run for {budget.cell_seconds:g} s.",
+        *([rules.describe(budget.submissions)] if rules else []),
+        standing(Progress(higher_is_better=True), budget),
+    ]
+    return escape_lines("\n".join(lines))
+
+
 def history(steps: Sequence[Step]) -> str:
     """Return the text of `get_history` about some steps."""
 
@@ -125,6 +143,7 @@ def history(steps: Sequence[Step]) -> str:
         by = " by a person" if step.actor == "human" else ""
         title = f"── step {step.number}: {step.action.kind}{by} ──"
         parts: list[str | Block] = [title, *code_lines(step), *describe(step)]
+        parts += feedback_lines(step)
         return join(parts, OWN_LINE)
 
     return "\n\n".join(map(one, steps)) or "No steps yet."
@@ -143,6 +162,14 @@ def people_lines(steps: Sequence[Step]) -> list[str | Block]:
         lines += [Block(clipped(block.text, LIMIT_CODE_CHARACTERS)) for block in code_lines(step)]
         lines += describe(step)
     return [*lines, "[What follows is of your own step.]"]
+
+
+def feedback_lines(step: Step) -> list[str | Block]:
+    """Return what a provider of feedback said of a step."""
+    remark = step.remark
+    if remark is None or not remark.text:
+        return []
+    return [f"[feedback by {escape_line(remark.source)}:]", Block(remark.text)]
 
 
 def code_lines(step: Step) -> list[Block]:

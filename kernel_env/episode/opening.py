@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from kernel_env.episode.config import AUTO, EpisodeConfig
 from kernel_env.episode.episode import Episode
+from kernel_env.episode.feedback import FeedbackProvider
 from kernel_env.episode.journal import JOURNAL, Journal
 from kernel_env.episode.setup import resolve_config
 from kernel_env.episode.shared_grader import SharedGrader
@@ -16,6 +18,7 @@ from kernel_env.grading.reward import Reward
 from kernel_env.kernel.warm_pool import Pool
 from kernel_env.sandbox.gpus import hold
 from kernel_env.tasks import Task
+from kernel_env.tasks.prepare import grading_spec
 
 
 @asynccontextmanager
@@ -29,6 +32,8 @@ async def open_episode(
     reward: str | Reward = "progress",
     feedback: Feedback | None = None,
     counts: Counts | None = None,
+    feedback_provider: str | FeedbackProvider = "",
+    feedback_settings: Mapping[str, Any] | None = None,
     agent: str = "",
     model: str = "",
     seed: int = 0,
@@ -51,6 +56,9 @@ async def open_episode(
         reward: `position`, `progress`, `final`, `raw`, `improvement`, `human_rank`, or a function.
         feedback: `public`, `both`, `ladder`, `validity`; the task's by default.
         counts: which submission counts, the `best` or the `last`; the task's by default.
+        feedback_provider: who comments on the steps: `static`, `human`, `llm`, a plug-in's name, or
+            an object; empty for nobody.
+        feedback_settings: the settings of the one that is named.
         agent: the agent's name, for the result.
         model: the model's name, for the result.
         seed: the agent's seed, for the result.
@@ -75,6 +83,8 @@ async def open_episode(
         reward=reward,
         feedback=feedback,
         counts=counts,
+        feedback_provider=feedback_provider,
+        feedback_settings=feedback_settings or {},
         agent=agent,
         model=model,
         seed=seed,
@@ -100,6 +110,7 @@ async def open_configured(
         journal = Journal(setup.folder / JOURNAL, setup.header)
         if grader is None:
             grader = await stack.enter_async_context(Grader())
-        shared = SharedGrader(grader, stack.pop_all())
+        spec = grading_spec(setup.task, setup.prepared)
+        shared = SharedGrader(grader, stack.pop_all(), spec)
     async with Episode(setup, journal, shared) as episode:
         yield episode

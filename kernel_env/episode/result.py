@@ -124,6 +124,18 @@ class EpisodeResult:
     """Number of the agent's cells that each exception ended, by its name."""
     best_by_step: list[Improvement] = field(default_factory=list)
     """Each improvement of the best submission: step, seconds, dollars, public position, score."""
+    feedback_provider: str = ""
+    """Who could comment on the agent's steps; empty for nobody."""
+    remarks: int = 0
+    """How many steps a provider of feedback commented on."""
+    feedback_usage: Usage = Usage(tokens=0, money=0.0)
+    """Tokens and US dollars of the provider's model, which are not in `usage`."""
+    flags: dict[str, int] | None = None
+    """Number of flags of each kind that an audit for cheats found; None if there was none; see
+    `cheats`."""
+    retry_after_s: float | None = None
+    """The seconds after which the model's service that failed wants to be asked again; None: it
+    did not say."""
     suite: str = ""
     """The suite that it is a part of; empty for none."""
     key: str = ""
@@ -132,6 +144,11 @@ class EpisodeResult:
     """Identifies grader, answers and leaderboard."""
     attempt: int = 1
     """1 for the first episode with these settings in a suite."""
+
+    @property
+    def group(self) -> str:
+        """Name the state that the episode began in; see `Header.group`."""
+        return f"{self.parent}:{self.parent_step}" if self.parent else self.task
 
     def json(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -145,6 +162,7 @@ def result_of(trajectory: Trajectory, notebook: Path) -> EpisodeResult:
     progress = Progress(higher_is_better=header.higher_is_better)
     for step in trajectory.steps:
         progress = progress.after(step)
+    remarks = [step.remark for step in trajectory.steps if step.remark]
     activity = activity_of(trajectory.steps, higher_is_better=header.higher_is_better)
     grade = ending.grade
     public, private = (grade.public, grade.private) if grade else (None, None)
@@ -205,6 +223,13 @@ def result_of(trajectory: Trajectory, notebook: Path) -> EpisodeResult:
         cells=activity.cells,
         errors=activity.errors,
         best_by_step=activity.best_by_step,
+        retry_after_s=ending.retry_after_s,
+        feedback_provider=header.feedback_provider,
+        remarks=sum(bool(remark.text) for remark in remarks),
+        feedback_usage=Usage(
+            tokens=sum(remark.tokens for remark in remarks),
+            money=sum(remark.money for remark in remarks),
+        ),
     )
 
 

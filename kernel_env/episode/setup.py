@@ -24,6 +24,7 @@ from kernel_env.sandbox.protocol import DATA, GIB, Spec
 from kernel_env.sandbox.selection import choose
 from kernel_env.tasks import Task
 from kernel_env.tasks.prepare import Prepared, prepare
+from kernel_env.untrusted_text import escape_line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +97,7 @@ def resolve_config(
     episode = new_name(started)
     isolated: bool = make.isolated  # type: ignore[attr-defined]
     custom = getattr(config.reward, "__name__", "custom")
+    provider = config.feedback_provider
     header = Header(
         episode=episode,
         task=task.id,
@@ -125,6 +127,8 @@ def resolve_config(
         host=describe_host(),
         domain=task.file.domain,
         source=task.file.origin.benchmark if task.file.origin else "",
+        feedback_provider=provider if isinstance(provider, str) else escape_line(provider.name),
+        shrunk_of=task.file.shrunk.of if task.file.shrunk else "",
     )
     return EpisodeSetup(
         config=config,

@@ -103,6 +103,23 @@ own is its agent."""
 
 @show_fields
 @dataclass(frozen=True, kw_only=True)
+class Remark:
+    """What a provider of feedback said of a step; see `feedback`."""
+
+    source: str
+    """The provider's name."""
+    text: str = ""
+    """What the agent reads; empty if there is nothing."""
+    missing: str = ""
+    """Why there is nothing although it was asked; empty if there is no such reason."""
+    tokens: int = 0
+    """Tokens of the provider's model, which are not the agent's."""
+    money: float = 0.0
+    """US dollars of the provider's model, which are not the agent's."""
+
+
+@show_fields
+@dataclass(frozen=True, kw_only=True)
 class Step:
     """One action of an agent or a person and everything that resulted from it."""
 
@@ -122,6 +139,8 @@ class Step:
     actor: Actor = "agent"
     """Who acted. A person's step uses nothing of the budget and has no reward, and its submission
     is graded without counting."""
+    remark: Remark | None = None
+    """What a provider of feedback said of it; None if there is none, or it had no remark."""
 
     @property
     def cell(self) -> Cell | None:

@@ -113,6 +113,18 @@ class Header:
     """The kind of the task's data; empty if it is not known."""
     source: str = ""
     """The benchmark that the task was imported from; empty for a task of its own."""
+    feedback_provider: str = ""
+    """Who could comment on the agent's steps; empty for nobody."""
+    shrunk_of: str = ""
+    """The task that the task is a small variant of; empty if it is none."""
+
+    @property
+    def group(self) -> str:
+        """Name the state that the episode began in; episodes that begin in the same one share it.
+
+        `EPISODE:STEP` for a fork, otherwise the task's name.
+        """
+        return f"{self.fork.episode}:{self.fork.step}" if self.fork else self.task
 
 
 @show_fields
@@ -135,9 +147,12 @@ class Ending:
     """What the reward `final` pays, if no step was the last one of the budget."""
     ended: str = ""
     """UTC, ISO 8601."""
+    retry_after_s: float | None = None
+    """The seconds after which the model's service that failed wants to be asked again; None: it
+    did not say."""
 
 
-NoteKind = Literal["instructions", "refused", "last_words"]
+NoteKind = Literal["instructions", "first_message", "refused", "last_words"]
 
 
 @show_fields
@@ -146,13 +161,16 @@ class Note:
     """What an agent read or said beside its actions; it takes no step."""
 
     kind: NoteKind
-    """`instructions`: what a model reads first; `refused`: an answer that was no valid action;
-    `last_words`: the answer that ended the episode."""
+    """`instructions`: the system prompt; `first_message`: what a model reads next; `refused`: an
+    answer that was no valid action; `last_words`: the answer that ended the episode."""
     text: str
     reason: str = ""
     """Why an answer was refused."""
     after_step: int = 0
     """The step before it; 0 before the first."""
+    spent: Spent = Spent()
+    """What the agent has used until then. A request to a model ends in a step or in a note, so that
+    what it cost is the difference to the entry before."""
 
 
 @show_fields

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kernel_env.episode.journal import Journal
 from kernel_env.episode.notebook import NOTEBOOK, write_notebook
-from kernel_env.episode.result import RECORD, result_of
+from kernel_env.episode.result import RECORD, EpisodeResult, result_of
 from kernel_env.episode.trajectory import Ending, Trajectory
 
 
@@ -28,16 +28,19 @@ def end_journal(journal: Journal, ending: Ending) -> None:
 
 def write_files(trajectory: Trajectory, folder: Path) -> None:
     """Write the result and the notebook of an ended episode."""
-    result = result_of(trajectory, folder / NOTEBOOK)
-    record = json.dumps(result.json(), indent=1) + "\n"
-    for name, write in (
-        (RECORD, lambda path: path.write_text(record)),
-        (NOTEBOOK, lambda path: write_notebook(trajectory, path)),
-    ):
-        try:
-            write(folder / name)
-        except Exception as error:  # noqa: BLE001 - the other file is written all the same
-            warn_incomplete(f"{folder / name} cannot be written: {error}")
+    write_record(result_of(trajectory, folder / NOTEBOOK), folder)
+    try:
+        write_notebook(trajectory, folder / NOTEBOOK)
+    except Exception as error:  # noqa: BLE001 - the episode has ended all the same
+        warn_incomplete(f"{folder / NOTEBOOK} cannot be written: {error}")
+
+
+def write_record(result: EpisodeResult, folder: Path) -> None:
+    """Write the result of an ended episode."""
+    try:
+        (folder / RECORD).write_text(json.dumps(result.json(), indent=1) + "\n")
+    except Exception as error:  # noqa: BLE001 - the notebook is written all the same
+        warn_incomplete(f"{folder / RECORD} cannot be written: {error}")
 
 
 def warn_incomplete(message: str) -> None:

@@ -13,11 +13,9 @@ from typing import Any
 
 from kernel_env.episode import json_codec
 from kernel_env.episode.budget import Spent
-from kernel_env.episode.journal import stream_journal
-from kernel_env.episode.trajectory import Header, Note
 from kernel_env.export.conversations import facts
 from kernel_env.export.runs import Run
-from kernel_env.export.turns import Turn, opening, turns
+from kernel_env.export.turns import Turn, beginning, turns
 
 VERSION = "ATIF-v1.8"
 NOTES = (
@@ -81,13 +79,10 @@ def steps(run: Run) -> Iterator[dict[str, Any]]:
 
 def first_messages(run: Run) -> Iterator[dict[str, Any]]:
     """Yield the system prompt, if it is recorded, and the first message of the user."""
-    entries = stream_journal(run.journal)
-    header = next(entries)
-    assert isinstance(header, Header)
-    note = next(entries, None)
-    if isinstance(note, Note) and note.kind == "instructions":
-        yield {"source": "system", "message": note.text}
-    yield {"source": "user", "message": opening(header)}
+    system, first = beginning(run.journal)
+    if system:
+        yield {"source": "system", "message": system}
+    yield {"source": "user", "message": first}
 
 
 def agent_step(run: Run, turn: Turn, used: Spent, *, copied: bool) -> dict[str, Any]:

@@ -8,8 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from kernel_env.errors import KernelEnvError
-from kernel_env.export.runs import Run
-from kernel_env.export.selection import SPLITS, Filters, Selection, split_of
+from kernel_env.export.selection import SPLITS, Filters, Selection, data_of, split_of
 from kernel_env.tasks import catalog, spec
 from kernel_env.untrusted_text import Markdown
 
@@ -49,6 +48,7 @@ NOTES = Markdown(
 def card(exported: "Exported", selection: Selection, filters: Filters, valid: float) -> str:
     """Return the data card, as Markdown."""
     runs = selection.runs
+    tasks = Counter((run.header.task, data_of(run.header)) for run in runs)
     parts = [
         Markdown("# Recorded episodes of kernel\\_env, format {}").format(exported.format),
         FORMS[exported.format],
@@ -57,16 +57,17 @@ def card(exported: "Exported", selection: Selection, filters: Filters, valid: fl
             ("split", "episodes", "rows", "steps of the agents"),
             [(s, exported.episodes[s], exported.rows[s], exported.steps[s]) for s in SPLITS],
         ),
-        Markdown("Tasks are split by a hash of their names, {} of them for validation.").format(
-            Markdown(f"{valid:.0%}")
-        ),
+        Markdown(
+            "Tasks are split by a hash of their names, {} of them for validation; a small variant"
+            " is where its large task is."
+        ).format(Markdown(f"{valid:.0%}")),
         Markdown("## Tasks and licences"),
         Markdown("The licence is that of a task's data, which observations quote."),
         table(
             ("task", "split", "episodes", "licence", "data"),
             [
-                (task, split_of(task, valid), number, *licence_of(task))
-                for task, number in sorted(counted(runs, "task").items())
+                (task, split_of(data, valid), number, *licence_of(task))
+                for (task, data), number in sorted(tasks.items())
             ],
         ),
         Markdown("## Agents and models"),
@@ -91,11 +92,6 @@ def card(exported: "Exported", selection: Selection, filters: Filters, valid: fl
         NOTES,
     ]
     return Markdown("\n\n").join(parts) + "\n"
-
-
-def counted(runs: tuple[Run, ...], name: str) -> Counter[str]:
-    """Count runs by a field of their headers."""
-    return Counter(str(getattr(run.header, name)) for run in runs)
 
 
 def licence_of(task: str) -> tuple[str, str]:

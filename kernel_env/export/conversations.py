@@ -13,11 +13,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from kernel_env.episode import json_codec
-from kernel_env.episode.journal import stream_journal
-from kernel_env.episode.step import Step
-from kernel_env.episode.trajectory import Header, Note
+from kernel_env.episode.trajectory import Note
 from kernel_env.export.runs import Run
-from kernel_env.export.turns import Turn, opening, turns
+from kernel_env.export.turns import Turn, beginning, turns
 
 Message = dict[str, Any]
 """A message of a chat model."""
@@ -59,16 +57,10 @@ def facts(run: Run) -> dict[str, Any]:
 
 def prompt(run: Run, copied: int) -> Iterator[Message]:
     """Yield the instructions, the first message, and the steps that are copied."""
-    entries = stream_journal(run.journal)
-    header = next(entries)
-    assert isinstance(header, Header)
-    for entry in entries:
-        if isinstance(entry, Step):
-            break
-        if isinstance(entry, Note) and entry.kind == "instructions":
-            yield {"role": "system", "content": entry.text}
-            break
-    yield {"role": "user", "content": opening(header)}
+    system, first = beginning(run.journal)
+    if system:
+        yield {"role": "system", "content": system}
+    yield {"role": "user", "content": first}
     for turn in turns(run) if copied else ():
         if isinstance(turn, Turn) and turn.step.number <= copied:
             yield from messages(turn)

@@ -20,7 +20,15 @@ from kernel_env.errors import UnknownName, UsageError
 from kernel_env.export import atif, conversations, transitions
 from kernel_env.export.card import card
 from kernel_env.export.runs import Run, copied_steps, find_runs
-from kernel_env.export.selection import SPLITS, Filters, Selection, Split, select, split_of
+from kernel_env.export.selection import (
+    SPLITS,
+    Filters,
+    Selection,
+    Split,
+    data_of,
+    select,
+    split_of,
+)
 from kernel_env.field_docs import show_fields
 
 
@@ -157,7 +165,7 @@ def file_name(run: Run, number: int) -> str:
 
 def runs_of(selection: Selection, split: Split, valid: float) -> list[Run]:
     """Return the runs of a split."""
-    return [run for run in selection.runs if split_of(run.header.task, valid) == split]
+    return [run for run in selection.runs if split_of(data_of(run.header), valid) == split]
 
 
 def write_json(file: TextIO, value: Any) -> None:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from kernel_env.audit.trajectory import cheats
+from kernel_env import cheats
 from kernel_env.episode import endings
+from kernel_env.episode.trajectory import Header
 from kernel_env.errors import UsageError
 from kernel_env.export.runs import Run, is_reproduced
 from kernel_env.field_docs import show_fields
@@ -32,7 +33,7 @@ class Filters:
     reproduced: bool = False
     """Only those whose folder has a `verification.json` with the verdict REPRODUCED."""
     unflagged: bool = False
-    """Only those in which an audit finds no flag; see `audit.trajectory.cheats`."""
+    """Only those in which an audit finds no flag; see `cheats`."""
     duplicates: bool = False
     """Also those whose actions are all the same as those of a better run of the task."""
 
@@ -130,6 +131,11 @@ def first_of(runs: Iterable[Run], key: Callable[[Run], object], most: int) -> li
         if counts[key(run)] <= most:
             kept.append(run)
     return kept
+
+
+def data_of(header: Header) -> str:
+    """Return the task whose data an episode saw: of a small variant, the large one."""
+    return header.shrunk_of or header.task
 
 
 def split_of(task: str, valid: float) -> Split:

@@ -24,15 +24,13 @@ def rows(run: Run, copied: int) -> Iterator[dict[str, Any]]:
     """
     assert run.ending is not None
     own = facts(run)
-    fork = run.header.fork
-    group = f"{fork.episode}:{fork.step}" if fork else run.header.task
     for turn in turns(run):
         if not isinstance(turn, Turn) or turn.step.number <= copied:
             continue
         step = turn.step
         yield {
             **own,
-            "group": group,
+            "group": run.header.group,
             "step": step.number,
             "observation": turn.before,
             "thought": step.thought,

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import get_args
 
 from kernel_env.episode.journal import stream_journal
-from kernel_env.episode.observation import observe, standing
+from kernel_env.episode.observation import observe, recorded_opening
 from kernel_env.episode.step import Progress, Step
 from kernel_env.episode.trajectory import Header, Note
 from kernel_env.export.runs import Run
 from kernel_env.grading.protocol import Counts, Feedback, Protocol
-from kernel_env.untrusted_text import escape_lines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,22 +51,24 @@ def turns(run: Run) -> Iterator[Turn | Note]:
             seen = after
 
 
-def opening(header: Header) -> str:
-    """Return the first message to the agent, made of what the journal has of it.
+def beginning(journal: Path) -> tuple[str, str]:
+    """Return the system prompt, empty if none is recorded, and the first message to the agent.
 
-    The journal has the description, the rules and the budget. It does not have the machine, the
-    list of the data files and the paths, which agents read too; the environment variables that hold
-    the paths are named in their place.
+    Where the message is not recorded, it is made of description, rules and budget: see `opening`.
     """
+    entries = stream_journal(journal)
+    header = next(entries)
+    assert isinstance(header, Header)
+    found: dict[str, str] = {}
+    for entry in entries:
+        if not isinstance(entry, Note) or entry.after_step:
+            break
+        found.setdefault(entry.kind, entry.text)
+    return found.get("instructions", ""), found.get("first_message") or opening(header)
+
+
+def opening(header: Header) -> str:
+    """Return the first message to the agent, made of what the journal has of it."""
     known = header.feedback in get_args(Feedback) and header.counts in get_args(Counts)
     rules = Protocol(feedback=header.feedback, counts=header.counts)  # type: ignore[arg-type]
-    progress = Progress(higher_is_better=header.higher_is_better)
-    lines = [
-        header.description.rstrip(),
-        "",
-        "Data: $DATA_PATH. Submission: $OUTPUT_PATH.",
-        f"A cell can run for {header.budget.cell_seconds:g} s.",
-        *([rules.describe(header.budget.submissions)] if known else []),
-        standing(progress, header.budget),
-    ]
-    return escape_lines("\n".join(lines))
+    return recorded_opening(header.description, header.budget, rules if known else None)

@@ -1,12 +1,12 @@
 """Grade submissions in a separate process, with limits on time and memory.
 
 `Grader` is the host's side: bytes in, scores or the reason for a rejection out. The other side,
-`python -m kernel_env.grading.worker`, imports pandas and scikit-learn once and then forks for each
-submission. It gets none of the host's environment but what finds programs and libraries.
+`python -m kernel_env.grading.worker`, imports pandas and what the metric needs once, and then forks
+for each submission. It gets none of the host's environment but what finds programs and libraries.
 
-The host sends one end of a socket pair for each request over a control socket. On the pair, a
-message is its length (eight bytes), then JSON. The bytes of submissions follow a request. A closed
-pair cancels its request.
+A message of the control socket names modules to import. That of a request comes with one end of a
+socket pair. On the pair, a message is its length (eight bytes), then JSON. The bytes of submissions
+follow a request. A closed pair cancels its request.
 """
 
 import asyncio
@@ -24,6 +24,7 @@ from typing import Any, Self
 
 from kernel_env import temporary
 from kernel_env.errors import SubmissionError, TaskError
+from kernel_env.grading import metric
 from kernel_env.grading.leaderboard import Split
 from kernel_env.grading.messages import LENGTH, packed
 from kernel_env.grading.submission import SubmissionSchema
@@ -68,6 +69,11 @@ class GradingSpec:
     """A submission that must be gradable, the task's sample submission; None if there is none."""
     interpreter: Interpreter | None = None
     """The Python that `grade_file` needs; None for this one."""
+
+    @property
+    def imports(self) -> tuple[str, ...]:
+        """Return the modules that the grading process imports once for all submissions."""
+        return metric.find(self.metric).imports if self.metric else metric.SKLEARN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,9 +153,15 @@ class Grader:
         if self._folder is not None:
             temporary.remove(self._folder)
 
-    async def warm_up(self) -> None:
+    async def warm_up(self, grading_spec: GradingSpec) -> None:
         """Start the process now, so that the first grade does not wait for its imports."""
+        if (other := self._for(grading_spec)) is not self:
+            await other.warm_up(grading_spec)
+            return
         await self._started()
+        assert self._control is not None
+        with suppress(OSError):  # it has ended: the first grade starts another
+            self._control.send(import_request(grading_spec))
 
     async def grade(
         self,
@@ -249,7 +261,8 @@ class Grader:
             ours, theirs = socket.socketpair()
             try:
                 with theirs:
-                    socket.send_fds(self._control, [b"\0"], [theirs.fileno()])
+                    message = import_request(grading_spec)
+                    socket.send_fds(self._control, [message], [theirs.fileno()])
                 reader, writer = await asyncio.open_unix_connection(sock=ours)
             except OSError as error:
                 ours.close()
@@ -273,7 +286,7 @@ class Grader:
             if self._process is not None and self._process.returncode is None:
                 return
             await self._end()
-            self._control, theirs = socket.socketpair()
+            self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             self._folder = temporary.folder()
             with theirs:
                 self._process = await asyncio.create_subprocess_exec(
@@ -286,6 +299,11 @@ class Grader:
                     env=environment(self._folder, self._interpreter),
                     start_new_session=True,  # Ctrl-C must reach only the host
                 )
+
+
+def import_request(grading_spec: GradingSpec) -> bytes:
+    """Return a message of the control socket: the modules to import."""
+    return json.dumps(grading_spec.imports).encode()
 
 
 def has_known_good(grading_spec: GradingSpec) -> bool:

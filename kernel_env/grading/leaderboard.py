@@ -66,11 +66,17 @@ def load(path: Path) -> Leaderboard:
     Raises:
         TaskError: the file is wrong; the message names the file, the row and the field.
     """
+    if path.exists() and not path.is_file():
+        raise TaskError(f"{path} is not a file; a task needs a leaderboard")
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
     except FileNotFoundError as error:
         raise TaskError(f"{path} is missing; a task needs a leaderboard") from error
+    except OSError as error:
+        raise TaskError(f"{path} cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise TaskError(f"{path} is not CSV in UTF-8: {error}") from error
     if not rows:
         raise TaskError(f"{path} has no rows; a leaderboard needs at least one entry")
     kinds = {row.get("kind") for row in rows}

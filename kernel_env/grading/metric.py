@@ -3,8 +3,9 @@
 A metric takes the target columns of the answers and of a submission, aligned by id, and returns
 one number. The formulas are scikit-learn's. Written here, with their source, are those that it
 lacks (mean average precision at k, the Jaccard index of label sets per row) and those that Kaggle
-defines differently (logarithmic loss, quadratic kappa). Third-party metrics are entry points of the
-group `kernel_env.metrics`, each a `Metric`.
+defines differently (logarithmic loss, quadratic kappa); also the commonest of numbers, because
+the import of scikit-learn takes longer than a kernel's start. Third-party metrics are entry points
+of the group `kernel_env.metrics`, each a `Metric`.
 """
 
 import re
@@ -16,6 +17,7 @@ from kernel_env import plugins
 from kernel_env.errors import SubmissionError, UnknownName
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 CellType = Literal[
@@ -56,6 +58,12 @@ class Metric:
     check: Callable[["pd.DataFrame"], None] | None = None
     """Called once with all predictions, in the order of the sample submission, before any are
     scored. Raises `SubmissionError` for rows that have no score."""
+    imports: tuple[str, ...] = ()
+    """Modules that `score` imports and that take long to import. The grading process imports them
+    once, before its first submission."""
+
+
+SKLEARN = ("sklearn.metrics",)
 
 
 def sklearn_score(name: str, **options: Any) -> Score:
@@ -73,15 +81,55 @@ def sklearn_score(name: str, **options: Any) -> Score:
     return score
 
 
-def sklearn_column_mean(name: str) -> Score:
-    """Return the mean of a function of `sklearn.metrics` over the target columns."""
-    column_score = sklearn_score(name)
+def mean_over_columns(column_score: Score) -> Score:
+    """Return the mean of the score of each target column."""
 
     def score(answers: "pd.DataFrame", submission: "pd.DataFrame") -> float:
         scores = [column_score(answers[[column]], submission[[column]]) for column in answers]
         return sum(scores) / len(scores)
 
     return score
+
+
+def rmse(answers: "pd.DataFrame", submission: "pd.DataFrame") -> float:
+    """Compute the square root of the mean squared difference, in the target's units.
+
+    Source: scikit-learn, `root_mean_squared_error`; both are the same to the last digit.
+    """
+    return root_mean_square(numbers_of(answers), numbers_of(submission))
+
+
+def rmsle(answers: "pd.DataFrame", submission: "pd.DataFrame") -> float:
+    """Compute the root mean squared difference of log(1 + y), for y of at least 0.
+
+    Source: scikit-learn, `root_mean_squared_log_error`; both are the same to the last digit.
+    """
+    import numpy as np
+
+    return root_mean_square(np.log1p(numbers_of(answers)), np.log1p(numbers_of(submission)))
+
+
+def mae(answers: "pd.DataFrame", submission: "pd.DataFrame") -> float:
+    """Compute the mean absolute difference, in the target's units.
+
+    Source: scikit-learn, `mean_absolute_error`; both are the same to the last digit.
+    """
+    import numpy as np
+
+    difference = numbers_of(submission) - numbers_of(answers)
+    return float(np.mean(np.abs(difference), axis=0)[0])
+
+
+def numbers_of(table: "pd.DataFrame") -> "np.ndarray":
+    """Return a table of one target column as an array of shape (rows, 1)."""
+    return table.to_numpy(dtype=float)
+
+
+def root_mean_square(one: "np.ndarray", other: "np.ndarray") -> float:
+    """Return the square root of the mean squared difference of two arrays of shape (rows, 1)."""
+    import numpy as np
+
+    return float(np.sqrt(np.mean((one - other) ** 2, axis=0))[0])
 
 
 SMALLEST_PROBABILITY = 1e-15
@@ -208,40 +256,49 @@ def lower(name: str, title: str, wants: CellType, score: Score, **more: Any) -> 
     return Metric(name=name, title=title, higher_is_better=False, wants=wants, score=score, **more)
 
 
+def of_sklearn(name: str, **options: Any) -> dict[str, Any]:
+    """Return the fields of a metric that is a function of `sklearn.metrics`."""
+    return {"score": sklearn_score(name, **options), "imports": SKLEARN}
+
+
 def column_mean(name: str) -> dict[str, Any]:
-    """Return the fields of a metric that is the mean of its target columns' scores."""
-    return {"score": sklearn_column_mean(name), "columns": "any"}
+    """Return the fields of a metric that is the mean of such a function over its target columns."""
+    return {
+        "score": mean_over_columns(sklearn_score(name)),
+        "columns": "any",
+        "imports": SKLEARN,
+    }
 
 
 BUILT_IN = {
     metric.name: metric
     for metric in (
         # Classes
-        higher("accuracy", "Accuracy", "label", sklearn_score("accuracy_score")),
+        higher("accuracy", "Accuracy", "label", **of_sklearn("accuracy_score")),
         higher(
             "balanced_accuracy",
             "Balanced accuracy",
             "label",
-            sklearn_score("balanced_accuracy_score"),
+            **of_sklearn("balanced_accuracy_score"),
         ),
-        higher("f1", "F1 of class 1", "binary", sklearn_score("f1_score", zero_division=0.0)),
+        higher("f1", "F1 of class 1", "binary", **of_sklearn("f1_score", zero_division=0.0)),
         higher(
             "macro_f1",
             "Macro-averaged F1",
             "label",
-            sklearn_score("f1_score", average="macro", zero_division=0.0),
+            **of_sklearn("f1_score", average="macro", zero_division=0.0),
         ),
         higher(
             "weighted_f1",
             "F1 weighted by class size",
             "label",
-            sklearn_score("f1_score", average="weighted", zero_division=0.0),
+            **of_sklearn("f1_score", average="weighted", zero_division=0.0),
         ),
         higher(
             "matthews",
             "Matthews correlation coefficient",
             "label",
-            sklearn_score("matthews_corrcoef"),
+            **of_sklearn("matthews_corrcoef"),
         ),
         higher(
             "quadratic_kappa",
@@ -273,15 +330,17 @@ BUILT_IN = {
             "rmse",
             "Root mean squared error",
             "number",
-            **column_mean("root_mean_squared_error"),
+            mean_over_columns(rmse),
+            columns="any",
         ),
         lower(
             "rmsle",
             "Root mean squared logarithmic error",
             "non_negative",
-            **column_mean("root_mean_squared_log_error"),
+            mean_over_columns(rmsle),
+            columns="any",
         ),
-        lower("mae", "Mean absolute error", "number", **column_mean("mean_absolute_error")),
+        lower("mae", "Mean absolute error", "number", mean_over_columns(mae), columns="any"),
         lower(
             "median_ae",
             "Median absolute error",

@@ -9,8 +9,6 @@
 The event loop runs in a thread, so this works in a notebook too.
 """
 
-import threading
-import weakref
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -18,22 +16,22 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
-from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 
 from kernel_env.episode import Episode, EpisodeConfig, open_configured
 from kernel_env.episode.actions import Action
 from kernel_env.episode.config import AUTO
-from kernel_env.episode.observation import Observation
+from kernel_env.episode.feedback import FeedbackProvider
 from kernel_env.episode.result import EpisodeResult
 from kernel_env.errors import EpisodeOver, UsageError
 from kernel_env.grading.protocol import Counts, Feedback
 from kernel_env.grading.reward import Reward
-from kernel_env.gym.event_loop import EventLoopThread
-from kernel_env.gym.registration import ENTRY_POINT, env_id
-from kernel_env.gym.spaces import ACTIONS, count, score, text
-
-ObservationDict = dict[str, Any]
+from kernel_env.gym.conversion import ObservationDict, as_dict, info_of
+from kernel_env.gym.registration import ENTRY_POINT, VECTOR_ENTRY_POINT, env_id
+from kernel_env.gym.spaces import ACTIONS, observations
+from kernel_env.gym.vector import KernelVectorEnv, group
+from kernel_env.rollouts.event_loop import EventLoopThread, close_at_exit
+from kernel_env.rollouts.rollout import Rollout
 
 
 class KernelEnv(gymnasium.Env[ObservationDict, Any]):
@@ -43,8 +41,9 @@ class KernelEnv(gymnasium.Env[ObservationDict, Any]):
     to be restored), `state_lost`, `public_score` (of this step), `best_public_score`, `position`
     (0 to 1), `steps_left` and `seconds_left` are for programs. An episode is truncated when its
     budget is used up; it never terminates by itself, because a better submission is always
-    possible. `info` has the number of steps, and images and HTML that the cell displayed; after the
-    last step also the private score and the result.
+    possible. `info` has the number of steps, and images and HTML that the cell displayed, the
+    episode's name, and its `group`: the state that it began in; after the last step also the
+    private score and the result.
     """
 
     metadata = {"render_modes": []}  # noqa: RUF012 - gymnasium's own declaration
@@ -61,23 +60,12 @@ class KernelEnv(gymnasium.Env[ObservationDict, Any]):
         """
         self.config = EpisodeConfig(task=task, **options)
         self.warm = warm
-        self.observation_space = spaces.Dict(
-            {
-                "text": text(),
-                "error": text(),
-                "restored": text(),
-                "state_lost": text(),
-                "public_score": score(missing=True),
-                "best_public_score": score(missing=True),
-                "position": score(missing=False),
-                "steps_left": count(),
-                "seconds_left": score(missing=False),
-            }
-        )
+        self.observation_space = observations()
         self.action_space = ACTIONS
         self.spec = EnvSpec(
             id=env_id(Path(task).name),
             entry_point=ENTRY_POINT,
+            vector_entry_point=VECTOR_ENTRY_POINT,
             nondeterministic=True,  # observations contain the time that was used
             kwargs={"task": task, "warm": warm, **options},
         )
@@ -147,6 +135,23 @@ class KernelEnv(gymnasium.Env[ObservationDict, Any]):
             env._continue(child, self._loop_thread)  # noqa: SLF001
         return forks
 
+    def group(self, n: int, *, at_step: int | None = None) -> KernelVectorEnv:
+        """Return a vector environment of `n` branches that continue from here.
+
+        Each reset of it branches again from the same state, with random states of its own, as long
+        as this episode runs. `infos["group"]` is the same for all. It must be closed; this
+        environment can continue.
+
+        Args:
+            n: number of branches.
+            at_step: the step after which they begin; None for the latest one.
+
+        Raises `UsageError`; its `reset` raises as `fork` does.
+        """
+        if self.episode is None or self._loop_thread is None:
+            raise UsageError("there is no episode to branch from; call env.reset() first")
+        return group(Rollout(self.episode), n, at_step=at_step, thread=self._loop_thread)
+
     def clone(self) -> "KernelEnv":
         """Return one fork, as search algorithms expect."""
         return self.fork()[0]
@@ -195,44 +200,7 @@ class KernelEnv(gymnasium.Env[ObservationDict, Any]):
 
     def _info(self) -> dict[str, Any]:
         assert self.episode is not None
-        seen, result = self.episode.observation, self.episode.result
-        return {
-            "steps_done": len(self.episode.steps),
-            "images": list(seen.images),
-            "html": list(seen.html),
-            "private_score": result.private_score if result else seen.private_score,
-            "over": self.episode.over or "",
-            "result": result.json() if result else None,
-        }
-
-
-def close_at_exit(env: KernelEnv) -> None:
-    """Close an environment at interpreter exit, while threads can still be started.
-
-    `atexit` is too late: thread pools accept no work by then.
-    """
-    reference = weakref.ref(env)
-
-    def close() -> None:
-        if (open_env := reference()) is not None:
-            open_env.close()
-
-    threading._register_atexit(close)  # type: ignore[attr-defined]  # noqa: SLF001
-
-
-def as_dict(observation: Observation) -> ObservationDict:
-    """Return an observation as a dict of `KernelEnv.observation_space`."""
-    return {
-        "text": observation.text,
-        "error": observation.error,
-        "restored": observation.restored,
-        "state_lost": observation.state_lost,
-        "public_score": observation.public_score,
-        "best_public_score": observation.best_public_score,
-        "position": float(observation.position),
-        "steps_left": observation.steps_left,
-        "seconds_left": float(observation.seconds_left),
-    }
+        return info_of(self.episode)
 
 
 def make(
@@ -245,6 +213,8 @@ def make(
     reward: str | Reward = "progress",
     feedback: Feedback | None = None,
     counts: Counts | None = None,
+    feedback_provider: str | FeedbackProvider = "",
+    feedback_settings: Mapping[str, Any] | None = None,
     agent: str = "",
     branching: bool = True,
     warm: int = 0,
@@ -267,6 +237,9 @@ def make(
         feedback: which scores the observations show: `public`, `both` (the private score is in
             `info`), `ladder`, `validity`; the task's by default.
         counts: which submission counts, the `best` or the `last`; the task's by default.
+        feedback_provider: who comments on the steps: `static`, `human`, `llm`, a plug-in's name, or
+            an object; empty for nobody.
+        feedback_settings: the settings of the one that is named.
         agent: the agent's name, for the result.
         branching: whether forks and trials can have files of their own; see `EpisodeConfig`.
         warm: number of sandboxes that are started in advance, so that `reset` is fast.
@@ -285,6 +258,8 @@ def make(
         reward=reward,
         feedback=feedback,
         counts=counts,
+        feedback_provider=feedback_provider,
+        feedback_settings=feedback_settings or {},
         agent=agent,
         branching=branching,
         warm=warm,

@@ -11,7 +11,10 @@ from kernel_env.errors import ActionError
 
 
 class Values(spaces.Space[Any]):
-    """A space of the values that satisfy a predicate, such as texts of any length."""
+    """A space of the values that satisfy a predicate, such as texts of any length.
+
+    It can be sent to another process if the predicate is a function of a module.
+    """
 
     def __init__(self, name: str, holds: Callable[[Any], bool], samples: tuple[Any, ...]) -> None:
         super().__init__()
@@ -39,20 +42,24 @@ class Values(spaces.Space[Any]):
     __hash__ = None  # type: ignore[assignment]
 
 
-def text() -> Values:
-    """Return the space of all strings."""
-    return Values("text", lambda x: isinstance(x, str), ("", "text"))
+def is_text(value: Any) -> bool:
+    """Return whether a value is a string."""
+    return isinstance(value, str)
 
 
-def score(*, missing: bool) -> Values:
-    """Return the space of floats; with `missing`, None is in it as well."""
-    holds = lambda x: isinstance(x, float) or (missing and x is None)  # noqa: E731
-    return Values("score or None" if missing else "score", holds, (0.0, 0.5))
+def is_score(value: Any) -> bool:
+    """Return whether a value is a float."""
+    return isinstance(value, float)
 
 
-def count() -> Values:
-    """Return the space of integers of at least 0."""
-    return Values("count", lambda x: isinstance(x, int) and x >= 0, (0, 1))
+def is_score_or_none(value: Any) -> bool:
+    """Return whether a value is a float, or None."""
+    return value is None or isinstance(value, float)
+
+
+def is_count(value: Any) -> bool:
+    """Return whether a value is an integer of at least 0."""
+    return isinstance(value, int) and value >= 0
 
 
 def is_action(value: Any) -> bool:
@@ -62,6 +69,40 @@ def is_action(value: Any) -> bool:
     except ActionError:
         return False
     return True
+
+
+def text() -> Values:
+    """Return the space of all strings."""
+    return Values("text", is_text, ("", "text"))
+
+
+def score(*, missing: bool) -> Values:
+    """Return the space of floats; with `missing`, None is in it as well."""
+    if missing:
+        return Values("score or None", is_score_or_none, (0.0, 0.5))
+    return Values("score", is_score, (0.0, 0.5))
+
+
+def count() -> Values:
+    """Return the space of integers of at least 0."""
+    return Values("count", is_count, (0, 1))
+
+
+def observations() -> spaces.Dict:
+    """Return the space of observations."""
+    return spaces.Dict(
+        {
+            "text": text(),
+            "error": text(),
+            "restored": text(),
+            "state_lost": text(),
+            "public_score": score(missing=True),
+            "best_public_score": score(missing=True),
+            "position": score(missing=False),
+            "steps_left": count(),
+            "seconds_left": score(missing=False),
+        }
+    )
 
 
 ACTIONS = Values(

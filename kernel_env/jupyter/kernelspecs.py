@@ -15,15 +15,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from jupyter_client.kernelspec import KernelSpecManager
-
 from kernel_env.errors import UsageError
+from kernel_env.jupyter.installed_kernelspecs import PROVISIONER, installed, is_ours
 from kernel_env.jupyter.sealed_kernel import KernelConfig
 from kernel_env.jupyter.server import Server
 from kernel_env.untrusted_text import quote_value
 
-PROVISIONER, EXISTING = "kernel-env", "kernel-env-existing"
-"""Names of the provisioners, as `pyproject.toml` registers them."""
+EXISTING = "kernel-env-existing"
+"""Name of the provisioner of kernels that run already, as `pyproject.toml` registers it."""
 FOLDER_VARIABLE = "KERNEL_ENV_KERNELSPECS"
 """Environment variable of a JupyterLab that `kernel-env open` started: the folder of kernelspecs
 that it alone searches."""
@@ -120,12 +119,6 @@ def install(
     return write(folder.parent, folder.name, definition(config, display_name))
 
 
-def installed() -> dict[str, Path]:
-    """Return the folders of our kernelspecs that Jupyter programs find, by name."""
-    found = KernelSpecManager(ensure_native_kernel=False).find_kernel_specs()
-    return {name: Path(folder) for name, folder in sorted(found.items()) if is_ours(Path(folder))}
-
-
 def remove(name: str) -> Path:
     """Remove one of our kernelspecs and return its folder. Raises `UsageError`, `OSError`."""
     ours = installed()
@@ -136,27 +129,6 @@ def remove(name: str) -> Path:
         )
     shutil.rmtree(ours[name])
     return ours[name]
-
-
-def is_ours(folder: Path) -> bool:
-    """Return whether a folder has a kernelspec that this package wrote."""
-    return config_of(folder) is not None
-
-
-def config_of(folder: Path) -> dict[str, Any] | None:
-    """Return the configuration of one of our kernelspecs; None if it is not one."""
-    try:
-        content = json.loads((folder / "kernel.json").read_text())
-        provisioner = content["metadata"]["kernel_provisioner"]
-        config: dict[str, Any] = provisioner["config"]
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-    return config if provisioner.get("provisioner_name") == PROVISIONER else None
-
-
-def title_of(folder: Path) -> str:
-    """Return what programs show of one of our kernelspecs."""
-    return str(json.loads((folder / "kernel.json").read_text()).get("display_name", folder.name))
 
 
 # ── kernels of a running JupyterLab ───────────────────────────────────────────────────────

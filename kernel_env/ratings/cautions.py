@@ -15,6 +15,7 @@ SETTINGS: dict[str, Callable[[EpisodeResult], object]] = {
     "the version of the task": lambda r: r.task_version,
     "the budget": lambda r: json.dumps(r.budget, sort_keys=True),
     "what agents learn of their scores": lambda r: (r.feedback, r.counts),
+    "who comments on the steps": lambda r: (r.feedback_provider,),
     "the hardware": lambda r: (r.cpus, r.memory_gb, r.gpus),
     "the sandbox": lambda r: r.sandbox,
     "the image": lambda r: r.image_digest or r.image,
@@ -44,6 +45,11 @@ def cautions_of(
     yield from settings([outcome for outcome in found.outcomes if outcome.agent in rated])
     if helped := [o for o in found.outcomes if o.record.human_steps]:
         yield f"people took steps in {episodes(len(helped))} of {names(o.agent for o in helped)}"
+    if flagged := [o for o in found.outcomes if o.record.flags]:
+        yield (
+            f"an audit for cheats has flags in {episodes(len(flagged))} of"
+            f" {names(o.agent for o in flagged)}; look at them with kernel-env audit"
+        )
     if found.failed_tasks:
         yield (
             f"left out for all agents, because their own metric or data failed:"

@@ -94,6 +94,13 @@ def place_of(r: EpisodeResult) -> float | None:
     return r.position_public if r.position_private is None else r.position_private
 
 
+def flags_of(r: EpisodeResult) -> str | None:
+    """Return what an audit for cheats found, as text; None if there was none."""
+    if r.flags is None:
+        return None
+    return ", ".join(f"{kind} {count}" for kind, count in sorted(r.flags.items())) or "none"
+
+
 FIELDS = (
     Field(key="run", title="run", kind="hidden", value=lambda row: row.run),
     Field(key="task", title="task", kind="text", value=lambda row: row.result.task),
@@ -133,6 +140,7 @@ FIELDS = (
         key="waited", title="waited", kind="seconds", value=lambda row: row.result.waited_seconds
     ),
     Field(key="started", title="started", kind="time", value=lambda row: row.result.started),
+    Field(key="flags", title="cheat flags", kind="text", value=lambda row: flags_of(row.result)),
     Field(
         key="error",
         title="reason",

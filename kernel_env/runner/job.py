@@ -4,17 +4,19 @@ An exception of an agent's code ends only its own episode, as `agent_failed`. On
 package ends the episode as `crashed`. The traceback of either is in the episode's folder.
 """
 
+import asyncio
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kernel_env import plugins
+from kernel_env import cheats, plugins
 from kernel_env.agents.base import Agent, Options
 from kernel_env.episode import Episode, EpisodeConfig, open_configured
 from kernel_env.episode.result import EpisodeResult
 from kernel_env.episode.tree_page import TREE, write_tree
+from kernel_env.episode.write_ending import write_record
 from kernel_env.errors import (
     AgentError,
     EpisodeOver,
@@ -131,6 +133,16 @@ async def run_episode(
         write_tree(episode.family, episode.folder / TREE)
     result = episode.result
     assert result is not None, "a closed episode has a result"
+    return await asyncio.to_thread(audited, result, episode.folder)
+
+
+def audited(result: EpisodeResult, folder: Path) -> EpisodeResult:
+    """Return a result with the flags that an audit for cheats finds, and write its record."""
+    try:
+        result = replace(result, flags=cheats.audit(folder).counts)
+    except UsageError:  # the journal could not be written: `IncompleteRecordWarning`
+        return result
+    write_record(result, folder)
     return result
 
 

@@ -54,6 +54,7 @@ ROLES: Mapping[type, Mapping[str, Role]] = {
         **dict.fromkeys(("task", "sandbox", "image", "budget", "reward"), "key"),
         **dict.fromkeys(("feedback", "counts", "agent", "seed", "random_seed"), "key"),
         **dict.fromkeys(("branching", "gpus", "devices"), "key"),
+        **dict.fromkeys(("feedback_provider", "feedback_settings"), "key"),
         "model": "not",  # filled in from the agent, whose options are in the settings
         "out": "not",  # where files are
         "trusted": "not",  # only matters to `auto`, which a suite has not
@@ -104,6 +105,8 @@ def settings_of(plan: Plan, *, endpoint: str) -> dict[str, Any]:
     sandbox = plugins.find("sandbox", config.sandbox)
     if not isinstance(config.reward, str):
         raise UsageError("a suite needs a reward by its name; a function cannot be compared")
+    if not isinstance(config.feedback_provider, str):
+        raise UsageError("a suite needs a provider of feedback by its name, not an object")
     protocol = config.protocol
     settings = {
         "v": VERSION,
@@ -144,6 +147,9 @@ def settings_of(plan: Plan, *, endpoint: str) -> dict[str, Any]:
         "seed": config.seed,
         "random_seed": config.random_seed,
     }
+    if config.feedback_provider:  # without one the keys are those of earlier versions
+        provider = plug_in("feedback provider", config.feedback_provider)
+        settings["comments"] = {**provider, "settings": config.feedback_settings}
     plain: dict[str, Any] = canonical(settings)
     return plain
 

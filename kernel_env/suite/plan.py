@@ -20,7 +20,7 @@ from kernel_env.runner import Plan
 from kernel_env.suite.file import AgentSection, SuiteFile, read_suite_file
 from kernel_env.suite.keys import key_of, settings_of
 from kernel_env.tasks import Task, catalog, spec
-from kernel_env.tasks.spec import TaskFile
+from kernel_env.tasks.task_file import TaskFile
 
 SUITES = Path("suites")
 """The folder with the folders of suites."""

@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from kernel_env import cheats
 from kernel_env.episode import Episode
 from kernel_env.episode.endings import status_of
 from kernel_env.episode.journal import JOURNAL, read_journal
@@ -74,7 +75,8 @@ def recorded(folder: Path) -> EpisodeResult | None:
         with suppress(UsageError):  # a header that was cut: the episode has not begun
             trajectory = read_journal(path)
             if trajectory.header.fork is None:
-                return result_of(ended(trajectory), path.parent / NOTEBOOK)
+                result = result_of(ended(trajectory), path.parent / NOTEBOOK)
+                return replace(result, flags=cheats.audit(path.parent).counts)
     return None
 
 

@@ -30,6 +30,8 @@ RETRIES = {"model": 5, "machine": 3}
 FIRST_DELAY_S = 5.0
 MAX_DELAY_S = 600.0
 """The longest wait before another attempt; it doubles with each."""
+MAX_ASKED_S = 3600.0
+"""The longest wait that a model's service may ask for."""
 SAME_CRASHES = 3
 """The suite stops after so many crashes of one kind."""
 REPEATS = 3
@@ -132,9 +134,18 @@ def delay_s(key: str, attempt: int) -> float:
     return delay * (1 - int.from_bytes(digest[:4], "big") / 2**33)
 
 
-def retry_at(key: str, attempt: int, failure: str) -> float | None:
-    """Return when a job may be played again, seconds since 1970; None: not by itself."""
-    return time.time() + delay_s(key, attempt) if failure in RETRIES else None
+def retry_at(key: str, attempt: int, failure: str, asked_s: float | None = None) -> float | None:
+    """Return when a job may be played again, seconds since 1970; None: not by itself.
+
+    Args:
+        key: the job's key.
+        attempt: the number of the attempt that failed.
+        failure: who failed; see `endings`.
+        asked_s: the pause that the model's service asked for, at most an hour of which is made.
+    """
+    if failure not in RETRIES:
+        return None
+    return time.time() + max(delay_s(key, attempt), min(asked_s or 0.0, MAX_ASKED_S))
 
 
 def kind_of_crash(fault: Fault) -> str:

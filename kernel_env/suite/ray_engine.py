@@ -8,8 +8,8 @@ as its cores and memory allow. All nodes need this package, and the task folders
 under the same paths. If a node does not see the suite's folder, it plays into a temporary one, and
 the episode's folder is sent back before its ending is recorded.
 
-Not protected: a process of Ray that ends abruptly kills what it has started, so the init process of
-the sandbox `local` as well, whose kernels then remain. Containers end with their host.
+A process of Ray that ends abruptly would kill what it has started: the init process of the sandbox
+`local`, but not its kernels. It must not, so that process ends its sandbox, as everywhere.
 
 Not limited here: `limits.starts` and `limits.margin_gb`, because Ray's resources take their place,
 and `max_calls`, which holds for each process that plays.
@@ -50,6 +50,8 @@ CONNECT_S = 10.0
 """How long the head of a cluster may take to accept a connection."""
 TICK_S = 0.25
 """The longest time after which a request to cancel is noticed."""
+KEEP_CHILDREN = {"env_vars": {"RAY_kill_child_processes_on_worker_exit": "0"}}
+"""The environment of a process that plays; see above."""
 END_S = 120.0
 """How long an episode that is cancelled may take to end."""
 
@@ -136,6 +138,7 @@ class RayEngine:
             memory=int(limits.memory_gb * GIB),
             num_gpus=job.plan.config.gpu_count,
             resources={RESOURCE: 1},
+            runtime_env=KEEP_CHILDREN,
         )
         reference = submit.remote(job.plan, str(folder), str(self._suite.folder), self._digest)
         try:

@@ -307,6 +307,7 @@ def line_of(suite: Suite, started: Started, played: Played) -> Finished | Fault:
             host=played.host,
         )
     failure = class_of(status)
+    asked_s = result.retry_after_s if result else None
     return Fault(
         key=started.key,
         attempt=started.attempt,
@@ -314,7 +315,7 @@ def line_of(suite: Suite, started: Started, played: Played) -> Finished | Fault:
         failure=failure,
         status=status,
         reason=played.reason or status,
-        retry_at=retry_at(started.key, started.attempt, failure),
+        retry_at=retry_at(started.key, started.attempt, failure, asked_s),
         record=record,
         host=played.host,
     )

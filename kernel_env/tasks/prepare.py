@@ -22,6 +22,7 @@ from kernel_env import cache
 from kernel_env.errors import SubmissionError, TaskError
 from kernel_env.tasks import catalog, environments, kaggle, spec
 from kernel_env.tasks.spec import Task
+from kernel_env.untrusted_text import escape_line
 
 if TYPE_CHECKING:
     from kernel_env.grading.host import GradingSpec, Interpreter
@@ -289,7 +290,8 @@ def run_prepare(task: Task, folder: Path) -> None:
     if done.returncode:
         last_line = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
         reason = last_line.removeprefix(f"{TaskError.__module__}.{TaskError.__qualname__}: ")
-        raise TaskError(f"{prepare_file} failed: {reason or f'exit code {done.returncode}'}")
+        reason = escape_line(reason) or f"exit code {done.returncode}"
+        raise TaskError(f"{prepare_file} failed: {reason}")
     (public / "description.md").unlink(missing_ok=True)  # it could be a link to the original
     shutil.copyfile(task.folder / "description.md", public / "description.md")
     if not task.scoring.schema.is_free_form:
@@ -328,8 +330,11 @@ def check_header(task: Task, path: Path, columns: list[str]) -> None:
     prepare_file = task.folder / "prepare.py"
     if not path.is_file():
         raise TaskError(f"{prepare_file} wrote no {path.parent.name}/{path.name}")
-    with path.open(newline="", encoding="utf-8") as file:
-        found = next(csv.reader(file), [])
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            found = next(csv.reader(file), [])
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise TaskError(f"{prepare_file} wrote {path.name}, which is no CSV: {error}") from error
     if found != columns:
         raise TaskError(
             f"{prepare_file} wrote {path.name} with the columns {found};"

@@ -16,158 +16,21 @@ NOTICE            the origin and the licence of the data
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    ValidationError,
+)
 from pydantic_core import ErrorDetails
 
 from kernel_env.errors import TaskError, UnknownName
 from kernel_env.field_docs import show_fields
 from kernel_env.grading import leaderboard, metric, protocol
 from kernel_env.grading.leaderboard import BoardKind, Leaderboard
-from kernel_env.grading.metric import CellType
-from kernel_env.grading.protocol import Counts, Feedback, Protocol
+from kernel_env.grading.protocol import Protocol
 from kernel_env.grading.submission import SubmissionSchema
 from kernel_env.tasks import kaggle
-
-GRADE_FILE = "grade.py"
-"""The file with a task's own metric, and the name in task.toml that selects it."""
-SingleLine = Annotated[str, StringConstraints(pattern=r"^[^\n]+$")]
-Columns = Annotated[list[SingleLine], Field(min_length=1)]
-Positive = Annotated[float, Field(gt=0)]
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$")]
-Competition = Annotated[str, StringConstraints(pattern=rf"^{kaggle.NAME.pattern}$")]
-
-
-class Section(BaseModel):
-    """A table of task.toml; an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class MetricSection(Section):
-    """The metric: a built-in one or a plug-in by name, or the task's own `grade.py`."""
-
-    name: SingleLine
-    """A metric's name, or "grade.py"."""
-    higher_is_better: bool | None = None
-    """The direction; required with `name = "grade.py"`, forbidden otherwise."""
-    wants: CellType | None = None
-    """The cell type of the target columns; only with `name = "grade.py"`; default: `number`."""
-    title: SingleLine | None = None
-    """The metric's name in descriptions; only with `name = "grade.py"`."""
-
-
-class SubmissionSection(Section):
-    """The submission's format; without columns, the task's `grade.py` reads the file itself."""
-
-    id_columns: Columns | None = None
-    target_columns: Columns | None = None
-    file: SingleLine = "submission.csv"
-    """The path in the workspace."""
-    limit_mb: Positive = 100
-    """The largest file that is accepted, in MB."""
-
-
-class LimitsSection(Section):
-    """An episode's default budget and the resources of its sandbox."""
-
-    steps: Annotated[int, Field(gt=0)] = 60
-    """The number of actions."""
-    seconds: Positive = 3600
-    """The duration of the episode in seconds."""
-    cell_seconds: Positive = 600
-    """The duration of one cell in seconds."""
-    submissions: Annotated[int, Field(gt=0)] | None = None
-    """The number of submissions that are graded; no limit by default."""
-    memory_gb: Positive = 4
-    workspace_gb: Positive = 2
-    """The size of the workspace in GB."""
-    cpus: Positive = 2
-    """The number of CPUs; can be a fraction."""
-
-
-class ResourcesSection(Section):
-    """What a task needs beyond cores and memory of the sandbox."""
-
-    gpus: Annotated[int, Field(ge=0, strict=True)] = 0
-    """The number of GPUs."""
-    libraries: tuple[SingleLine, ...] | None = None
-    """The Python modules that its kernels import in advance; those of the image if it is missing.
-    A new sandbox starts sooner with few, and each kernel has them at once with many."""
-
-
-class ProtocolSection(Section):
-    """What an agent learns about its scores, and which submission counts; see `grading.protocol`.
-
-    Default: the protocol of the benchmark that the task was imported from.
-    """
-
-    feedback: Feedback | None = None
-    counts: Counts | None = None
-
-
-class KaggleSection(Section):
-    """The Kaggle competition with the raw files; `kernel-env tasks prepare` downloads them."""
-
-    competition: Competition
-    """The last part of the address of the competition's page."""
-
-
-class OriginSection(Section):
-    """The origin of a task imported from another benchmark; its data and code are not copied."""
-
-    benchmark: SingleLine
-    """The benchmark's name."""
-    id: SingleLine
-    """The task's name in the benchmark."""
-    places: Annotated[list[SingleLine], Field(min_length=1)]
-    """The paths where the data can be; `prepare` gets the first one that exists."""
-    kaggle: Competition | None = None
-    """The Kaggle competition whose files `prepare` also accepts."""
-    todo: SingleLine
-    """What the operator must do if none of the paths exists."""
-    environment: SingleLine | None = None
-    """The environment of the task's code; default: that of the benchmark, by its name."""
-
-    @property
-    def code_environment(self) -> str:
-        """Return the name of the environment that the task's code runs in."""
-        return self.environment or self.benchmark
-
-
-class TaskFile(Section):
-    """The content of task.toml. Only `metric` and `submission` are required."""
-
-    id: Name
-    """The task's name; default: the name of the folder, which it must equal."""
-    name: SingleLine
-    """The name for people; default: the id."""
-    summary: SingleLine = ""
-    """One sentence about the task."""
-    domain: SingleLine = "other"
-    """The kind of data, for example `tabular`. Reference pipelines exist for `tabular`, `language`,
-    `vision` and `time series`."""
-    kind: SingleLine = "other"
-    """The kind of problem: `binary classification`, `multiclass classification`, `regression`, or
-    another text."""
-    image: Name = "tabular"
-    """The sandbox's image."""
-    licence: SingleLine | None = None
-    """The licence of the data."""
-    source: SingleLine | None = None
-    """The origin of the data."""
-    expected_minutes: Positive | None = None
-    """The expected running time of a good solution, in minutes."""
-    metric: MetricSection
-    submission: SubmissionSection
-    limits: LimitsSection = LimitsSection()
-    resources: ResourcesSection = ResourcesSection()
-    protocol: ProtocolSection = ProtocolSection()
-    kaggle: KaggleSection | None = None
-    origin: OriginSection | None = None
-    raw: dict[str, Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]] = {}
-    """The SHA-256 of each raw file, by its path in the folder of the raw files."""
+from kernel_env.tasks.task_file import GRADE_FILE, TaskFile
+from kernel_env.untrusted_text import escape_line
 
 
 @show_fields
@@ -235,10 +98,13 @@ def load(folder: Path) -> Task:
     """
     file, faults = load_file(folder)
     if not folder.is_dir():
-        raise TaskError("; ".join(faults))
-    for name in ("description.md", "prepare.py"):
-        if not (folder / name).is_file():
-            faults.append(f"{folder / name} is missing; a task folder needs it")
+        raise TaskError(escape_line("; ".join(faults)))
+    description = ""
+    try:
+        description = read_file(folder / "description.md")
+        read_file(folder / "prepare.py")
+    except TaskError as error:
+        faults.append(str(error))
     board, scoring = None, None
     if file is not None:
         faults += file_faults(folder, file)
@@ -248,26 +114,40 @@ def load(folder: Path) -> Task:
             faults.append(str(error))
         scoring = check_scoring(folder, file, faults)
     if faults or file is None or board is None or scoring is None:
-        raise TaskError("; ".join(faults))
+        raise TaskError(escape_line("; ".join(faults)))
     return Task(
         folder=folder,
         file=file,
-        description=(folder / "description.md").read_text(encoding="utf-8"),
+        description=description,
         leaderboard=board,
         scoring=scoring,
     )
+
+
+def read_file(path: Path) -> str:
+    """Read a text file that a task folder needs. Raises `TaskError`."""
+    if not path.exists():
+        raise TaskError(f"{path} is missing; a task folder needs it")
+    if not path.is_file():
+        raise TaskError(f"{path} is not a file; a task folder needs it as one")
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise TaskError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise TaskError(f"{path} is not UTF-8: {error}") from error
 
 
 def load_file(folder: Path) -> tuple[TaskFile | None, list[str]]:
     """Read task.toml; return its content, or None and every fault that it has."""
     path = folder / "task.toml"
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None, [f"{path} is missing; a task folder needs it"]
-    except OSError as error:
-        return None, [f"{path} cannot be read: {error.strerror}"]
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        content = tomllib.loads(read_file(path))
+    except TaskError as error:
+        return None, [str(error)]
+    except RecursionError:
+        return None, [f"{path} is nested too deeply"]
+    except ValueError as error:
         return None, [f"{path} is not TOML: {error}"]
     content.setdefault("id", folder.name)
     content.setdefault("name", content["id"])

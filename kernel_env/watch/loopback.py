@@ -6,7 +6,9 @@ name of its own (DNS rebinding). No answer may be kept, or read by another origi
 """
 
 import hmac
+import ipaddress
 import secrets
+import socket
 import threading
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -26,11 +28,28 @@ class LoopbackServer(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, requests: type["LoopbackRequest"]) -> None:
-        """Listen on a free port; `requests` is the class that answers."""
-        super().__init__(("127.0.0.1", 0), requests)
+    def __init__(
+        self,
+        requests: type["LoopbackRequest"],
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        readers: int = MAX_READERS,
+    ) -> None:
+        """Listen.
+
+        Args:
+            requests: the class that answers.
+            host: the address to listen on.
+            port: the port; 0 for a free one.
+            readers: how many requests are answered at once.
+
+        Raises `OSError`.
+        """
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        super().__init__((host, port), requests)
         self.token = secrets.token_urlsafe(32)
-        self.readers = threading.Semaphore(MAX_READERS)
+        self.readers = threading.Semaphore(readers)
 
     @property
     def url(self) -> str:
@@ -107,3 +126,11 @@ def is_this_machine(hosts: list[str]) -> bool:
     """Return whether the `Host` headers of a request name this machine, with any port."""
     name, colon, port = hosts[0].rpartition(":") if len(hosts) == 1 else ("", "", "")
     return (name if colon and port.isdigit() else "".join(hosts)) in HOSTS
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether an address to listen on is reached from this machine only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

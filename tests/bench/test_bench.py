@@ -56,6 +56,7 @@ def test_an_unknown_measure_is_a_one_line_error() -> None:
     [
         ("recovery", 3),
         pytest.param("floods", 9, marks=pytest.mark.slow),
+        pytest.param("group", 1, marks=pytest.mark.slow),
         pytest.param("tree", 4, marks=pytest.mark.slow),
     ],
 )

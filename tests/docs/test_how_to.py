@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shlex
 import subprocess
 import sys
@@ -16,21 +15,16 @@ from kernel_env.suite.plan import plan_suite
 from support.cli import run_cli
 from support.episodes import SUBMIT_LINE
 from support.exports import write
+from support.guides import GUIDES
+from support.guides import guide_blocks as blocks
 from support.records import record
 from support.report_runs import made_records, write_records
+from support.serving import serving
 from support.suite_engine import Recorder, TableEngine, played
 from support.suites import write_suite
 
-GUIDES = Path(__file__).parents[2] / "docs" / "how-to"
-IN_CONTAINERS = ("async", "jupyter", "reward", "watch")
+IN_CONTAINERS = ("async", "jupyter", "reward", "train", "watch")
 """Guides whose Python blocks run in a container; the code of the others is in the example package."""
-
-
-def blocks(name: str, language: str) -> list[str]:
-    """Return the code blocks of a guide, without the indentation of the list they are in."""
-    text = (GUIDES / f"{name}.md").read_text()
-    found = re.findall(rf"^( *)```{language}\n(.*?)^\1```", text, re.DOTALL | re.MULTILINE)
-    return [re.sub(rf"^{indent}", "", code, flags=re.MULTILINE) for indent, code in found]
 
 
 def run(code: str, folder: Path, **env: str) -> str:
@@ -51,7 +45,11 @@ def run(code: str, folder: Path, **env: str) -> str:
 def test_every_guide_with_python_is_run() -> None:
     with_python = {path.stem for path in GUIDES.glob("*.md") if blocks(path.stem, "python")}
 
-    assert with_python == {*IN_CONTAINERS, "agent", "compare", "report", "sandbox", "suite"}
+    assert with_python == {
+        *IN_CONTAINERS,
+        *("agent", "compare", "feedback", "report", "sandbox", "serve", "suite"),
+        "frameworks",  # see tests/frameworks
+    }
 
 
 def test_the_guide_on_agents(tmp_path: Path) -> None:
@@ -76,6 +74,16 @@ def test_the_guide_on_agents(tmp_path: Path) -> None:
         result = json.loads(done.stdout)
         assert (result["steps"], result["submissions"]) == (3, 2)
         assert [step for step, *_ in result["best_by_step"]] == [2, 3]
+
+
+def test_the_guide_on_feedback(tiny: str, tmp_path: Path) -> None:
+    (code,) = blocks("feedback", "python")
+    code = code.replace('"adult-income"', f'{tiny!r}, sandbox="local"').replace("> 60", ">= 0")
+
+    run(code, tmp_path)
+
+    (journal,) = tmp_path.glob("runs/*/*/journal.jsonl")
+    assert "Try a tenth of the rows first." in journal.read_text()
 
 
 def test_the_guide_on_comparing_agents(tmp_path: Path) -> None:
@@ -110,6 +118,17 @@ def test_the_guide_on_asynchronous_code(tmp_path: Path) -> None:
     assert "42" in lines[2]
     assert lines[-1].endswith("trajectory.ipynb None")
     assert run(second, tmp_path).splitlines() == ["['0', '1', '4']"]
+
+
+@pytest.mark.slow
+@pytest.mark.docker
+def test_the_guide_on_training(tmp_path: Path) -> None:
+    rollouts, many, group = (run(code, tmp_path).splitlines() for code in blocks("train", "python"))
+
+    assert {"1 0.0 ''", "2 0.0 ''"} <= {*rollouts}
+    assert rollouts[-1] == "[0.0, 0.0]"
+    assert many == ["['0', '1', '4'] True", "[0.0, 0.0, 0.0] ['budget', 'budget', 'budget']"]
+    assert group == ["['40', '41', '42', '43']", "4 different random numbers", "1 group"]
 
 
 @pytest.mark.docker
@@ -242,3 +261,14 @@ def test_the_commands_of_the_guide_on_reports(tmp_path: Path) -> None:
         done = run_cli(*shlex.split(command)[1:], cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "report" / "index.html").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("protocol", ["mcp", "http"])
+def test_the_guide_on_serving(tmp_path: Path, protocol: str) -> None:
+    code = dict(zip(("mcp", "http"), blocks("serve", "python"), strict=True))[protocol]
+    options = ("--tasks", "adult-income", "--sandbox", "local")
+    with serving(protocol, *options, runs=tmp_path / "runs") as (_, address):
+        printed = run(code.replace("http://127.0.0.1:8765", address), tmp_path)
+
+    assert printed.startswith("42\n")

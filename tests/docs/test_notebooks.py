@@ -19,18 +19,22 @@ from kernel_env.episode.notebook_parser import parse_notebook
 from kernel_env.episode.step import Graded, Rejected
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
-NAMES = sorted(path.stem for path in FOLDER.glob("*.ipynb"))
-IN_CONTAINERS = ("01_first_episode", "02_break_it_branch_it")
-"""Those that run in containers too by default; with `make test-slow`, all do."""
-SLOW = {name: [] if name in IN_CONTAINERS else [pytest.mark.slow] for name in NAMES}
-LONG = ("04_write_a_task", "05_search_over_branches")
-"""Those that run with `make test-slow` only."""
+STORED = ("10_train_a_tiny_model",)
+"""Those with stored outputs, which need a framework: `tests/frameworks` runs them."""
+NAMES = sorted({path.stem for path in FOLDER.glob("*.ipynb")} - {*STORED})
+BY_DEFAULT = ("01_first_episode", "02_break_it_branch_it")
+"""Those that run by default, in containers; with `make test-slow`, all do, in both sandboxes."""
 RUNS = [
-    *(
-        pytest.param(name, "local", marks=[pytest.mark.slow] if name in LONG else [])
-        for name in NAMES
-    ),
-    *(pytest.param(name, "docker", marks=[pytest.mark.docker, *SLOW[name]]) for name in NAMES),
+    pytest.param(
+        name,
+        sandbox,
+        marks=[
+            *([pytest.mark.docker] if sandbox == "docker" else []),
+            *([] if sandbox == "docker" and name in BY_DEFAULT else [pytest.mark.slow]),
+        ],
+    )
+    for sandbox in ("docker", "local")
+    for name in NAMES
 ]
 TIMEOUT_S = 120
 
@@ -199,6 +203,7 @@ def test_what_is_broken_and_branched_loses_nothing(sandbox: str, execute: Execut
     assert "Forked from episode" in executed.printed("origin")
 
 
+@pytest.mark.slow
 def test_your_own_agent_submits_only_what_is_better(execute: Execute) -> None:
     executed = execute("03_your_own_agent", "local")
 
@@ -251,6 +256,7 @@ def test_three_searches_have_the_same_number_of_tries_and_a_tree(execute: Execut
     assert "srcdoc" in executed.outputs("end")[-1].data["text/html"]
 
 
+@pytest.mark.slow
 def test_each_forgery_is_found_by_another_means(execute: Execute) -> None:
     executed = execute("06_read_and_verify", "local")
 
@@ -265,6 +271,7 @@ def test_each_forgery_is_found_by_another_means(execute: Execute) -> None:
     assert "forged.ipynb – not signed" in executed.printed("signed")
 
 
+@pytest.mark.slow
 def test_intervals_tell_what_two_agents_are_worth(execute: Execute) -> None:
     executed = execute("07_compare_two_agents", "local")
 
@@ -279,6 +286,7 @@ def test_intervals_tell_what_two_agents_are_worth(execute: Execute) -> None:
     assert executed.has_picture("look-shown")
 
 
+@pytest.mark.slow
 def test_what_is_exported_is_what_the_agent_saw_each_step_once(execute: Execute) -> None:
     executed = execute("08_export_for_training", "local")
 
@@ -304,6 +312,7 @@ def test_what_is_exported_is_what_the_agent_saw_each_step_once(execute: Execute)
     assert executed.has_picture("groups-done")
 
 
+@pytest.mark.slow
 def test_a_person_plays_and_helps_and_is_named(execute: Execute) -> None:
     executed = execute("09_play_and_take_over", "local")
 

@@ -1,171 +1,175 @@
-"""An agent learns of its scores what the feedback says, and no more."""
+"""What a provider of feedback says is a part of the step, and never ends the episode."""
 
+import asyncio
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from kernel_env.episode import Episode, EpisodeConfig
-from kernel_env.episode.actions import ExecuteCode
-from kernel_env.episode.observation import history
-from kernel_env.episode.step import Graded, Step
-from kernel_env.errors import UnknownName, UsageError
-from support.episodes import DEFINE_SUBMIT, OpenTiny, execute
-from support.files import replace_text
-
-LINE = DEFINE_SUBMIT + "test = test[::-1]; import numpy as np\n"
-"""Defines `submit`; the rows of the test set are in `test`."""
-
-
-async def submit(episode: Episode, code: str) -> Step:
-    """Execute a cell that submits; return its step."""
-    step = await episode.act(ExecuteCode(code=code))
-    assert isinstance(step.submission, Graded), step.outcome
-    return step
+from kernel_env import AgentSetupError, Episode, EpisodeConfig, Step, UsageError, open_episode
+from kernel_env.agents.openai.critic import ModelFeedback
+from kernel_env.episode import feedback
+from kernel_env.episode.feedback import StaticFeedback
+from kernel_env.episode.journal import JOURNAL, read_journal
+from kernel_env.episode.notebook import render
+from kernel_env.episode.notebook_parser import parse_notebook
+from kernel_env.episode.step import Remark
+from kernel_env.tasks import spec
+from support.cli import error_line, run_cli
+from support.episodes import execute
 
 
-def shown(step: Step) -> str:
-    """Return what the agent was shown of a submission."""
-    assert isinstance(step.submission, Graded)
-    return step.submission.shown
+class Scripted:
+    """Says what a test gave it, or raises it."""
+
+    name = "scripted"
+
+    def __init__(self, *answers: Remark | Exception | float | None) -> None:
+        self.answers = list(answers)
+        self.seen: list[str] = []
+
+    async def comment(self, step: Step, seen: str, episode: Episode) -> Remark | None:
+        self.seen.append(seen)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        if isinstance(answer, float):
+            await asyncio.sleep(answer)
+            return None
+        return answer
 
 
-async def test_validity_says_nothing_about_scores(open_tiny: OpenTiny) -> None:
-    async with open_tiny(sandbox="local", feedback="validity", reward="progress") as episode:
-        first = await submit(episode, LINE + "submit(2)")
-        seen = episode.observation
-        await submit(episode, "submit(3)")
-        worse = await submit(episode, "submit(1)")
-        texts = [seen.text, episode.observation.text, history(episode.steps)]
-        first_text = episode.rules_text
-
-    assert (seen.public_score, seen.best_public_score, seen.position) == (None, None, 0.0)
-    assert seen.private_score is None
-    for text in texts:
-        assert "Submission accepted: it is well-formed." in text
-        assert "score" not in text
-        assert "beats" not in text
-        assert "reward" not in text
-    assert "scores are not shown" in first_text
-    assert (first.reward, worse.reward) == (0.75, 0.0)
-    ending = episode.steps.ending
-    assert ending is not None
-    assert ending.chosen_step == 2
+def remark(text: str, **more: Any) -> Remark:
+    return Remark(source="scripted", text=text, **more)
 
 
-async def test_the_ladder_shows_a_score_only_if_it_is_better_by_more_than_chance(
-    open_tiny: OpenTiny,
+async def test_a_remark_is_read_recorded_and_counted_apart(tiny: str, tmp_path: Path) -> None:
+    said = remark("submission graded: 1.0\nTry x * 3.", tokens=120, money=0.5)
+    provider = Scripted(said, None, remark("Good."))
+    async with open_episode(
+        tiny, sandbox="local", out=tmp_path, feedback_provider=provider
+    ) as episode:
+        for code in ("print('hello')", "1", "2"):
+            await execute(episode, code)
+            if code == "print('hello')":
+                seen = episode.observation.text
+
+    assert "hello" in provider.seen[0]
+    assert "feedback" not in provider.seen[0]
+    assert "[feedback by scripted:]\n```" in seen, "what looks like a line of ours is fenced"
+    trajectory = read_journal(episode.folder / JOURNAL)
+    assert [step.remark for step in trajectory.steps] == [said, None, remark("Good.")]
+    assert list(parse_notebook(render(trajectory)).steps) == list(trajectory.steps)
+    assert "Feedback by scripted" in episode.notebook.read_text()
+    result = episode.result
+    assert result is not None
+    assert (result.remarks, result.feedback_usage.tokens, result.feedback_usage.money) == (
+        *(2, 120),
+        0.5,
+    )
+    assert (result.usage.tokens, result.usage.money) == (0, 0)
+    assert trajectory.header.feedback_provider == "scripted"
+
+
+async def test_a_provider_that_fails_or_is_silent_ends_nothing(
+    tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with open_tiny(sandbox="local", feedback="ladder", reward="position") as episode:
-        steps = [
-            await submit(episode, LINE + "submit(2)"),
-            await submit(episode, "submit(2.5)"),
-            await submit(episode, "submit(2)"),
-            await submit(episode, "submit(2.9)"),
-        ]
-        best = episode.observation.best_public_score
-        # One row changed is never more than chance, in whichever direction.
-        for sign in (1, -1):
-            code = (
-                f"guess = 2.9 * test.x + {sign} * 0.05 * (np.arange(len(test)) == 0)\n"
-                "test.assign(y=guess)[['id', 'y']]"
-                ".to_csv(os.environ['OUTPUT_PATH'], index=False)"
-            )
-            steps.append(await submit(episode, code))
-            assert "does not beat the best public score" in episode.observation.text
-            assert episode.observation.public_score is None
-            assert episode.observation.best_public_score == best
-        text = history(episode.steps)
+    monkeypatch.setattr(feedback, "TIMEOUT_S", 0.05)
+    provider = Scripted(ValueError("no\nidea"), UsageError("no key"), 5.0, remark("x" * 9_000))
+    async with open_episode(
+        tiny, sandbox="local", out=tmp_path, feedback_provider=provider
+    ) as episode:
+        for _ in range(4):
+            await execute(episode, "1")
 
-    assert [shown(step) for step in steps] == [
-        *("score", "score", "no gain", "score", "no gain", "no gain")
-    ]
-    assert [step.reward for step in steps[4:]] == [0.0, 0.0]
-    assert text.count("Submission graded") == 3
-    ending = episode.steps.ending
-    assert ending is not None
-    assert ending.chosen_step == 4
+    steps = list(episode.steps)
+    missing = [step.remark.missing if step.remark else "" for step in steps]
+    assert missing == [r"ValueError: no\nidea", "no key", "nobody answered within 0.05 s", ""]
+    assert steps[3].remark is not None
+    assert len(steps[3].remark.text) < 4_200
+    assert episode.result is not None
+    assert episode.result.status == "finished"
 
 
-async def test_the_ladder_needs_rows(task_folder: Path) -> None:
-    toml = task_folder / "task.toml"
-    replace_text(toml, 'name = "rmse"', 'name = "grade.py"\nhigher_is_better = false')
-    replace_text(toml, 'id_columns = ["id"]\ntarget_columns = ["y"]\n', "")
-    (task_folder / "grade.py").write_text("def grade(answers, submission):\n    return 0.5\n")
+async def test_the_agents_clock_stands_still_meanwhile(tiny: str, tmp_path: Path) -> None:
+    async with open_episode(
+        tiny, sandbox="local", out=tmp_path, feedback_provider=Scripted(0.6)
+    ) as episode:
+        await execute(episode, "1")
 
-    with pytest.raises(UsageError, match="the feedback ladder compares rows"):
-        EpisodeConfig(task=str(task_folder), feedback="ladder")
-
-
-async def test_a_shown_score_has_no_more_digits_than_its_place_needs(open_tiny: OpenTiny) -> None:
-    async with open_tiny(sandbox="local") as episode:
-        step = await submit(episode, LINE + "submit(2.987)")
-        same = await submit(episode, "submit(2.98701)")
-        seen = episode.observation
-
-    assert isinstance(step.submission, Graded)
-    assert isinstance(same.submission, Graded)
-    exact = step.submission.grade.public_score
-    assert step.submission.grade != same.submission.grade
-    assert seen.public_score == seen.best_public_score == float(f"{exact:.3g}")
-    assert f"{exact:.6g}" not in seen.text
-    assert "(step 1)" in seen.text  # the order of equal rounded scores is not shown
+    assert episode.result is not None
+    assert episode.result.waited_seconds >= 0.6
 
 
-async def test_more_submissions_than_the_budget_are_not_scored(open_tiny: OpenTiny) -> None:
-    async with open_tiny(sandbox="local", budget={"submissions": 2}, reward="position") as episode:
-        assert "Only 2 submissions are graded" in episode.observation.text
-        await submit(episode, LINE + "submit(1)")
-        assert "1 submission can still be graded" in episode.observation.text
-        await submit(episode, "submit(2)")
-        third = await submit(episode, "submit(3)")
-        seen = episode.observation
+async def test_hints_of_a_task_come_one_by_one(task_folder: Path, tmp_path: Path) -> None:
+    path = task_folder / "task.toml"
+    path.write_text('hints = ["Look at x.", "Fit a line."]\n' + path.read_text())
+    async with open_episode(
+        str(task_folder),
+        sandbox="local",
+        out=tmp_path / "runs",
+        feedback_provider="static",
+        feedback_settings={"every": 2},
+    ) as episode:
+        for _ in range(5):
+            await execute(episode, "1")
 
-    assert shown(third) == "not counted"
-    assert third.reward == 0
-    assert "the budget of submissions is used up" in seen.text
-    assert seen.public_score is None
-    ending = episode.steps.ending
-    assert ending is not None
-    assert ending.chosen_step == 2
+    said = [step.remark.text if step.remark else "" for step in episode.steps]
+    assert said == ["", "Look at x.", "", "Fit a line.", ""]
+
+
+@pytest.mark.parametrize("as_coroutine", [False, True])
+async def test_a_person_is_asked_by_a_function(
+    tiny: str, tmp_path: Path, as_coroutine: bool
+) -> None:
+    asked: list[str] = []
+
+    def ask(question: str) -> str:
+        asked.append(question)
+        return " try a line \n" if len(asked) == 1 else "\n"
+
+    async def ask_later(question: str) -> str:
+        await asyncio.sleep(0)
+        return ask(question)
+
+    async with open_episode(
+        tiny,
+        sandbox="local",
+        out=tmp_path,
+        feedback_provider="human",
+        feedback_settings={"ask": ask_later if as_coroutine else ask},
+    ) as episode:
+        for _ in range(2):
+            await execute(episode, "print(41)")
+
+    assert "41" in asked[0]
+    assert asked[0].endswith("feedback on step 1 (empty: none): ")
+    said = [step.remark for step in episode.steps]
+    assert said == [Remark(source="human", text="try a line"), None]
 
 
 @pytest.mark.parametrize(
-    ("after", "chosen"),
+    ("settings", "message"),
     [
-        ("pass", 2),
-        ("_ = open(os.environ['OUTPUT_PATH'], 'w').write('bad')", None),
-        ("os.remove(os.environ['OUTPUT_PATH'])", None),
-        ("submit(3)", 3),
-        ("submit(2); submit(1)", 3),
+        ({"every": 0}, "every is 0; it must be a whole number of at least 1"),
+        ({"evry": 2}, "no setting of the feedback provider static named 'evry'"),
+        ({}, "the task tiny has no hints to give"),
     ],
 )
-async def test_the_file_that_is_left_counts(
-    open_tiny: OpenTiny, after: str, chosen: int | None
-) -> None:
-    async with open_tiny(sandbox="local", counts="last", budget={"submissions": 2}) as episode:
-        await execute(episode, LINE + "submit(3)")
-        await execute(episode, "submit(2)")
-        await execute(episode, after)
+def test_wrong_settings_are_one_line(tiny: str, settings: Mapping[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        StaticFeedback(settings, spec.load(Path(tiny)))
 
-    ending, result = episode.steps.ending, episode.result
-    assert ending is not None
-    assert result is not None
-    assert ending.chosen_step == chosen
-    assert (result.private_score is None) == (chosen is None)
-    assert (result.feedback, result.counts) == ("public", "last")
+    assert message in str(error.value)
 
 
-async def test_a_task_names_its_rules_and_options_replace_them(task_folder: Path) -> None:
-    replace_text(
-        task_folder / "task.toml",
-        "[limits]",
-        '[protocol]\nfeedback = "validity"\ncounts = "last"\n\n[limits]\nsubmissions = 7',
-    )
-
-    usual = EpisodeConfig(task=str(task_folder))
-    given = EpisodeConfig(task=str(task_folder), feedback="public", counts="best")
-
-    assert (usual.protocol.feedback, usual.protocol.counts) == ("validity", "last")
-    assert (given.protocol.feedback, given.protocol.counts) == ("public", "best")
-    with pytest.raises(UnknownName, match="no rule on what counts named 'first'"):
-        EpisodeConfig(task=str(task_folder), counts="first")  # type: ignore[arg-type]
+def test_wrong_options_are_one_line_before_anything_starts(tiny: str) -> None:
+    done = run_cli("run", tiny, "--agent=nop", "--sandbox=local", "--feedback-provider=human")
+    assert "standard input is none" in error_line(done)
+    with pytest.raises(UsageError, match="no feedback provider named 'critic'; known: human, llm"):
+        EpisodeConfig(task=tiny, feedback_provider="critic")
+    with pytest.raises(UsageError, match="feedback_settings are for a feedback_provider"):
+        EpisodeConfig(task=tiny, feedback_settings={"model": "x"})
+    with pytest.raises(AgentSetupError, match="needs a model; set model=NAME"):
+        ModelFeedback({}, spec.load(Path(tiny)))

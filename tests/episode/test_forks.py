@@ -135,3 +135,25 @@ async def test_a_fork_at_an_unknown_step_is_rejected(open_tiny: OpenTiny) -> Non
 
         assert len(list(episode.folder.parent.iterdir())) == 1
         assert await execute_text(episode, "print(1)") == "1"
+
+
+async def test_a_fork_that_is_cancelled_has_an_ending_and_leaves_its_parent(
+    tiny: str, tmp_path: Path
+) -> None:
+    async with open_episode(tiny, sandbox="local", out=tmp_path) as episode:
+        await execute(episode, f"{SUBMIT_LINE}\nx = 1")
+        users = episode.shared.users
+
+        forking = asyncio.create_task(episode.fork(2))
+        while len(list(tmp_path.rglob("journal.jsonl"))) < 2:
+            await asyncio.sleep(0)
+        forking.cancel()
+        await asyncio.wait({forking})
+        text = await execute_text(episode, "print(x)")
+
+        assert forking.cancelled()
+        assert episode.shared.users == users
+        assert text == "1"
+
+    endings = [read_journal(path).ending for path in tmp_path.rglob("journal.jsonl")]
+    assert sorted(ending.status for ending in endings if ending) == ["finished", "interrupted"]

@@ -151,6 +151,22 @@ def test_the_split_is_by_task(tmp_path: Path) -> None:
     assert all(split_of(task, 0.9) == "valid" for task in sides[1])
 
 
+def test_a_small_variant_is_on_the_side_of_its_large_task(tmp_path: Path) -> None:
+    for number in range(12):
+        for name, large in ((f"t{number}", ""), (f"t{number}-200", f"t{number}")):
+            path = write(tmp_path / "runs" / name, task=name) / JOURNAL
+            path.write_text(path.read_text().replace('"shrunk_of":""', f'"shrunk_of":"{large}"', 1))
+
+    export([tmp_path / "runs"], tmp_path / "out", "rl", valid=0.5)
+
+    for split in ("train", "valid"):
+        rows = read_lines(tmp_path / "out" / f"{split}.jsonl")
+        tasks = {row["task"] for row in rows}
+        assert {task.removesuffix("-200") for task in tasks} == tasks - {
+            task for task in tasks if task.endswith("-200")
+        }
+
+
 def test_the_data_card_says_what_is_in_it(family: Family, tmp_path: Path) -> None:
     hostile = write(tmp_path / "hostile", task="</td><script>|`x`") / JOURNAL
     hostile.write_bytes(hostile.read_bytes().replace(b"<script>", rb"<script>\ud800"))

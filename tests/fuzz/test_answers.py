@@ -7,8 +7,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kernel_env.agents.openai import answers
-from kernel_env.agents.openai.answers import Choice, Fault, parse_answer
+from kernel_env.agents.openai.answers import Choice, parse_answer
 from kernel_env.agents.openai.conversation import Turn, messages
+from kernel_env.episode.tools import Fault
 from support.fuzz import examples
 from support.hostile_text import HOSTILE
 from support.mutations import JSON, damaged_bytes, damaged_json

@@ -59,6 +59,18 @@ async def test_each_split_is_scored_separately(grader: Grader, answers: Path) ->
     assert scores.private == pytest.approx(roc_auc_score(truth[40:], values[40:]))
 
 
+async def test_scikit_learn_is_imported_only_for_a_metric_that_needs_it(answers: Path) -> None:
+    imported = []
+    async with Grader() as own:
+        for name in ("rmse", "roc_auc"):
+            await own.grade(submission(CONSTANT), grading_spec(answers, name), BOTH)
+            assert own._process is not None
+            maps = Path(f"/proc/{own._process.pid}/maps").read_text()
+            imported.append("/sklearn/" in maps)
+
+    assert imported == [False, True]
+
+
 async def test_the_private_score_is_computed_only_on_request(grader: Grader, answers: Path) -> None:
     scores = await grader.grade(submission(CONSTANT), grading_spec(answers), ("Public",))
 

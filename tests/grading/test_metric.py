@@ -1,6 +1,7 @@
 """Compare each metric with scikit-learn, a textbook, or an independent formula."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -107,6 +108,25 @@ def test_a_metric_equals_its_formula(
     name: str, truth: object, predicted: object, expected: float
 ) -> None:
     assert score(name, truth, predicted) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [
+        ("rmse", sklearn.metrics.root_mean_squared_error),
+        ("rmsle", sklearn.metrics.root_mean_squared_log_error),
+        ("mae", sklearn.metrics.mean_absolute_error),
+    ],
+)
+@given(pairs=st.lists(st.tuples(st.floats(0, 1e6), st.floats(0, 1e6)), min_size=1, max_size=40))
+def test_the_metrics_of_numbers_are_scikit_learns_to_the_last_digit(
+    name: str, function: Callable[..., float], pairs: list[tuple[float, float]]
+) -> None:
+    truth, predicted = (pd.DataFrame({"y": side}) for side in zip(*pairs, strict=True))
+
+    found = metric.find(name).score(truth, predicted)
+
+    assert found == function(truth.y, predicted.y)
 
 
 def test_every_built_in_metric_is_compared() -> None:

@@ -86,8 +86,9 @@ async def test_episodes_are_sorted_filtered_and_saved(opened: Opened, tmp_path: 
     page = opened.page
     assert (await opened.info()).startswith("1 to 25 of 44")
 
-    await page.click("#episodes th:has-text('position') .dt-column-order")
-    await page.click("#episodes th:has-text('position') .dt-column-order")
+    for order in ("ascending", "descending"):
+        await page.click("#episodes th:has-text('position') .dt-column-order")
+        await page.wait_for_selector(f"#episodes th[aria-sort={order}]:has-text('position')")
     places = [float(text.removesuffix(" %")) for text in await opened.column("position")]
     await page.fill("#filter", 'status=finished agent~"(llama" position')
     assert "of 0" in await opened.info() or "nothing" in await opened.info()

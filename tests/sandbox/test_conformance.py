@@ -9,7 +9,10 @@ from kernel_env.sandbox.conformance import (
     check_name,
 )
 
+BOTH = ["local", pytest.param("docker", marks=pytest.mark.docker)]
 
+
+@pytest.mark.parametrize("sandbox", BOTH, indirect=True)
 @pytest.mark.parametrize("check", [*SANDBOX_CHECKS, *FORK_SUPPORT_CHECKS], ids=check_name)
 async def test_both_back_ends_conform(check: Check, sandbox: str) -> None:
     await check(plugins.find("sandbox", sandbox))

@@ -223,3 +223,29 @@ def test_another_driver_is_refused(tmp_path: Path) -> None:
     with Lock(suite.folder, Shard()), pytest.raises(UsageError, match="is being played by process"):
         run_suite(suite, Recorder())
     assert replace(suite).jobs[0].plan.config.load_task().folder == TINY
+
+
+STARTS = """
+import time
+from pathlib import Path
+
+class Starts:
+    model = ""
+    def __init__(self, options):
+        self.file = Path(__file__).with_name(f"starts-{options.seed}")
+        self.began = time.monotonic_ns()
+    async def play(self, episode):
+        self.file.write_text(f"{self.began} {time.monotonic_ns()}")
+"""
+
+
+@pytest.mark.parametrize("starts", [1, 2])
+def test_so_many_sandboxes_start_at_the_same_time(tmp_path: Path, starts: int) -> None:
+    (tmp_path / "starts.py").write_text(STARTS)
+    agent = {"name": "starts", "agent": "starts.py:Starts"}
+    play(write_suite(tmp_path, agent, seeds=2, limits={"episodes": 2, "starts": starts}))
+
+    first, second = sorted(
+        tuple(map(int, (tmp_path / f"starts-{seed}").read_text().split())) for seed in range(2)
+    )
+    assert (second[0] < first[1]) == (starts == 2)

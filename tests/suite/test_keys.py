@@ -56,6 +56,8 @@ CHANGED: dict[str, Any] = {
     "reward": "final",
     "feedback": "validity",
     "counts": "last",
+    "feedback_provider": "llm",
+    "feedback_settings": {"every": 2},
     "agent": "baseline",
     "seed": 2,
     "random_seed": 2,
@@ -75,7 +77,7 @@ def test_each_option_of_an_episode_does_what_its_role_says(
     monkeypatch.setattr("kernel_env.sandbox.gpus.select", lambda *_: ())
     roles = {name: role for name, role in ROLES[EpisodeConfig].items() if name != "task"}
     assert set(CHANGED) == set(roles)
-    base = replace(plan, config=replace(plan.config, gpus=1))
+    base = replace(plan, config=replace(plan.config, gpus=1, feedback_provider="static"))
 
     for name, value in CHANGED.items():
         other = replace(base, config=replace(base.config, **{name: value}))

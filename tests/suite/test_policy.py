@@ -1,5 +1,6 @@
 """Check what becomes of a job after each kind of ending."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +14,12 @@ from kernel_env.suite.history import History, fold
 from kernel_env.suite.log import Line
 from kernel_env.suite.plan import Job, plan_suite
 from kernel_env.suite.policy import (
+    MAX_ASKED_S,
     MAX_DELAY_S,
     delay_s,
     is_repeatable,
     kind_of_crash,
+    retry_at,
     standing_of,
     standings_of,
 )
@@ -53,6 +56,16 @@ def test_each_failure_has_its_consequence(
     failure: str, count: int, retries: int | None, expected: str
 ) -> None:
     assert state(attempts(failure, count), retries) == expected
+
+
+@pytest.mark.parametrize(("asked_s", "least"), [(None, 0), (120.0, 120), (1e9, MAX_ASKED_S)])
+def test_a_service_gets_the_pause_that_it_asks_for(asked_s: float | None, least: float) -> None:
+    before = time.time()
+    found = retry_at("k", 1, "model", asked_s)
+
+    assert found is not None
+    assert before + least <= found <= time.time() + max(least, MAX_DELAY_S)
+    assert retry_at("k", 1, "us", asked_s) is None
 
 
 def test_every_class_of_failure_has_a_consequence() -> None:

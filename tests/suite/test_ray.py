@@ -61,6 +61,13 @@ def node(cluster: RayCluster) -> Iterator[str]:
         cluster.remove(added)
 
 
+@pytest.fixture(autouse=True)
+def no_kernel_is_left() -> Iterator[None]:
+    """Check that no program of a sandbox has lost its init process and runs on."""
+    yield
+    assert not orphans()
+
+
 def play(path: Path) -> Path:
     """Play a suite on the cluster to its end; return its folder."""
     process = start_suite(path, "--engine", "ray")
@@ -195,6 +202,21 @@ def processes_below(folder: Path) -> list[str]:
     for _ in range(100):
         found = subprocess.run(
             ["pgrep", "-af", str(folder)], capture_output=True, text=True, check=False
+        ).stdout.splitlines()
+        if not found:
+            return []
+        time.sleep(0.1)
+    return found
+
+
+def orphans() -> list[str]:
+    """Return the programs of local sandboxes whose parent has ended, after a while."""
+    for _ in range(100):
+        found = subprocess.run(
+            ["pgrep", "-P", "1", "-af", "kernel_env/kernel/guest/boot.py"],
+            capture_output=True,
+            text=True,
+            check=False,
         ).stdout.splitlines()
         if not found:
             return []

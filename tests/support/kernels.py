@@ -65,8 +65,8 @@ async def run_at_once(kernel: RecoverableKernel, code: str, timeout_s: float = 2
 
 
 async def run_trial(kernel: RecoverableKernel, code: str) -> Cell:
-    """Run a trial of at most 5 seconds; fail if the kernel hangs."""
-    return await asyncio.wait_for(kernel.run_trial(code, timeout_s=5), HANG_S)
+    """Run a trial; fail if the kernel hangs."""
+    return await asyncio.wait_for(kernel.run_trial(code, timeout_s=20), HANG_S)
 
 
 async def fork_kernel(kernel: RecoverableKernel, step: int | None = None) -> ForkedKernel:

@@ -13,6 +13,7 @@ from kernel_env.episode.step import (
     InfoShown,
     KernelReset,
     Rejected,
+    Remark,
     Step,
 )
 from kernel_env.episode.trajectory import Ending, Fork, Header, Note, Trajectory
@@ -148,6 +149,9 @@ SPENT = st.builds(
     tokens=st.integers(0, 10**9),
     money=NUMBER,
 )
+REMARKS = st.none() | st.builds(
+    Remark, source=TEXT, text=TEXT, missing=TEXT, tokens=st.integers(0, 10**9), money=NUMBER
+)
 
 
 @st.composite
@@ -166,6 +170,7 @@ def trajectories(draw: st.DrawFn) -> Trajectory:
                 started="2026-01-01T00:00:00.000+00:00",
                 spent=draw(SPENT),
                 actor=draw(st.sampled_from(["agent", "human"])),
+                remark=draw(REMARKS),
             )
         )
     ending = draw(
@@ -196,10 +201,11 @@ def trajectories(draw: st.DrawFn) -> Trajectory:
         st.lists(
             st.builds(
                 Note,
-                kind=st.sampled_from(["instructions", "refused", "last_words"]),
+                kind=st.sampled_from(["instructions", "first_message", "refused", "last_words"]),
                 text=TEXT,
                 reason=TEXT,
                 after_step=st.integers(0, len(steps)),
+                spent=SPENT,
             ),
             max_size=3,
         )

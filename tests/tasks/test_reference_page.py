@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic_core import PydanticUndefined
 
-from kernel_env.tasks.spec import Section, TaskFile
+from kernel_env.tasks.task_file import Section, TaskFile
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "task-folder.md"
 FROM_THE_FOLDER = {"id": "the folder's name", "name": "`id`"}
@@ -16,7 +16,7 @@ FROM_THE_FOLDER = {"id": "the folder's name", "name": "`id`"}
 def fields(model: type[Section], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Yield the name and the default of each field, as the page writes them."""
     for name, field in model.model_fields.items():
-        found = re.search(r"kernel_env\.tasks\.spec\.(\w+Section)", str(field.annotation))
+        found = re.search(r"kernel_env\.tasks\.task_file\.(\w+Section)", str(field.annotation))
         if found:
             sections = {each.__name__: each for each in Section.__subclasses__()}
             yield from fields(sections[found[1]], f"{name}.")
@@ -29,7 +29,7 @@ def written(value: object) -> str:
     """Return a default as the page writes it."""
     if value is None:
         return "none"
-    if value in ("", {}):
+    if value in ("", {}, []):
         return "empty"
     return f"`{value}`" if isinstance(value, str) else f"{value:g}"
 

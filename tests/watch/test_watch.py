@@ -19,13 +19,9 @@ from kernel_env.episode.actions import ExecuteCode
 from kernel_env.grading.host import Grader
 from kernel_env.watch import WatchServer
 from support.episodes import SUBMIT_LINE, OpenTiny, execute
+from support.pictures import PNG
 from support.v01 import EPISODES
 
-PIXEL = (
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
-    "+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-)
-PNG = f"from IPython.display import display; display({{'image/png': '{PIXEL}'}}, raw=True)"
 HOSTILE = r"""
 from IPython.display import HTML, display
 print("<script>alert(1)</script>\x1b[31m</pre><img src=http://x/>")

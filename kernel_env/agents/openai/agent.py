@@ -10,15 +10,14 @@ from contextlib import aclosing
 
 from kernel_env.agents.base import Options
 from kernel_env.agents.openai import answers, conversation
-from kernel_env.agents.openai.answers import Answer, Fault, Finish
+from kernel_env.agents.openai.answers import Answer
 from kernel_env.agents.openai.conversation import Turn
 from kernel_env.agents.openai.model import ChatModel
-from kernel_env.episode import json_codec
 from kernel_env.episode.episode import Episode
+from kernel_env.episode.tools import TOOLS, Fault, Finish
 from kernel_env.errors import AgentError, AgentSetupError
 from kernel_env.untrusted_text import escape_line
 
-TOOLS = [*json_codec.tools(), answers.FINISH_TOOL]
 MAX_INVALID_ANSWERS = 3
 """Largest number of consecutive answers without a valid action that are returned to the model."""
 
@@ -46,6 +45,7 @@ class OpenAIAgent:
         self._chat.check_price(episode)
         episode.note("instructions", conversation.SYSTEM)
         first = conversation.task_message(episode)
+        episode.note("first_message", first)
         turns: list[Turn] = []
         invalid = 0
         async with aclosing(self._chat):

@@ -13,58 +13,18 @@ raises.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from typing import Any
 
 from pydantic import BaseModel
 
 from kernel_env.episode import json_codec
-from kernel_env.episode.actions import Action, ExecuteCode
-from kernel_env.errors import ActionError
+from kernel_env.episode.actions import ExecuteCode
+from kernel_env.episode.tools import FINISH, JSON, Fault, Finish, Request, parse_call
 
 DONE = "DONE"
 """The word with which a model ends the episode, if it calls no tool."""
-FINISH: Final = "finish"
-"""The tool with which it does."""
-FINISH_TOOL = {
-    "type": "function",
-    "function": {
-        "name": FINISH,
-        "description": "End the episode. What was graded counts; nothing can be changed any more.",
-        "parameters": {
-            "type": "object",
-            "properties": {
-                "message": {
-                    "type": "string",
-                    "description": "What you did and what you would try next, for a reader.",
-                }
-            },
-            "additionalProperties": False,
-        },
-    },
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fault:
-    """An answer, or a part of one, that is not a valid action."""
-
-    reason: str
-    """What is wrong and what to do, addressed to the model."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finish:
-    """The request to end the episode."""
-
-    message: str = ""
-    """The model's last words."""
-    kind: Literal["finish"] = FINISH
-
-
-Request = Action | Finish | Fault
-"""What a model asks for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,8 +154,6 @@ ENDS_WITH_DONE = re.compile(rf"(?:\A|[.:;!?\n])[\s*_`\"']*{DONE}\W*\Z")
 SAYS_DONE = re.compile(r"\b(?:done|finished|completed?|final submission)\b", re.IGNORECASE)
 """What a model says that ends without the word it was asked for."""
 OBJECT = re.compile(r"\{\s*\"")
-JSON = json.JSONDecoder(strict=False)
-"""Not strict, because models write unescaped line breaks into JSON strings."""
 
 
 def parse_answer(choice: Choice) -> Answer:
@@ -246,7 +204,7 @@ def parse_tool_call(number: int, call: ToolCall) -> Call:
     """Parse a tool call; a call without an id gets one from its number."""
     function = call.function or Function()
     name, arguments = function.name or "", function.arguments
-    action = parse_action_arguments(name, arguments)
+    action = parse_call(name, arguments)
     if isinstance(action, Fault):
         sent = arguments if isinstance(arguments, str) else json.dumps(arguments or {})
         arguments = sent if is_json_object(sent) else json.dumps({"malformed": sent})
@@ -270,26 +228,6 @@ def is_json_object(text: str) -> bool:
         return isinstance(json.loads(text), dict)
     except (ValueError, RecursionError):
         return False
-
-
-def parse_action_arguments(name: str, arguments: object) -> Request:
-    """Parse an action from its name and its arguments, a mapping or JSON text."""
-    try:
-        if isinstance(arguments, str):
-            arguments = JSON.decode(arguments.strip() or "{}")
-        if not isinstance(arguments, Mapping | None):
-            return Fault(reason=f"the arguments of {name} must be a JSON object")
-        data = {**(arguments or {}), "kind": name.removeprefix("functions.")}
-        json.dumps(data, ensure_ascii=False).encode()  # raises for lone surrogates
-        if data["kind"] == FINISH:
-            return Finish(message=str(data.get("message") or ""))
-        return json_codec.parse_action(data)
-    except ActionError as error:
-        return Fault(reason=str(error))
-    except UnicodeEncodeError:
-        return Fault(reason=f"the arguments of {name} contain a lone surrogate; send valid Unicode")
-    except (ValueError, RecursionError) as error:
-        return Fault(reason=f"the arguments of {name} are not valid JSON: {error}")
 
 
 # ── actions in text ───────────────────────────────────────────────────────────────────────
@@ -364,10 +302,10 @@ def parse_json_action(value: dict[str, Any]) -> Request | None:
         return None
     for key in ("arguments", "parameters"):
         if isinstance(value.get(key), dict | str):
-            return parse_action_arguments(name, value[key])
+            return parse_call(name, value[key])
     if name in (*json_codec.NAMES, FINISH):
         envelope = ("kind", "name", "id", "type", "thought", "arguments", "parameters")
-        return parse_action_arguments(name, {k: v for k, v in value.items() if k not in envelope})
+        return parse_call(name, {k: v for k, v in value.items() if k not in envelope})
     return None
 
 

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from kernel_env.agents.openai.answers import DONE, FINISH, Answer
+from kernel_env.agents.openai.answers import DONE, Answer
 from kernel_env.episode import json_codec
 from kernel_env.episode.episode import Episode
+from kernel_env.episode.tools import FINISH
 from kernel_env.untrusted_text import clipped, escape_lines
 
 Message = dict[str, Any]

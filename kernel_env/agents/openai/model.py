@@ -8,7 +8,7 @@ is too long, its limit is halved.
 import json
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import openai
@@ -20,6 +20,7 @@ from kernel_env.agents.openai.client import ChatClient, error_words, is_too_long
 from kernel_env.agents.openai.conversation import Turn
 from kernel_env.agents.openai.prices import VARIABLE, Price, price_of
 from kernel_env.agents.openai.providers import endpoint_of
+from kernel_env.episode.budget import Spent
 from kernel_env.episode.episode import Episode
 from kernel_env.errors import AgentSetupError
 from kernel_env.untrusted_text import quote_name
@@ -96,7 +97,13 @@ class ChatModel:
         return self._client.one_line(text)
 
     async def ask(
-        self, first: str, turns: Sequence[Turn], episode: Episode, *, seed: int | None = None
+        self,
+        first: str,
+        turns: Sequence[Turn],
+        episode: Episode,
+        *,
+        seed: int | None = None,
+        charge: Callable[[Spent], None] | None = None,
     ) -> Answer | None:
         """Request an answer and charge it to the episode; None when the time budget ends first.
 
@@ -105,6 +112,7 @@ class ChatModel:
             turns: the turns of the conversation so far, oldest first.
             episode: whose budget pays.
             seed: of the sampling; None for that of the options.
+            charge: receives what the answer cost; None: the episode is charged.
 
         Raises `AgentError`, `AgentSetupError`, `ModelError`; see `client`.
         """
@@ -119,7 +127,11 @@ class ChatModel:
                 raise self._client.failure(error) from None  # the cause can contain the key
         if completion is None:
             return None
-        self._charge(completion, request, episode)
+        cost = self._cost(completion, request)
+        if charge is None:
+            episode.charges = episode.charges.plus(cost)
+        else:
+            charge(cost)
         return answers.parse_answer(
             completion.choices[0] if completion.choices else answers.Choice()
         )
@@ -169,8 +181,8 @@ class ChatModel:
                 return True
         return False
 
-    def _charge(self, completion: Completion, request: dict[str, Any], episode: Episode) -> None:
-        """Charge the tokens and the money of an answer, estimated when they are not reported."""
+    def _cost(self, completion: Completion, request: dict[str, Any]) -> Spent:
+        """Return the tokens and the money of an answer, estimated when they are not reported."""
         usage = completion.usage or answers.Usage()
         prompted, answered = usage.prompt_tokens or 0, usage.completion_tokens or 0
         estimated = prompted <= 0 or (answered <= 0 and not usage.total_tokens)
@@ -184,10 +196,11 @@ class ChatModel:
         details = usage.prompt_tokens_details or answers.PromptDetails()
         cached = min(prompted, max(0, details.cached_tokens or 0))
         price = self._price or Price(prompt=0, cached=0, answer=0)
-        episode.charge(
-            tokens=prompted + answered,
+        tokens = prompted + answered
+        return Spent(
+            tokens=tokens,
             money=price.of(prompt=prompted, cached=cached, answer=answered),
-            estimated=estimated,
+            estimated_tokens=tokens * estimated,
             prompt_tokens=prompted,
             cached_tokens=cached,
         )

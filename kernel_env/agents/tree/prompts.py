@@ -7,10 +7,11 @@ one of the instructions below with what was tried elsewhere in the tree.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kernel_env.agents.openai.answers import NO_ACTION, Answer, Fault
+from kernel_env.agents.openai.answers import NO_ACTION, Answer
 from kernel_env.agents.openai.conversation import Turn
 from kernel_env.agents.tree.node import Node, Stage, Tree
 from kernel_env.episode.actions import ExecuteCode
+from kernel_env.episode.tools import Fault
 from kernel_env.untrusted_text import clipped, escape_line, escape_lines
 
 SYSTEM = """\

@@ -2,7 +2,6 @@
 
 `recording` reads it, `integrity` looks for changes by hand, `playback` runs its code again, `steps`
 and `outputs` compare, `verify` gives one verdict. `signature` says who stands by it.
-`cheats` flags what no honest solution needs.
 """
 
 from kernel_env.audit.trajectory.recording import Recording, read_recording

@@ -65,7 +65,7 @@ class FoundTask:
     licence: str
     """The licence of the data."""
     places: Sequence[Path]
-    """Paths where the data can be; see `spec.OriginSection`."""
+    """Paths where the data can be; see `task_file.OriginSection`."""
     todo: str
     """What the user must do when the data is at none of the places."""
     board: SourceLeaderboard | None

@@ -46,6 +46,9 @@ EXIT_S = 2.0
 """Time limit for a kernel to exit when a cell asked it to; its event loop stops after 0.1 s."""
 DRAIN_S = 0.1
 """Time to wait for the last messages of a kernel that just died."""
+CAUSE_S = 1.0
+"""Time to wait for the exit code of a kernel whose connections have closed. It arrives at once, on
+a busy machine later, and never if the kernel only closed them."""
 
 
 class KernelClient:
@@ -296,9 +299,9 @@ class KernelClient:
         self._watch(self._find_cause())
 
     async def _find_cause(self) -> None:
-        """Record why a kernel died: its exit code says more, and arrives at once or not at all."""
+        """Record why a kernel died: by its exit code, which says more, or else by what was seen."""
         try:
-            async with asyncio.timeout(DRAIN_S):
+            async with asyncio.timeout(CAUSE_S):
                 code = await self.process.wait()
             self._died(cause_of_death(code))
         except TimeoutError:

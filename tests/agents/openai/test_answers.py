@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel_env.agents.openai.answers import Answer, Choice, Fault, Message, parse_answer
+from kernel_env.agents.openai.answers import Answer, Choice, Message, parse_answer
 from kernel_env.episode.actions import ExecuteCode, Reset
+from kernel_env.episode.tools import Fault
 
 CALL = '{"name": "execute_code", "arguments": {"code": "x = 1"}}'
 FLAT = '{"kind": "execute_code", "code": "x = 1"}'

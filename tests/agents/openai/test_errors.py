@@ -107,6 +107,7 @@ async def test_a_pause_that_is_too_long_ends_the_episode(chat: ChatServer, play:
     result = await play()
 
     assert (result.status, len(chat.requests)) == ("model_failed", 1)
+    assert result.retry_after_s == 86400
 
 
 async def test_tokens_are_told_apart(chat: ChatServer, play: Play) -> None:

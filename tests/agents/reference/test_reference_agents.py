@@ -10,6 +10,7 @@ from kernel_env.agents.base import Agent
 from kernel_env.episode import EpisodeConfig
 from kernel_env.episode.journal import read_journal
 from kernel_env.episode.result import EpisodeResult
+from kernel_env.episode.results import read_result
 from kernel_env.episode.step import CellExecuted
 from kernel_env.runner import Plan, run_episode
 from kernel_env.tasks import spec
@@ -84,6 +85,7 @@ async def test_nop_ends_without_a_step(tiny: str, tmp_path: Path) -> None:
     result = await play(tiny, "nop", tmp_path)
 
     assert (result.status, result.steps, result.public_score) == ("finished", 0, None)
+    assert result.flags == {}
 
 
 async def test_sample_submits_the_sample(tiny: str, tmp_path: Path) -> None:
@@ -92,6 +94,8 @@ async def test_sample_submits_the_sample(tiny: str, tmp_path: Path) -> None:
     assert (result.status, result.steps) == ("finished", 1)
     assert submission(result).startswith(b"id,y\n140,0.0\n")
     assert result.public_score == pytest.approx(3.0953, abs=1e-4)
+    assert result.flags == {"sample copy": 1}
+    assert read_result(Path(result.notebook).parent) == result
 
 
 async def test_constant_submits_the_mean_for_rmse(tiny: str, tmp_path: Path) -> None:

@@ -174,6 +174,10 @@ def test_error_line_states_the_reason() -> None:
         == "OSError: no libgomp.so.1"
     )
     assert debian.error_line("") == ""
+    raised = (
+        '  File "/workspace/bad.py", line 2\n    def f(:\nSyntaxError: invalid syntax\n\nbad.py\n'
+    )
+    assert debian.error_line(raised) == "SyntaxError: invalid syntax (/workspace/bad.py, line 2)"
 
 
 @pytest.mark.docker
@@ -319,20 +323,28 @@ BAD_MODULE = "printf 'x = 1\\ndef f(:\\n' > /workspace/bad.py"
 @pytest.mark.parametrize(
     ("command", "reason"),
     [
-        ("echo 'ERROR: the moon is full'; false", "the moon is full"),
         ("echo 'ERROR: the moon is full' >&2; echo tidying up; exit 3", "the moon is full"),
-        ("cp /nowhere /workspace", "cp: cannot stat '/nowhere': No such file or directory"),
         ("exit 3", "the command ended with exit code 3"),
-        (
+        pytest.param(
+            "echo 'ERROR: the moon is full'; false", "the moon is full", marks=pytest.mark.slow
+        ),
+        pytest.param(
+            "cp /nowhere /workspace",
+            "cp: cannot stat '/nowhere': No such file or directory",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
             f"{BAD_MODULE} && python -m compileall -q /workspace; ls /workspace; false",
             "SyntaxError: invalid syntax (/workspace/bad.py, line 2)",
+            marks=pytest.mark.slow,
         ),
-        (
+        pytest.param(
             "python -c 'import nothing_like_this'",
             "ModuleNotFoundError: No module named 'nothing_like_this' (<string>, line 1)",
+            marks=pytest.mark.slow,
         ),
     ],
-    ids=["stdout", "stderr", "last line", "silent", "compileall", "traceback"],
+    ids=["stderr", "silent", "stdout", "last line", "compileall", "traceback"],
 )
 def test_failed_build_states_the_reason_and_leaves_no_image(
     client: docker.DockerClient, tabular: images.Image, tmp_path: Path, command: str, reason: str

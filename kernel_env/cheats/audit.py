@@ -16,6 +16,7 @@ sandbox that isolates most of these tries fail. What was not looked at is in `Au
 
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -23,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from kernel_env import cache
-from kernel_env.audit.trajectory.code_facts import Facts, Names, facts_of
-from kernel_env.audit.trajectory.probing import Probing, predictions
-from kernel_env.audit.trajectory.suspicious_code import CANARY, Kind, suspicions
+from kernel_env.cheats.code_facts import Facts, Names, facts_of
+from kernel_env.cheats.probing import Probing, predictions
+from kernel_env.cheats.suspicious_code import CANARY, Kind, suspicions
 from kernel_env.episode.journal import JOURNAL, stream_journal
 from kernel_env.episode.step import Graded, Rejected, Step
 from kernel_env.episode.submissions import FOLDER, submission_file
@@ -84,6 +85,11 @@ class Audit:
     """The longest time between two cells, in seconds."""
     unchecked: tuple[str, ...] = ()
     """What could not be looked at, and why."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Return the number of flags of each kind that there is."""
+        return dict(Counter(flag.kind for flag in self.flags))
 
     def json(self) -> dict[str, Any]:
         """Return the JSON form, which is the content of `cheats.json`."""

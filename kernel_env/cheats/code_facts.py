@@ -78,6 +78,8 @@ class Names:
     texts: dict[str, str] = field(default_factory=dict)
     modules: dict[str, str] = field(default_factory=dict)
     """The dotted name of what was imported, or of the function that a name was bound to."""
+    results: set[str] = field(default_factory=set)
+    """The names in `modules` that stand for what the function returned."""
 
 
 def facts_of(code: str, names: Names, depth: int = 0) -> Facts | None:
@@ -138,10 +140,13 @@ class Visitor(ast.NodeVisitor):
             if isinstance(target, ast.Name):
                 self.names.texts.pop(target.id, None)
                 self.names.modules.pop(target.id, None)
+                self.names.results.discard(target.id)
                 if text is not None:
                     self.bind(self.names.texts, target.id, text)
                 elif dotted:
                     self.bind(self.names.modules, target.id, dotted)
+                    if isinstance(node.value, ast.Call) and dotted == self.dotted(node.value.func):
+                        self.names.results.add(target.id)
         if text is not None:
             self.facts.arguments.add(text)
 
@@ -260,6 +265,8 @@ class Visitor(ast.NodeVisitor):
     def visit_Call(self, node: ast.Call) -> None:
         """Note a call with the texts that it gets."""
         name = self.dotted(node.func)
+        if isinstance(node.func, ast.Name) and node.func.id in self.names.results:
+            name += ".__call__"
         values = [*node.args, *(keyword.value for keyword in node.keywords)]
         owner = node.func.value if isinstance(node.func, ast.Attribute) else None
         receiver = self.text(owner)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from kernel_env.audit.trajectory.code_facts import Call, Facts
+from kernel_env.cheats.code_facts import Call, Facts
 from kernel_env.untrusted_text import quote_value
 
 Kind = Literal[
