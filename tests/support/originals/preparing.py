@@ -234,7 +234,8 @@ def prepared_by_trial(original: Any, id_: str, raw: Raw, keep: Path) -> dict[str
         shutil.copytree(keep, work / "raw")  # archives contain the time at which they were made
         output = work / "output"
         error = in_a_process(lambda: called(original, id_, work / "raw"), PREPARE_S, str(output))
-        if "refused" not in error and original.answers(id_).is_file():
+        complete = original.answers(id_).is_file() and original.sample(id_).is_file()
+        if "refused" not in error and complete:
             shutil.rmtree(work)
             return {"trials": trial + 1, "digests": digests(public, private)}
         if "refused" not in error:  # it has printed why it has prepared nothing
