@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kernel_env.cli import check, import_tasks, new, shrink
+from kernel_env.cli import check, import_tasks, new, pack, shrink
 from kernel_env.cli.console import (
     fail,
     is_narrow,
@@ -27,6 +27,7 @@ app = typer.Typer(
 app.command("check")(check.check)
 app.command("import")(import_tasks.import_tasks)
 app.command("new")(new.new)
+app.command("pack")(pack.pack)
 app.command("shrink")(shrink.shrink)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
@@ -90,7 +91,10 @@ def population(
 
     for task in [catalog.find(name) for name in names]:
         print_message(f"{task.id}: running the reference pipelines (some minutes)")
-        entries = asyncio.run(leaderboard.run_reference_pipelines(task, sandbox))
+        found = asyncio.run(leaderboard.run_reference_pipelines(task, sandbox))
+        entries = found.entries
+        for name, why in found.left_out.items():
+            print_message(f"{task.id}: left out {name}: {why}")
         if write:
             print_message(f"{task.id}: wrote {leaderboard.write(task, entries)}")
         if json:

@@ -158,6 +158,8 @@ class TaskFile(Section):
     another text."""
     image: Name = "tabular"
     """The sandbox's image."""
+    pack: Name | None = None
+    """The pack that the task was made of."""
     licence: SingleLine | None = None
     """The licence of the data."""
     source: SingleLine | None = None

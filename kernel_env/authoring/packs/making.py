@@ -1,0 +1,162 @@
+"""Make one task of a pack: read its files, change the table, write the folder."""
+
+import csv
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kernel_env.authoring import from_table
+from kernel_env.authoring.from_table import folder as folders
+from kernel_env.authoring.from_table.pages import Facts
+from kernel_env.authoring.packs import readers, steps, wheels
+from kernel_env.authoring.packs.manifest import Pack, TaskSection
+from kernel_env.authoring.reference import leaderboard
+from kernel_env.errors import UsageError
+from kernel_env.tasks import Task, spec
+from kernel_env.tasks.prepare import prepare, prepared_folder
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NOTICE = """\
+The data of this task come from the package {packages} of the package index.
+
+Source: {source}
+Licence: {licence}
+
+What was changed: columns and rows were chosen and renamed as the manifest of the pack {pack} says;
+the split is made by prepare.py.
+"""
+
+
+def read_table(task: TaskSection, name: str, pack: Pack) -> "pd.DataFrame":
+    """Return the table of a task, all cells text.
+
+    Raises:
+        DownloadError: a wheel or a file in it is missing or changed.
+        TaskError: a file has another form, or a step does not fit the table.
+    """
+    sources = []
+    for source in task.sources:
+        wheel = wheels.obtain(source.wheel, pack.file.wheel[source.wheel])
+        sources.append((source, readers.read(source, wheels.read_files(wheel, source))))
+    return steps.apply(task, name, steps.combine(sources))
+
+
+def make(pack: Pack, name: str, into: Path) -> Path:
+    """Make a task's folder, or nothing.
+
+    Args:
+        pack: the pack.
+        name: the task's name.
+        into: the folder that gets the task folder.
+
+    Returns:
+        The path of the task folder.
+
+    Raises:
+        DownloadError: a wheel or a file in it is missing or changed.
+        TaskError: the manifest does not fit the files.
+        UsageError: the folder cannot be written.
+    """
+    task = pack.file.task[name]
+    table = read_table(task, name, pack)
+    design = from_table.design(
+        name,
+        Path(name),
+        table,
+        target=task.targets,
+        metric=task.metric,
+        split=task.split.option() if task.split else "random",
+        domain=task.domain,
+    )
+    facts = Facts(
+        summary=task.summary,
+        about=task.about or task.summary,
+        meanings=task.columns,
+        pack=pack.name,
+        licence=task.licence,
+        source=task.source,
+        minutes=task.minutes,
+    )
+    target = into / name
+    try:
+        into.mkdir(parents=True, exist_ok=True)
+        draft_parent = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=into))
+    except OSError as error:
+        raise UsageError(f"{into} cannot be written: {error.strerror}") from error
+    try:
+        draft = draft_parent / name
+        made = folders.write(design, table, draft, facts)
+        write_notice(pack, task, draft)
+        first = prepared_folder(made)
+        try:
+            made = folders.describe(design, made, prepare(made), facts)
+        finally:
+            shutil.rmtree(first, ignore_errors=True)  # its description was preliminary
+        write_board(pack, made)
+        if target.exists():
+            shutil.rmtree(target)
+        draft.rename(target)
+    except OSError as error:
+        raise UsageError(
+            f"{target} cannot be written: {os.strerror(error.errno or 0)}; nothing was kept of it"
+        ) from error
+    finally:
+        shutil.rmtree(draft_parent, ignore_errors=True)
+    return target
+
+
+def write_notice(pack: Pack, task: TaskSection, folder: Path) -> None:
+    """Write the origin and the licence of a task's data."""
+    packages = sorted({f"{s.wheel} {pack.file.wheel[s.wheel].version}" for s in task.sources})
+    text = NOTICE.format(
+        packages=" and ".join(packages), source=task.source, licence=task.licence, pack=pack.name
+    )
+    (folder / "NOTICE").write_text(text, encoding="utf-8")
+
+
+# ── boards ────────────────────────────────────────────────────────────────────────────────
+
+
+def board_file(pack: Pack, name: str) -> Path:
+    """Return the path of the board that a pack ships for a task; it need not exist."""
+    return pack.folder / "boards" / f"{name}.csv"
+
+
+def write_board(pack: Pack, task: Task) -> None:
+    """Copy the board that the pack ships, if it does.
+
+    Raises:
+        TaskError: the board is not in the form of a leaderboard.
+    """
+    path = board_file(pack, task.id)
+    if path.is_file():
+        shutil.copyfile(path, task.folder / "leaderboard.csv")
+        spec.load(task.folder)
+
+
+def has_board(folder: Path) -> bool:
+    """Return whether a task folder has a leaderboard with entries."""
+    path = folder / "leaderboard.csv"
+    if not path.is_file():
+        return False
+    with path.open(newline="", encoding="utf-8") as file:
+        return next(csv.DictReader(file), None) is not None
+
+
+async def make_board(pack: Pack, task: Task, sandbox: str) -> leaderboard.Results:
+    """Run the reference pipelines on a task, and write the board into the pack and the task.
+
+    Raises:
+        TaskError: no pipeline fits the task.
+        SandboxError: the sandbox failed.
+    """
+    found = await leaderboard.run_reference_pipelines(task, sandbox)
+    path = leaderboard.write(task, found.entries)
+    target = board_file(pack, task.id)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(path, target)
+    return found
