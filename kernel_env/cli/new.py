@@ -39,8 +39,8 @@ def new(
     split: Annotated[
         str | None,
         typer.Option(
-            help="random, group:COLUMN, time:COLUMN, or group:COLUMN,time:COLUMN"
-            " (default: selected by the columns)."
+            help="random, group:COLUMN, time:COLUMN, group:COLUMN,time:COLUMN, or family:COLUMN,"
+            " which is no feature (default: selected by the columns)."
         ),
     ] = None,
     domain: Annotated[

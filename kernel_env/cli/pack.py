@@ -38,6 +38,7 @@ def pack(
     resumes where it was interrupted; with the packages in the cache it needs no network.
     """
     from kernel_env.authoring import packs
+    from kernel_env.tasks import catalog
 
     found = packs.find(name)
     tasks = found.select(only or ())
@@ -55,7 +56,7 @@ def pack(
         fail("interrupted; what was made stays, run the command again to resume", code=130)
     print_result(
         f"{found.name}: {counts['made']} made, {counts['kept']} kept, {counts['failed']} failed;"
-        f" in {packs.folder(found)}"
+        f" in {catalog.pack_folder(found.name)}"
     )
     if counts["failed"]:
         raise typer.Exit(1)

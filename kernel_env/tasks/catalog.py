@@ -42,6 +42,19 @@ def search_path() -> list[Path]:
     return [*configured_folders(), bundled_folder(), imported_folder(), *packed]
 
 
+def pack_folder(pack: str) -> Path:
+    """Return the folder of the tasks of a pack; it need not exist."""
+    return packed_folder() / pack
+
+
+def packed_tasks() -> dict[str, dict[str, Path]]:
+    """Map every pack of which tasks are made to its tasks' folders by name."""
+    packs: dict[str, dict[str, Path]] = {}
+    for path in sorted(packed_folder().glob("*/*/task.toml")):
+        packs.setdefault(path.parents[1].name, {})[path.parent.name] = path.parent
+    return packs
+
+
 def pack_manifests() -> dict[str, Path]:
     """Map every pack's name to its manifest; the first folder of the search path wins."""
     packs: dict[str, Path] = {}

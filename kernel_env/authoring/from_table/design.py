@@ -130,8 +130,8 @@ def design(
         target: the name of the target column, or of several.
         id_column: a column with a unique value in each row; None: prepare.py numbers the rows.
         metric: a metric's name; None: choose one.
-        split: `random`, `group:COLUMN`, `time:COLUMN`, or `group:COLUMN,time:COLUMN`; None: choose
-            one.
+        split: `random`, `group:COLUMN`, `time:COLUMN`, `group:COLUMN,time:COLUMN`, or
+            `family:COLUMN`, a column that is no feature; None: choose one.
         domain: the kind of data; None: what the columns are.
 
     Raises:
@@ -153,10 +153,14 @@ def design(
         str(name) for name in labelled if name != id_column and (labelled[name] == "").all()
     )
     labelled = labelled.drop(columns=list(dropped))
-    features = [str(column) for column in labelled if column not in (*targets, id_column)]
+    kind, why_kind, chosen, why_metric = choose_kind_and_metric(labelled, targets, metric)
+    chosen_split = choose_split(
+        labelled, targets, id_column, split, stratified=kind != "regression"
+    )
+    others = (*targets, id_column, chosen_split.hidden)
+    features = [str(column) for column in labelled if column not in others]
     if not features:
         raise UsageError(f"{path} has no column beside the target and the id; a task needs one")
-    kind, why_kind, chosen, why_metric = choose_kind_and_metric(labelled, targets, metric)
     first = labelled[targets[0]]
     counts = first.value_counts()
     positive = None
@@ -166,9 +170,6 @@ def design(
     if kind != "regression":
         classes = ("0", "1") if positive is not None else tuple(sorted(counts.index))
     columns = tuple(describe_column(labelled[column]) for column in features)
-    chosen_split = choose_split(
-        labelled, targets, id_column, split, stratified=kind != "regression"
-    )
     return Design(
         name=name,
         table=path,
@@ -185,7 +186,7 @@ def design(
         target_is_number=numbers(first) is not None,
         domain=domain or infer_domain(labelled, columns, kind, chosen_split),
         columns=columns,
-        families=families_of(table, labelled[features], chosen_split),
+        families=families_of(table, labelled, features, chosen_split),
         rows=len(labelled),
         left_out=len(table) - len(labelled),
         dropped=dropped,
@@ -241,6 +242,9 @@ def infer_domain(
     A single column of many different texts is language. Square numbers of pixels are pictures,
     samples of channels and moments to forecast are time series; all others are tables.
     """
+    moments = labelled[split.column] if split.method in ("time", "time in group") else None
+    if kind == "regression" and moments is not None and moments.str.fullmatch(TIMESTAMP).all():
+        return "time series"
     if len(columns) == 1 and not columns[0].is_number:
         filled = labelled[columns[0].name]
         return "language" if filled.nunique() >= len(filled) / 2 else "tabular"
@@ -252,30 +256,31 @@ def infer_domain(
         channels = Counter(found[1] for name in names if (found := SAMPLE.fullmatch(name)))
         if channels and sum(channels.values()) >= max(MIN_SAMPLES, 0.8 * len(columns)):
             return "time series" if len(set(channels.values())) == 1 else "tabular"
-        return "tabular"
-    moments = labelled[split.column] if split.method in ("time", "time in group") else None
-    if moments is not None and moments.str.fullmatch(TIMESTAMP).all():
-        return "time series"
     return "tabular"
 
 
 def families_of(
-    table: "pd.DataFrame", features: "pd.DataFrame", split: Split
+    table: "pd.DataFrame", labelled: "pd.DataFrame", features: list[str], split: Split
 ) -> "pd.Series[str] | None":
     """Return the family of each row of a table, if a split must know more than equal features.
 
     Args:
         table: all rows.
-        features: the feature columns of the rows with a target.
+        labelled: the rows with a target.
+        features: the feature columns.
         split: how rows are split; in time, the rows decide.
     """
     import pandas as pd
 
     if split.method in ("time", "time in group"):
         return None
-    group = features[split.column] if split.method == "group" else None
-    found = pd.Series(find_families(features, group), index=features.index)
-    kept = len(features.drop_duplicates()) if group is None else group.nunique()
+    group = labelled[split.column] if split.method in ("family", "group") else None
+    found = pd.Series(find_families(labelled[features], group), index=labelled.index)
+    kept = len(labelled[features].drop_duplicates())
+    if split.method == "family":
+        kept = -1
+    elif group is not None:
+        kept = group.nunique()
     if found.nunique() == kept:
         return None
     if found.nunique() < MIN_FOR_SPLIT:

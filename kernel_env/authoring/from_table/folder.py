@@ -130,6 +130,8 @@ def write(
         class_folders.pack(design.table, table, folder / "data" / data)
     else:
         data = f"{design.name}.csv.xz"
+        if design.split.hidden:
+            table = table.drop(columns=design.split.hidden)
         if design.families is not None:
             table = table.assign(**{program.family_column(design): design.families})
         table.to_csv(folder / "data" / data, index=False, lineterminator="\n")

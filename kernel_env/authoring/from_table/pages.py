@@ -215,6 +215,7 @@ def cell(text: str) -> str:
 
 
 SPLIT_TEXT = {
+    "family": "The split keeps rows together that belong together or are nearly equal.",
     "random": "The split is random; rows that are equal in every column except the target are in the same set.",
     "group": "The split is by `{column}`: no value of it is in both the training set and the test set.",
     "time": "The split is by `{column}`: every row of the test set is later than all rows of `train.csv`.",
@@ -227,6 +228,8 @@ def split_text(design: Design) -> str:
     split = design.split
     text = SPLIT_TEXT[split.method].format(column=split.column, group=split.group)
     if design.families is None:
+        return text
+    if split.method == "family":
         return text
     if split.method == "random":
         return "The split is random; rows that are nearly equal are in the same set."

@@ -98,6 +98,7 @@ ABOUT_READING = {
 HASH_IMPORT = "\nimport hashlib\nimport zipfile"
 
 SPLIT_DOCSTRING = {
+    "family": "Split the table at random, so that no family is in more than one part.",
     "random": "Split the table at random into the agent's files and the grader's answers.",
     "group": "Split the table so that no group is in both the training and the test set.",
     "time": "Split the table by time: the earliest rows train, the latest rows test.",

@@ -12,7 +12,7 @@ from kernel_env.tasks.columns import numbers
 if TYPE_CHECKING:
     import pandas as pd
 
-SplitMethod = Literal["random", "group", "time", "time in group"]
+SplitMethod = Literal["random", "family", "group", "time", "time in group"]
 MIN_ROWS = 100
 MIN_FOR_SPLIT = 10
 """The least number of rows of a class, of groups, or of timestamps that a split needs."""
@@ -23,14 +23,21 @@ class Split:
     """The method that chooses the test rows."""
 
     method: SplitMethod
-    """At random, by group (no group is in both sets), by time (test rows are later), or by the time
-    of each group (its test rows are later than its training rows)."""
+    """At random, by families that agents do not see, by group (no group is in both sets), by time
+    (test rows are later), or by the time of each group (its test rows are later than its training
+    rows)."""
     column: str = ""
-    """The column that contains the groups or the timestamps; empty for a random split."""
+    """The column that contains the families, the groups or the timestamps; empty for a random
+    split."""
     group: str = ""
     """The column that contains the groups in which rows are split by time."""
     why: str = ""
     """The reason for the choice, shown to the author."""
+
+    @property
+    def hidden(self) -> str:
+        """Return the column that decides the split and is no feature; empty if there is none."""
+        return self.column if self.method == "family" else ""
 
 
 def require_column(table: "pd.DataFrame", column: str, option: str) -> None:
@@ -72,12 +79,14 @@ def choose_split(
             raise UsageError(f"--split: {column!r} is the id or the target; give another column")
     if "time" in columns:
         check_timestamps(table[columns["time"]])
-    elif (groups := table[columns["group"]].nunique()) < MIN_FOR_SPLIT:
+    elif (groups := table[column].nunique()) < MIN_FOR_SPLIT:
         raise UsageError(
-            f"--split: {columns['group']!r} has {groups} distinct values; a split into three parts"
-            f" needs at least {MIN_FOR_SPLIT} groups"
+            f"--split: {column!r} has {groups} distinct values; a split into three parts needs at"
+            f" least {MIN_FOR_SPLIT} groups"
         )
     match columns:
+        case {"family": family}:
+            return Split(method="family", column=family, why="as requested")
         case {"time": time, "group": group}:
             return Split(method="time in group", column=time, group=group, why="as requested")
         case {"time": time}:
@@ -86,20 +95,22 @@ def choose_split(
 
 
 def parse_split(requested: str) -> dict[str, str]:
-    """Return the columns of a split by what they hold, `group`, `time` or both.
+    """Return the columns of a split by what they hold: `family`, `group`, `time`.
 
     Raises:
         UsageError: the text is no such split.
     """
     columns: dict[str, str] = {}
-    for part in re.split(r",(?=(?:group|time):)", requested):
+    for part in re.split(r",(?=(?:family|group|time):)", requested):
         method, _, column = part.partition(":")
-        if method not in ("group", "time") or not column or method in columns:
+        if method not in ("family", "group", "time") or not column or method in columns:
             raise UsageError(
-                f"--split is {requested!r}; give random, group:COLUMN, time:COLUMN, or"
-                " group:COLUMN,time:COLUMN"
+                f"--split is {requested!r}; give random, group:COLUMN, time:COLUMN,"
+                " group:COLUMN,time:COLUMN, or family:COLUMN, which agents do not see"
             )
         columns[method] = column
+    if "family" in columns and len(columns) > 1:
+        raise UsageError(f"--split is {requested!r}; a family goes with no other column")
     return columns
 
 

@@ -145,7 +145,8 @@ def kind_for_metric(target: "pd.Series[str]", kind: Kind, metric: Metric) -> tup
     values = numbers(target)
     if metric.name in METRICS_BY_KIND["regression"] and values is not None:
         return "regression", f"{metric.name} compares numbers, and {target.name!r} has them"
-    if metric.name == "quadratic_kappa" and values is not None and (values % 1 == 0).all():
+    of_classes = METRICS_BY_KIND["multiclass classification"]
+    if metric.name in of_classes and values is not None and (values % 1 == 0).all():
         return "multiclass classification", f"{metric.name} takes whole numbers as classes"
     fitting = ", ".join(METRICS_BY_KIND[kind])
     raise UsageError(

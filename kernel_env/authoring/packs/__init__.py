@@ -6,6 +6,6 @@
 """
 
 from kernel_env.authoring.packs.making import board_file, make_board
-from kernel_env.authoring.packs.run import find, folder, run
+from kernel_env.authoring.packs.run import find, run
 
-__all__ = ["board_file", "find", "folder", "make_board", "run"]
+__all__ = ["board_file", "find", "make_board", "run"]

@@ -14,7 +14,6 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from kernel_env.authoring.from_table.design import Domain
-from kernel_env.authoring.from_table.target import Kind
 from kernel_env.errors import TaskError, UnknownName
 from kernel_env.tasks.catalog import PACK_FILE
 from kernel_env.tasks.spec import field_fault
@@ -122,17 +121,19 @@ class SplitSection(Section):
 
     group: SingleLine | None = None
     time: SingleLine | None = None
+    family: SingleLine | None = None
+    """A column whose equal values stay together and that is no feature."""
 
     @model_validator(mode="after")
-    def check_one(self) -> "SplitSection":
-        """Raise `ValueError` unless a column is named."""
-        if self.group is None and self.time is None:
-            raise ValueError("name the column of group or of time")
+    def check_columns(self) -> "SplitSection":
+        """Raise `ValueError` unless group, time, both, or family are given."""
+        if (self.family is None) == (self.group is None and self.time is None):
+            raise ValueError("name a column of group, of time, of both, or of family")
         return self
 
     def option(self) -> str:
         """Return the split as `kernel-env tasks new` takes it."""
-        parts = (("group", self.group), ("time", self.time))
+        parts = (("group", self.group), ("time", self.time), ("family", self.family))
         return ",".join(f"{method}:{column}" for method, column in parts if column)
 
 
@@ -165,7 +166,6 @@ class TaskSection(Section):
     split: SplitSection | None = None
     """How rows are assigned; at random if it is missing."""
     domain: Domain | None = None
-    kind: Kind | None = None
     licence: SingleLine
     """The licence of the data, and where it is stated."""
     source: SingleLine

@@ -41,11 +41,6 @@ def find(name: str) -> Pack:
     return manifest.load(catalog.find_pack(name))
 
 
-def folder(pack: Pack) -> Path:
-    """Return the folder of a pack's tasks."""
-    return catalog.packed_folder() / pack.name
-
-
 def key(pack: Pack, name: str) -> str:
     """Return the hash of all that a task folder is made of."""
     task = pack.file.task[name]
@@ -86,7 +81,7 @@ def run(
         into: the folder that gets the task folders; None: the cache.
         report: gets a line for each wheel that is downloaded.
     """
-    into = into or folder(pack)
+    into = into or catalog.pack_folder(pack.name)
     pending = []
     for name in tasks:
         if is_made(pack, name, into):

@@ -171,12 +171,13 @@ def choose_rows(table: "pd.DataFrame", task: TaskSection, name: str) -> "pd.Data
     if split is not None and split.time is not None:
         require(table, [split.time], "split")
         return table.iloc[sorted(latest(table[split.time], task.rows))]
-    if split is not None and split.group is not None:
-        require(table, [split.group], "split")
-        sizes = table.groupby(split.group).size().sort_index()
+    group = (split.group or split.family) if split is not None else None
+    if group is not None:
+        require(table, [group], "split")
+        sizes = table.groupby(group).size().sort_index()
         drawn = sizes.iloc[random.permutation(len(sizes))]
         kept = drawn.index[drawn.cumsum() <= task.rows]
-        return table[table[split.group].isin(kept)]
+        return table[table[group].isin(kept)]
     return table.iloc[np.sort(random.permutation(len(table))[: task.rows])]
 
 

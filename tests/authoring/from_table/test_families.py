@@ -204,3 +204,32 @@ def test_families_satisfy_the_checks(tmp_path: Path) -> None:
     found = duplicates.check_rows(load_tables(task, prepare(task)))
 
     assert {finding.verdict for finding in found} == {"ok"}
+
+
+def test_a_family_decides_the_split_and_is_no_feature(tmp_path: Path) -> None:
+    table = pd.DataFrame({"x": random.normal(size=300), "code": [f"c{n % 60}" for n in range(300)]})
+    table["copy"] = table["code"].str[1:].astype(int) + 0.5
+    table["y"] = random.choice(["yes", "no"], 300)
+
+    prepared, design = make(table, tmp_path, split="family:code")
+
+    train, test, _ = read(prepared)
+    assert list(test) == ["id", "x", "copy"]
+    assert not set(train["copy"]) & set(test["copy"])
+    assert [column.name for column in design.columns] == ["x", "copy"]
+
+
+def test_numbers_are_classes_if_the_metric_says_so() -> None:
+    table = AMOUNTS.assign(y=np.arange(200) % 25).round().astype(str)
+    table["a"] = [str(n) for n in range(200)]
+
+    with pytest.raises(UsageError, match="each class needs at least 10"):
+        from_table.design("d", Path("d"), table, target="y", metric="accuracy")
+    chosen = from_table.design(
+        "d",
+        Path("d"),
+        table.assign(y=np.arange(200) % 9).astype(str),
+        target="y",
+        metric="macro_f1",
+    )
+    assert chosen.kind == "multiclass classification"

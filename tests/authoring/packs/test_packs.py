@@ -314,3 +314,16 @@ def test_a_pickle_runs_nothing(index: Path, tmp_path: Path) -> None:
     assert code == 1
     assert "no pickle of a data frame: it names pathlib" in said
     assert not (tmp_path / "mark").exists()
+
+
+def test_the_list_of_tasks_groups_them_by_pack(index: Path) -> None:
+    def listed(*argv: str) -> str:
+        done = CliRunner().invoke(app, ["tasks", "list", *argv])
+        return done.output if done.exit_code == 0 else str(done.exception)
+
+    assert "no pack named 'little'" in listed("--pack", "little")
+    run_pack(write_pack(index))
+
+    assert "pack little: 2 tasks; kernel-env tasks list --pack little" in listed()
+    assert "fruit-price" not in listed()
+    assert "fruit-price" in listed("--pack", "little")
