@@ -54,6 +54,9 @@ def pack(
                 make_board(found, made, sandbox)
     except KeyboardInterrupt:
         fail("interrupted; what was made stays, run the command again to resume", code=130)
+    if boards:
+        known = packs.write_facts(found, catalog.pack_folder(found.name))
+        print_message(f"{found.name}: facts of {known} tasks are written")
     print_result(
         f"{found.name}: {counts['made']} made, {counts['kept']} kept, {counts['failed']} failed;"
         f" in {catalog.pack_folder(found.name)}"

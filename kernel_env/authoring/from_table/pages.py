@@ -53,6 +53,8 @@ class Facts:
     meanings: Mapping[str, str] | None = None
     """What columns mean; None: a TODO for each."""
     pack: str = ""
+    sets: tuple[str, ...] = ()
+    """The sets of tasks that the task is in."""
     licence: str = ""
     source: str = ""
     minutes: int | None = None
@@ -97,6 +99,7 @@ def task_toml(design: Design, data: str, sha256: str, facts: Facts = NOTHING_KNO
     """Return the text of task.toml."""
     known = {
         "pack": facts.pack,
+        "sets": facts.sets,
         "licence": facts.licence,
         "source": facts.source,
         "expected_minutes": facts.minutes,

@@ -5,7 +5,7 @@
 `making` makes one task, and `run` makes all tasks of a pack.
 """
 
-from kernel_env.authoring.packs.making import board_file, make_board
+from kernel_env.authoring.packs.making import board_file, make_board, write_facts
 from kernel_env.authoring.packs.run import find, run
 
-__all__ = ["board_file", "find", "make_board", "run"]
+__all__ = ["board_file", "find", "make_board", "run", "write_facts"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from kernel_env.authoring import from_table
 from kernel_env.authoring.from_table import folder as folders
 from kernel_env.authoring.from_table.pages import Facts
-from kernel_env.authoring.packs import readers, steps, wheels
+from kernel_env.authoring.packs import readers, sets, steps, wheels
 from kernel_env.authoring.packs.manifest import Pack, TaskSection
 from kernel_env.authoring.reference import leaderboard
 from kernel_env.errors import UsageError
@@ -77,6 +77,7 @@ def make(pack: Pack, name: str, into: Path) -> Path:
         about=task.about or task.summary,
         meanings=task.columns,
         pack=pack.name,
+        sets=tuple(sets.sets_of(pack)[name]),
         licence=task.licence,
         source=task.source,
         minutes=task.minutes,
@@ -145,6 +146,43 @@ def has_board(folder: Path) -> bool:
         return False
     with path.open(newline="", encoding="utf-8") as file:
         return next(csv.DictReader(file), None) is not None
+
+
+def facts_of(task: Task) -> sets.Facts:
+    """Return what is known of a task that is made and has a board.
+
+    Raises:
+        TaskError: the task cannot be prepared.
+    """
+    import pandas as pd
+
+    prepared = prepare(task)
+    columns = pd.read_csv(prepared.public / "test.csv", nrows=0).columns
+    with (task.folder / "leaderboard.csv").open(newline="", encoding="utf-8") as file:
+        seconds = [float(row["runtime_s"]) for row in csv.DictReader(file)]
+    return sets.Facts(
+        task=task.id,
+        domain=task.file.domain,
+        kind=task.file.kind,
+        metric=task.file.metric.name,
+        rows=len(pd.read_csv(prepared.public / "train.csv", usecols=[columns[0]])),
+        test_rows=len(pd.read_csv(prepared.answers, usecols=[columns[0]])),
+        columns=len(columns) - 1,
+        entries=len(seconds),
+        seconds=round(sum(seconds), 1),
+    )
+
+
+def write_facts(pack: Pack, into: Path) -> int:
+    """Write the facts of all tasks of a pack that are made and have a board; return their number.
+
+    Raises:
+        TaskError: a task cannot be prepared.
+    """
+    folders = [into / name for name in pack.file.task if board_file(pack, name).is_file()]
+    made = [spec.load(folder) for folder in folders if has_board(folder)]
+    sets.write_facts(pack, {task.id: facts_of(task) for task in made})
+    return len(made)
 
 
 async def make_board(pack: Pack, task: Task, sandbox: str) -> leaderboard.Results:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
-from kernel_env.authoring.packs import making, manifest, wheels
+from kernel_env.authoring.packs import making, manifest, sets, wheels
 from kernel_env.authoring.packs.manifest import Pack, TaskSection
 from kernel_env.errors import KernelEnvError
 from kernel_env.tasks import catalog
@@ -50,6 +50,7 @@ def key(pack: Pack, name: str) -> str:
         "pack": pack.name,
         "task": task.model_dump(mode="json"),
         "wheels": {s.wheel: pack.file.wheel[s.wheel].version for s in task.sources},
+        "sets": sets.sets_of(pack)[name],
         "board": hashlib.sha256(board.read_bytes()).hexdigest() if board.is_file() else "",
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -7,7 +7,7 @@ from kernel_env.authoring.packs.manifest import Condition, SourceSection, TaskSe
 from kernel_env.authoring.packs.readers import READERS
 
 PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "packs.md").read_text()
-ROWS = re.findall(r"^\| (.*?) \|", PAGE, re.MULTILINE)
+ROWS = re.findall(r"^\| (.*?) \|", PAGE.partition("## Sets")[0], re.MULTILINE)
 LISTED = {name for row in ROWS for name in re.findall(r"`(\w+)`", row)}
 
 
