@@ -2,8 +2,8 @@
 
     python docs/packs.py [PACK]
 
-It writes docs/PACK.md and the map beside it from the manifest, the facts and the boards of the pack,
-so nothing has to be made. The map places tasks near each other that order the reference pipelines
+It writes docs/PACK.md and the map beside it from the manifest, the facts and the boards of the
+pack, so nothing has to be made. The map places tasks near each other that order the reference pipelines
 alike: the distance of two tasks is 1 minus Spearman's correlation of the pipelines' private scores,
 and classical scaling (Torgerson 1952, "Multidimensional scaling: I. Theory and method") brings the
 distances to a plane. Only tasks of the same pool of pipelines can be compared.
@@ -41,9 +41,9 @@ PAGE = """\
 kernel-env tasks pack {name} --jobs 2
 ```
 
-makes its {count} tasks from {wheels} packages of the package index; see [Packs](reference/packs.md). They ask
-{questions} kinds of question about {topics} topics, out of {families} data families. `python docs/packs.py {name}`
-writes this page.
+makes its {count} tasks from {wheels} packages of the package index; see
+[Packs](reference/packs.md). They ask {questions} kinds of question about {topics} topics, out of
+{families} data families. `python docs/packs.py {name}` writes this page.
 
 ## What there is
 
@@ -51,9 +51,10 @@ writes this page.
 
 ## How alike the tasks are
 
-Each dot is a task. Near dots order the reference pipelines alike: an agent that finds the better of two models on one
-finds it on the other. Only tasks of the same pool of pipelines can be compared, so each pool has a map of its own;
-colours are kinds of question. The median correlation of two tasks is given above each map: {medians}.
+Each dot is a task. Near dots order the reference pipelines alike: the better of two models on one
+task is the better on the other. Only tasks of the same pool of pipelines can be compared, so each
+pool has a map of its own; colours are kinds of question. The median correlation of two tasks stands
+above each map: {medians}.
 
 ```{{image}} {name}-map.svg
 :alt: tasks of each pool, near each other if they order the reference pipelines alike
