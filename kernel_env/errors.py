@@ -6,6 +6,7 @@
     ├── EpisodeOver          the agent: the budget is used up
     ├── UsageError           the operator: a name, an option or a file is wrong
     │   ├── UnknownName      the operator: no plug-in, task or image has this name
+    │   ├── MissingExtra     the operator: a package of an extra is not installed
     │   ├── NoSession        a client: no episode of the server has this handle, or not any more
     │   └── ServerFull       a client: the server has no room for another episode now
     ├── DownloadError        the operator: no token, rules not accepted, no network, corrupt data
@@ -25,7 +26,8 @@ agent's ends its episode as `agent_failed`, and one of this package as `crashed`
 A message is one line: what was found, what was expected, and what to do.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 from kernel_env.untrusted_text import escape_line
@@ -90,6 +92,30 @@ class UnknownName(UsageError, LookupError):
         super().__init__(
             f"no {what} named {name!r}; {suggestion}known: {', '.join(names) or 'none'}"
         )
+
+
+class MissingExtra(UsageError, ImportError):
+    """A part of this package whose libraries are not installed; the message says how to get them.
+
+    Args:
+        what: what needs them.
+        extra: the extra of this package that has them.
+        found: what is missing.
+    """
+
+    def __init__(self, what: str, extra: str, found: str) -> None:
+        super().__init__(
+            f"{what} needs the extra {extra} ({found}); run: pip install 'kernel-env[{extra}]'"
+        )
+
+
+@contextmanager
+def needs_extra(what: str, extra: str) -> Iterator[None]:
+    """Raise `MissingExtra` if an import in the block fails."""
+    try:
+        yield
+    except ImportError as error:
+        raise MissingExtra(what, extra, str(error)) from error
 
 
 class NoSession(UsageError, LookupError):

@@ -5,7 +5,7 @@ import pytest
 
 from kernel_env import errors
 from kernel_env.audit.trajectory.recording import Unreadable
-from kernel_env.errors import KernelEnvError, ModelError, UnknownName
+from kernel_env.errors import KernelEnvError, MissingExtra, ModelError, UnknownName
 from kernel_env.kernel.forking.standby import ForkingUnavailable
 from kernel_env.sandbox.docker.engine import NoEngine
 from kernel_env.tasks.kaggle.competition import DiskFullError
@@ -37,7 +37,11 @@ def kinds(base: type[KernelEnvError] = KernelEnvError) -> Iterator[type[KernelEn
 
 @pytest.mark.parametrize("kind", sorted(set(kinds()), key=lambda kind: kind.__name__))
 def test_an_error_can_be_sent_to_another_process(kind: type[KernelEnvError]) -> None:
-    arguments = {UnknownName: ("agent", "nope", ["yes"]), Unreadable: ("it is damaged", "step 3")}
+    arguments = {
+        UnknownName: ("agent", "nope", ["yes"]),
+        Unreadable: ("it is damaged", "step 3"),
+        MissingExtra: ("the page", "html", "no nbconvert"),
+    }
     error = kind(*arguments.get(kind, ("it failed",)))
     error.add_note("seen")
 

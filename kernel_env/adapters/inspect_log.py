@@ -11,33 +11,34 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from inspect_ai._util.error import EvalError
-from inspect_ai.event import InfoEvent, ToolEvent
-from inspect_ai.log import (
-    EvalConfig,
-    EvalDataset,
-    EvalLog,
-    EvalMetric,
-    EvalResults,
-    EvalSample,
-    EvalScore,
-    EvalSpec,
-    EvalStats,
-    write_eval_log,
-)
-from inspect_ai.model import ChatMessageAssistant, ChatMessageTool, ChatMessageUser, ModelUsage
-from inspect_ai.scorer import Score
-from inspect_ai.tool import ToolCall
-
 from kernel_env.episode import endings
 from kernel_env.episode.journal import stream_journal
 from kernel_env.episode.json_codec import action_json
 from kernel_env.episode.notebook import NOTEBOOK
 from kernel_env.episode.trajectory import Header
-from kernel_env.errors import UsageError
+from kernel_env.errors import UsageError, needs_extra
 from kernel_env.export.runs import Run, find_runs
 from kernel_env.export.turns import Turn, opening, turns
 from kernel_env.untrusted_text import without_html
+
+with needs_extra(__name__, "inspect"):
+    from inspect_ai._util.error import EvalError
+    from inspect_ai.event import InfoEvent, ToolEvent
+    from inspect_ai.log import (
+        EvalConfig,
+        EvalDataset,
+        EvalLog,
+        EvalMetric,
+        EvalResults,
+        EvalSample,
+        EvalScore,
+        EvalSpec,
+        EvalStats,
+        write_eval_log,
+    )
+    from inspect_ai.model import ChatMessageAssistant, ChatMessageTool, ChatMessageUser, ModelUsage
+    from inspect_ai.scorer import Score
+    from inspect_ai.tool import ToolCall
 
 SCORES = ("private", "place", "reward")
 """The scores of a sample: private score, share of the private leaderboard beaten, reward."""

@@ -13,19 +13,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from inspect_ai import Task
-from inspect_ai.agent import react
-from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.model import ContentImage, ContentText
-from inspect_ai.scorer import Score, Target, mean, scorer, stderr
-from inspect_ai.solver import TaskState, solver
-from inspect_ai.tool import ToolDef, ToolError, ToolParams
-from inspect_ai.util import ExecResult, SandboxEnvironment, sandbox, sandboxenv
-
 from kernel_env.episode import json_codec
-from kernel_env.errors import UsageError
+from kernel_env.errors import UsageError, needs_extra
 from kernel_env.rollouts import Rollout
 from kernel_env.sandbox.protocol import WORKSPACE
+
+with needs_extra(__name__, "inspect"):
+    from inspect_ai import Task
+    from inspect_ai.agent import react
+    from inspect_ai.dataset import MemoryDataset, Sample
+    from inspect_ai.model import ContentImage, ContentText
+    from inspect_ai.scorer import Score, Target, mean, scorer, stderr
+    from inspect_ai.solver import TaskState, solver
+    from inspect_ai.tool import ToolDef, ToolError, ToolParams
+    from inspect_ai.util import ExecResult, SandboxEnvironment, sandbox, sandboxenv
 
 NAME = "kernel_env"
 MAX_BYTES = 10 * 1024 * 1024

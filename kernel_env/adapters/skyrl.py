@@ -11,14 +11,15 @@ an error came first: such an episode ends with the process. The extra `skyrl` ha
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from skyrl_gym.envs.base_text_env import BaseTextEnv, BaseTextEnvStepOutput
-
 from kernel_env.agents.openai import answers, conversation
 from kernel_env.agents.openai.answers import Answer, Choice, Message
 from kernel_env.episode.json_codec import action_json
 from kernel_env.episode.tools import FINISH, Fault, Finish
-from kernel_env.errors import KernelEnvError, UsageError
+from kernel_env.errors import KernelEnvError, UsageError, needs_extra
 from kernel_env.rollouts import SyncRollout
+
+with needs_extra(__name__, "skyrl"):
+    from skyrl_gym.envs.base_text_env import BaseTextEnv, BaseTextEnvStepOutput
 
 Messages = list[dict[str, str]]
 

@@ -18,19 +18,20 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from trl.chat_template_utils import (
-    add_response_schema,
-    get_training_chat_template,
-    is_chat_template_prefix_preserving,
-    parse_response,
-)
-
 from kernel_env.adapters.trl import OBSERVATION_CHARS, TOOLS
-from kernel_env.errors import KernelEnvError, KernelError, SandboxError, UsageError
+from kernel_env.errors import KernelEnvError, KernelError, SandboxError, UsageError, needs_extra
 from kernel_env.rollouts.event_loop import EventLoopThread
 from kernel_env.rollouts.live_states import LiveStates
 from kernel_env.rollouts.rollout import Rollout
 from kernel_env.rollouts.synchronous import SyncRollout
+
+with needs_extra(__name__, "trl"):
+    from trl.chat_template_utils import (
+        add_response_schema,
+        get_training_chat_template,
+        is_chat_template_prefix_preserving,
+        parse_response,
+    )
 
 Message = dict[str, Any]
 

@@ -14,10 +14,13 @@ containers of theirs. The extra `verifiers` has the package.
 from typing import Any, ClassVar
 
 import openai
-import verifiers.v1 as vf
 from pydantic import Field
 
+from kernel_env.errors import needs_extra
 from kernel_env.rollouts import Rollout
+
+with needs_extra(__name__, "verifiers"):
+    import verifiers.v1 as vf
 
 __all__ = ["KernelHarness", "KernelTaskset"]
 

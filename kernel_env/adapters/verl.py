@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
-from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopOutput, register
-from verl.experimental.agent_loop.tool_parser import ToolParser
-from verl.tools.schemas import OpenAIFunctionToolSchema
-
-from kernel_env.errors import KernelError, SandboxError, UsageError
+from kernel_env.errors import KernelError, SandboxError, UsageError, needs_extra
 from kernel_env.rollouts import Rollout
+
+with needs_extra(__name__, "verl"):
+    from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopOutput, register
+    from verl.experimental.agent_loop.tool_parser import ToolParser
+    from verl.tools.schemas import OpenAIFunctionToolSchema
 
 NAME = "kernel_agent"
 

@@ -2,17 +2,23 @@
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 
+from kernel_env import temporary
 from kernel_env.bench.measure import TASK, Bench, Goal, Row, row, time_call
 from kernel_env.episode.endings import counts
 from kernel_env.grading.host import Grader
 from kernel_env.runner import run_episode
-from kernel_env.suite.driver import run_suite
+from kernel_env.suite.driver import OpenEngine, open_local, open_ray, run_suite
 from kernel_env.suite.history import fold
 from kernel_env.suite.log import LINE, VERSION, Finished, Line, Started, read_folder
 from kernel_env.suite.plan import Job, Suite, plan_suite
@@ -31,6 +37,21 @@ agent = "sample"
 AT_ONCE = (1, 2, 4, 8)
 """How many episodes are played at the same time."""
 RECORDS = 5_000
+ON_RAY = 4
+"""Episodes of a suite on Ray, one after the other."""
+CLUSTER = """
+import os, sys
+from ray.cluster_utils import Cluster
+answer = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)  # Ray prints, too
+node = {"num_cpus": 64, "resources": {"engine": 1}, "include_dashboard": False,
+    "object_store_memory": 10**8}
+cluster = Cluster(initialize_head=True, head_node_args=node)
+print(cluster.address, file=answer, flush=True)
+sys.stdin.read()
+cluster.shutdown()
+"""
+"""The program of a cluster of one node, which ends with its standard input."""
 
 
 class Clock:
@@ -94,14 +115,51 @@ async def suites(bench: Bench) -> list[Row]:
         )
         for at_once in AT_ONCE
     ]
+    rows += await on_ray(bench, lambda: planned(seeds=ON_RAY, at_once=1))
     return [*rows, await folded(bench, planned(seeds=1, at_once=1))]
 
 
-async def play(suite: Suite) -> float:
+async def play(suite: Suite, open_engine: OpenEngine = open_local) -> float:
     """Play a suite; return the milliseconds from its first start to its last record."""
     clock = Clock()
-    await asyncio.to_thread(run_suite, suite, clock)
+    await asyncio.to_thread(run_suite, suite, clock, open_engine=open_engine)
     return clock.ms
+
+
+async def on_ray(bench: Bench, planned: Callable[[], Suite]) -> list[Row]:
+    """Measure the episodes of a suite on a Ray cluster of this machine, against those without."""
+    if not find_spec("ray"):
+        bench.skip("episodes on Ray: the extra ray is not installed")
+        return []
+    mine, peer = [], []
+    with ray_cluster():
+        for _ in bench.rounds("episodes on Ray", 3):
+            mine.append(await play(planned(), open_ray) / ON_RAY)
+            peer.append(await play(planned()) / ON_RAY)
+    return [row("episode of a suite on Ray", mine, "on this machine's engine", peer)]
+
+
+@contextmanager
+def ray_cluster() -> Iterator[None]:
+    """Start a Ray cluster, which RAY_ADDRESS names in the block."""
+    folder, before = temporary.folder(), os.environ.get("RAY_ADDRESS")
+    cluster = subprocess.Popen(
+        [sys.executable, "-c", CLUSTER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "RAY_TMPDIR": str(folder), "RAY_USAGE_STATS_ENABLED": "0"},
+        text=True,
+    )
+    try:
+        assert cluster.stdout is not None
+        os.environ["RAY_ADDRESS"] = cluster.stdout.readline().strip()
+        yield
+    finally:
+        os.environ.pop("RAY_ADDRESS")
+        os.environ.update({} if before is None else {"RAY_ADDRESS": before})
+        cluster.communicate()
+        temporary.remove(folder)
 
 
 async def play_bare(suite: Suite, folder: Path) -> float:

@@ -176,12 +176,6 @@ def inspect(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Write logs that the viewer of Inspect AI opens (needs the extra inspect)."""
-    from importlib.util import find_spec
-
-    from kernel_env.errors import UsageError
-
-    if find_spec("inspect_ai") is None:
-        raise UsageError("Inspect AI is not installed; run: pip install 'kernel-env[inspect]'")
     from kernel_env.adapters.inspect_log import write_logs
 
     def skip(run: Path, reason: str) -> None:

@@ -1,6 +1,7 @@
 """Implement `kernel-env run`: run agents on tasks, print the results, and compare agents."""
 
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from kernel_env.episode.result import EpisodeResult
     from kernel_env.grading.protocol import Counts, Feedback
     from kernel_env.runner import Plan
+    from kernel_env.watch import WatchServer
 
 
 Sandbox = Annotated[str, typer.Option(help="docker, local, auto, or a plug-in's name.")]
@@ -154,7 +156,11 @@ def run(
     ] = None,
     watch: Annotated[
         bool,
-        typer.Option("--watch", help="Print the address of a page that shows the steps live."),
+        typer.Option(
+            "--watch",
+            help="Print the address of a page that shows the steps live, and asks for the feedback"
+            " of --feedback-provider human.",
+        ),
     ] = False,
     attach: Annotated[
         bool,
@@ -254,15 +260,19 @@ def run_and_print(
         prepare_tasks([plan.config for plan in plans], report)
     running: list[Episode] = []
     each = show_json if json else lambda _: None
-
-    def began(episode: "Episode") -> None:
-        running.append(episode)
-        if attach:
-            print_message(f"attach: kernel-env attach {episode.folder}")
-
     try:
-        with watched(began) if watch else nullcontext(began) as watching:
-            results = asyncio.run(collect(plans, watching, each, attach=attach, jobs=jobs))
+        with live_pages() if watch else nullcontext() as pages:
+
+            def began(episode: "Episode") -> None:
+                running.append(episode)
+                if attach:
+                    print_message(f"attach: kernel-env attach {episode.folder}")
+                if pages is not None:
+                    pages.add(episode.folder)
+
+            if pages is not None:
+                plans = [answered_there(plan, pages) for plan in plans]
+            results = asyncio.run(collect(plans, began, each, attach=attach, jobs=jobs))
     except (KeyboardInterrupt, asyncio.CancelledError):
         for episode in running:
             if episode.result is None or episode.result.status == "interrupted":
@@ -276,18 +286,21 @@ def run_and_print(
 
 
 @contextmanager
-def watched(began: "Callable[[Episode], None]") -> "Iterator[Callable[[Episode], None]]":
-    """Serve pages of the episodes. Yields what is to be called when one has begun."""
+def live_pages() -> "Iterator[WatchServer]":
+    """Serve pages of running episodes, and print their address."""
     from kernel_env.watch import WatchServer
 
     with WatchServer() as server:
         print_message(f"watch: {server.url}")
+        yield server
 
-        def show(episode: "Episode") -> None:
-            began(episode)
-            server.add(episode.folder)
 
-        yield show
+def answered_there(plan: "Plan", pages: "WatchServer") -> "Plan":
+    """Return a plan whose questions to a person are asked on the live page, too."""
+    if plan.config.feedback_provider != "human":
+        return plan
+    settings = {**plan.config.feedback_settings, "page": pages}
+    return replace(plan, config=replace(plan.config, feedback_settings=settings))
 
 
 async def collect(

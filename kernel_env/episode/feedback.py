@@ -13,6 +13,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from kernel_env import plugins
@@ -29,6 +30,8 @@ TIMEOUT_S = 600.0
 """The longest that a provider may take for one step."""
 REMARK_CHARACTERS = 4_000
 """Limit of a remark; of a longer one head and tail are kept."""
+Ask = Callable[[str], str | Awaitable[str]]
+"""Asks a person a question and returns the answer."""
 
 
 @runtime_checkable
@@ -132,8 +135,15 @@ class StaticFeedback:
         return Remark(source=self.name, text=self._hints[number - 1])
 
 
+class LivePage(Protocol):
+    """Where people watch episodes, and answer: a `WatchServer`."""
+
+    async def ask(self, folder: Path, question: str) -> str:
+        """Return the answer to a question about the episode of a folder."""
+
+
 class HumanFeedback:
-    """Asks a person: at the terminal, in the notebook that plays, or by a function."""
+    """Asks a person: at the terminal, in the notebook that plays, by a function, on a live page."""
 
     name = "human"
 
@@ -142,32 +152,62 @@ class HumanFeedback:
 
         Args:
             settings: `ask`, a function `(question) -> answer`, also a coroutine's; without it the
-                question is asked at the terminal, or in the notebook that runs this.
+                question is asked at the terminal, or in the notebook that runs this. `page`, a
+                `LivePage`: asked there and at the terminal, if there is one; the first answer
+                counts.
             task: not used.
 
         Raises `UsageError` where nobody can be asked, `UnknownName`.
         """
-        check_settings(self.name, settings, ["ask"])
-        self._ask: Callable[[str], str | Awaitable[str]] = settings.get("ask") or usual_way()
+        check_settings(self.name, settings, ["ask", "page"])
+        for name, value in settings.items():
+            if not (callable(value) or hasattr(value, "ask")):
+                raise UsageError(f"{name} is {value!r}; it can only be given in Python")
+        self._page: LivePage | None = settings.get("page")
+        self._ask: Ask | None = settings.get("ask")
+        if self._ask is None:
+            self._ask = usual_way() if self._page is None else terminal()
 
-    async def comment(self, step: Step, seen: str, episode: "Episode") -> Remark | None:  # noqa: ARG002
+    async def comment(self, step: Step, seen: str, episode: "Episode") -> Remark | None:
         """Show what the agent sees, and ask."""
         question = f"{escape_lines(seen)}\n\nfeedback on step {step.number} (empty: none): "
-        answer = self._ask(question)
-        text = answer if isinstance(answer, str) else await answer
+        text = self._ask(question) if self._ask else None
+        if not isinstance(text, str):
+            ways = [text] if text else []
+            if self._page is not None:
+                ways.append(self._page.ask(episode.folder, question))
+            text = await first_of(ways)
         return Remark(source=self.name, text=text.strip()) if text.strip() else None
 
 
-def usual_way() -> Callable[[str], str | Awaitable[str]]:
+async def first_of(answers: Sequence[Awaitable[str]]) -> str:
+    """Return the first answer that comes, and wait for the others no longer."""
+    asked = [asyncio.ensure_future(answer) for answer in answers]
+    try:
+        done, _ = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+        return done.pop().result()
+    finally:
+        for each in asked:
+            each.cancel()
+        await asyncio.wait(asked)
+
+
+def usual_way() -> Ask:
     """Return how a person is asked here. Raises `UsageError` if nobody can be."""
     if getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)():
         return input
-    if sys.stdin is not None and sys.stdin.isatty():
-        return ask_at_terminal
+    if ask := terminal():
+        return ask
     raise UsageError(
-        "the feedback provider human asks at the terminal, and standard input is none; in Python,"
-        " give it a function: feedback_settings={'ask': function}"
+        "the feedback provider human asks at the terminal, and standard input is none; answer on"
+        " the live page (--watch), or in Python give it a function:"
+        " feedback_settings={'ask': function}"
     )
+
+
+def terminal() -> Ask | None:
+    """Return how a person is asked at the terminal; None without one."""
+    return ask_at_terminal if sys.stdin is not None and sys.stdin.isatty() else None
 
 
 async def ask_at_terminal(question: str) -> str:
@@ -186,3 +226,5 @@ async def ask_at_terminal(question: str) -> str:
         return await answer
     finally:
         loop.remove_reader(sys.stdin)
+        if not answer.done() or answer.cancelled():
+            sys.stderr.write("\n")  # it was answered elsewhere, or nobody answered in time

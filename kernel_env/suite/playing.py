@@ -13,6 +13,7 @@ from kernel_env.episode.notebook import NOTEBOOK
 from kernel_env.episode.result import EpisodeResult, result_of
 from kernel_env.episode.step import Progress
 from kernel_env.episode.trajectory import Ending, Trajectory
+from kernel_env.episode.write_ending import write_files
 from kernel_env.errors import UsageError
 from kernel_env.grading.host import Grader
 from kernel_env.runner import Plan, run_episode
@@ -70,12 +71,16 @@ def recorded(folder: Path) -> EpisodeResult | None:
     """Return the result of the episode below a folder, from its journal; None if there is none.
 
     An episode without an ending was `interrupted`: its driver was killed. Forks of it are others.
+    If it was killed between the ending and the notebook, both files of the result are written now.
     """
     for path in sorted(folder.glob(f"*/*/{JOURNAL}")):
         with suppress(UsageError):  # a header that was cut: the episode has not begun
             trajectory = read_journal(path)
             if trajectory.header.fork is None:
-                result = result_of(ended(trajectory), path.parent / NOTEBOOK)
+                notebook = path.parent / NOTEBOOK
+                if trajectory.ending is not None and not notebook.exists():
+                    write_files(trajectory, path.parent)
+                result = result_of(ended(trajectory), notebook)
                 return replace(result, flags=cheats.audit(path.parent).counts)
     return None
 

@@ -31,7 +31,7 @@ from typing import Any, Self
 
 from kernel_env import temporary
 from kernel_env.episode.notebook import NOTEBOOK
-from kernel_env.errors import KernelEnvError, SandboxError, UsageError
+from kernel_env.errors import KernelEnvError, SandboxError, needs_extra
 from kernel_env.runner import Plan, prepare_tasks
 from kernel_env.sandbox.protocol import GIB
 from kernel_env.suite.leftovers import registered
@@ -76,14 +76,10 @@ class RayEngine:
         self._digest = ""
 
     async def __aenter__(self) -> Self:
-        """Connect to the cluster. Raises `UsageError` without Ray, `SandboxError` without one."""
+        """Connect to the cluster. Raises `MissingExtra` without Ray, `SandboxError` without one."""
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        try:
+        with needs_extra("the engine ray", "ray"):
             import ray
-        except ImportError as error:
-            raise UsageError(
-                "the engine ray needs the extra ray; run: pip install 'kernel-env[ray]'"
-            ) from error
         address = os.environ.get("RAY_ADDRESS") or "auto"
         try:
             await check_address(address)

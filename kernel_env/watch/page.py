@@ -6,16 +6,19 @@ episodes) is written again, and a style hides the earlier version.
 
 import base64
 import math
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Container, Iterable
 from dataclasses import replace
 from html import escape
 
 from kernel_env.episode.chart import draw_scores
+from kernel_env.episode.feedback import REMARK_CHARACTERS
 from kernel_env.episode.observation import (
     cell_lines,
     code_lines,
     describe,
     describe_place,
+    feedback_lines,
     output_text,
     rounded_text,
 )
@@ -38,7 +41,7 @@ STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:0 auto;padding:1rem;
  display:flex;flex-direction:column}
 h1{font-size:1.3rem;margin:0}h2{font-size:1rem;margin:.2rem 0;font-weight:600}
-header{order:-2}.now{order:-1;display:none}
+header{order:-2}.now,.question{order:-1;display:none}textarea{display:block;width:100%}
 table{border-collapse:collapse}td,th{padding:.2rem .8rem .2rem 0;text-align:left}
 section{border-top:1px solid var(--line);padding:.6rem 0}
 pre{background:#8881;padding:.5rem;margin:.3rem 0;overflow:auto;max-height:30rem;
@@ -66,7 +69,8 @@ class Page:
 
     def __init__(self, nonce: str) -> None:
         """`nonce` marks the page's own styles."""
-        self._nonce, self._version = nonce, 0
+        self._nonce = nonce
+        self._versions: Counter[str] = Counter()
 
     def begin(self, title: str) -> str:
         """Return the beginning of the page."""
@@ -77,13 +81,14 @@ class Page:
             " page; if it does not load, the run has ended.</p>"
         )
 
-    def renew(self, content: str) -> str:
-        """Return the new version of what changes, which hides the one before."""
-        self._version += 1
-        hide = f"#now{self._version - 1}{{display:none}}"
+    def renew(self, content: str, kind: str = "now") -> str:
+        """Return the new version of what changes, which hides the one of its kind before."""
+        self._versions[kind] += 1
+        version = self._versions[kind]
+        hide = f"#{kind}{version - 1}{{display:none}}"
         return (
-            f"{self._style(f'{hide}#now{self._version}{{display:block}}')}"
-            f'<div class="now" id="now{self._version}">{content}</div>'
+            f"{self._style(f'{hide}#{kind}{version}{{display:block}}')}"
+            f'<div class="{kind}" id="{kind}{version}">{content}</div>'
         )
 
     def alive(self, number: int) -> str:
@@ -138,6 +143,16 @@ def standing(episode: Followed) -> str:
     return f"<table>{cells}</table>{chart(episode)}"
 
 
+def answer_form(number: int, question: str) -> str:
+    """Return a question to whoever reads the page, with a field for the answer."""
+    return (
+        f'<form method="post"><h2><label for="answer{number}">The agent waits for your feedback'
+        f'</label></h2><pre>{lines(question)}</pre><textarea name="answer" id="answer{number}"'
+        f' rows="3" maxlength="{REMARK_CHARACTERS}"></textarea>'
+        f'<input type="hidden" name="question" value="{number}"><button>Send</button></form>'
+    )
+
+
 def limit_text(limit: float | None) -> str:
     """Return a limit as text."""
     return "" if limit is None else f" of {limit:,g}"
@@ -182,6 +197,7 @@ def step_section(step: Step) -> str:
             parts.append(f'<p class="score">{text(f"Submission rejected: {reason}")}</p>')
     if step.submission is not None:
         parts += quiet([f"reward {step.reward:.4g}: {step.reward_reason}"])
+    parts += quiet(feedback_lines(step))
     return "".join([*parts, "</section>"])
 
 
@@ -236,8 +252,13 @@ def ending_text(ending: Ending) -> str:
 # ── the list of episodes ──────────────────────────────────────────────────────────────────
 
 
-def episode_list(episodes: Iterable[Followed]) -> str:
-    """Return a table of all episodes, each with a link to its page."""
+def episode_list(episodes: Iterable[Followed], asking: Container[str]) -> str:
+    """Return a table of all episodes, each with a link to its page.
+
+    Args:
+        episodes: the episodes.
+        asking: the names of those that wait for an answer.
+    """
     rows = []
     for episode in episodes:
         header, progress, ending = episode.header, episode.progress, episode.ending
@@ -246,11 +267,11 @@ def episode_list(episodes: Iterable[Followed]) -> str:
         best = "–"
         if progress.best and math.isfinite(progress.best.grade.public_score):
             best = f"{header.metric} {rounded_text(progress.best.grade.public_score)}"
-        status = ending.status if ending else "running"
+        status = "waits for your feedback" if episode.name in asking else "running"
         row = (
             f"{header.agent} {header.model}".strip(),
             str(header.seed),
-            "cannot be read" if episode.damaged else status,
+            "cannot be read" if episode.damaged else ending.status if ending else status,
             f"{progress.spent.steps} of {header.budget.steps}",
             best,
         )

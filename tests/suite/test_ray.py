@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from kernel_env.sandbox.docker import engine
+from kernel_env.sandbox.docker.container import strays
 from kernel_env.suite.driver import request_stop
 from kernel_env.suite.plan import plan_suite
 from kernel_env.suite.ray_engine import play_there, unpack
@@ -163,6 +165,43 @@ def test_a_request_to_stop_ends_the_episodes_on_the_nodes(
     assert not processes_below(folder)
 
 
+def test_a_suite_is_resumed_on_another_cluster_after_the_head_was_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "2")  # 60 by default
+    path = write_suite(tmp_path, slow_agent(tmp_path, 30), {"name": "half"})
+    folder = tmp_path / "suites" / "nightly"
+    with ray_cluster() as first:
+        first.add(2)
+        process = start_suite(path, "--engine", "ray")
+        wait_for_step(folder, process)
+        first.kill("head")
+        _, errors = process.communicate(timeout=300)
+    with ray_cluster() as second:
+        second.add(2)
+        play(path)
+
+    assert process.returncode == 1, "Ray ends the driver"
+    assert "Failed to connect to GCS" in errors
+    found = kinds(folder)
+    assert found.count("finished") == 2
+    assert found.count("started") == 2 + found.count("fault")
+    assert found.count("fault") == 1
+    assert not processes_below(folder)
+
+
+@pytest.mark.docker
+def test_the_nodes_play_in_containers(cluster: RayCluster, node: str, tmp_path: Path) -> None:
+    path = write_suite(tmp_path, {"name": "half"}, seeds=2, sandbox="docker")
+    before = containers_left()
+
+    folder = play(path)
+
+    assert sorted(kinds(folder)) == ["finished"] * 2 + ["started"] * 2
+    assert {x.sandbox for x in read_suite(folder).results} == {"docker"}
+    assert containers_left() <= before
+
+
 def test_without_a_place_or_a_cluster_there_is_one_line(
     cluster: RayCluster, tmp_path: Path
 ) -> None:
@@ -206,6 +245,14 @@ def processes_below(folder: Path) -> list[str]:
         if not found:
             return []
         time.sleep(0.1)
+    return found
+
+
+def containers_left() -> set[str]:
+    """Return the containers of processes that have ended."""
+    client = engine.connect()
+    found = {str(container.id) for container in strays(client)}
+    client.close()
     return found
 
 

@@ -4,6 +4,7 @@
 |---|---|---|
 | `add N` | adds a node with N places for episodes | the node's id |
 | `kill ID` | kills a node without a chance to clean up | `done` |
+| `kill head` | kills the head of the cluster | `done` |
 | `remove ID` | removes a node | `done` |
 """
 
@@ -36,7 +37,7 @@ class RayCluster:
         return self._ask(f"add {places}")
 
     def kill(self, node: str) -> None:
-        """Kill a node."""
+        """Kill a node, or the `head`."""
         assert self._ask(f"kill {node}") == "done"
 
     def remove(self, node: str) -> None:
@@ -55,6 +56,7 @@ def ray_cluster() -> Iterator[RayCluster]:
         text=True,
         env={**os.environ, **SETTINGS},
     )
+    before = os.environ.get("RAY_ADDRESS")
     try:
         assert process.stdout
         address = process.stdout.readline().strip()
@@ -63,6 +65,7 @@ def ray_cluster() -> Iterator[RayCluster]:
         yield RayCluster(process, address)
     finally:
         os.environ.pop("RAY_ADDRESS", None)
+        os.environ.update({} if before is None else {"RAY_ADDRESS": before})
         process.communicate(timeout=60)
 
 
@@ -74,7 +77,7 @@ def main() -> None:
     os.dup2(2, 1)  # Ray prints, too
     head = {"num_cpus": 0, "include_dashboard": False, **SMALL}
     cluster = Cluster(initialize_head=True, head_node_args=head)
-    nodes = {}
+    nodes = {"head": cluster.head_node}
     print(cluster.address, file=answers, flush=True)
     for line in sys.stdin:
         word, _, value = line.strip().partition(" ")

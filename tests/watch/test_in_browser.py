@@ -1,5 +1,6 @@
 """A page of a running episode in a browser: it grows, and what a cell displays does nothing."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -44,3 +45,45 @@ async def test_a_page_grows_and_asks_for_nothing(browser: Any, tiny: str, tmp_pa
     assert not stale
     assert len(standing) == 1
     assert "2 of 30" in standing[0]
+
+
+@pytest.mark.browser
+async def test_a_person_answers_on_the_page(browser: Any, tiny: str, tmp_path: Path) -> None:
+    page = await browser.new_page()
+    requests: list[str] = []
+    complaints: list[str] = []
+    page.on("request", lambda request: requests.append(f"{request.method} {request.url}"))
+    page.on("console", lambda message: complaints.append(message.text))
+    with WatchServer() as watching:
+        async with open_episode(
+            tiny,
+            sandbox="local",
+            out=tmp_path,
+            feedback_provider="human",
+            feedback_settings={"page": watching},
+        ) as episode:
+            watching.add(episode.folder)
+            url = f"{watching.url}{episode.folder.name}/"
+            for number, said in ((1, "<b>Try</b>\n3 * x"), (2, "")):
+                acting = asyncio.ensure_future(episode.act(ExecuteCode(code=HOSTILE)))
+                if number == 1:
+                    await page.goto(url, wait_until="commit")
+                field = page.get_by_label("The agent waits for your feedback")
+                await field.fill(said)
+                await page.get_by_role("button", name="Send").click()
+                await acting
+                seen = episode.observation.text
+                assert ("<b>Try</b>" in seen) == (number == 1)
+                await page.wait_for_selector(f"text=Step {number} ·")
+            await page.wait_for_selector("form", state="hidden")
+            shown = await page.locator("section", has_text="feedback by human").inner_text()
+        await page.wait_for_selector("text=Ended: finished")
+    title = await page.title()
+    await page.close()
+
+    remarks = [step.remark and step.remark.text for step in episode.steps]
+    assert remarks == ["<b>Try</b>\n3 * x", None]
+    assert "<b>Try</b>\n3 * x" in shown
+    assert requests == [f"GET {url}", *[f"POST {url}", f"GET {url}"] * 2]
+    assert complaints == []
+    assert title.startswith("Tiny")

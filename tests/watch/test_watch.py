@@ -1,10 +1,8 @@
 """`run --watch` serves a page of each running episode: complete, harmless, only to who may see it."""
 
-import http.client
 import re
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
@@ -19,6 +17,7 @@ from kernel_env.episode.actions import ExecuteCode
 from kernel_env.grading.host import Grader
 from kernel_env.watch import WatchServer
 from support.episodes import SUBMIT_LINE, OpenTiny, execute
+from support.live_pages import Reader, request, status
 from support.pictures import PNG
 from support.v01 import EPISODES
 
@@ -29,51 +28,6 @@ display({"image/png": '"><script>alert(2)</script>'}, raw=True)
 display({"image/svg+xml": "<svg onload=alert(3)>", "text/html": "<script>alert(4)</script>"}, raw=True)
 raise ValueError("</style><script>alert(5)</script>")
 """
-
-
-class Reader(threading.Thread):
-    """Reads a page as it grows."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(daemon=True)
-        self.page = ""
-        self._connection, self.answer = request(url)
-        while self.answer.status == http.client.NOT_FOUND:  # the server has not heard of it yet
-            self._connection.close()
-            time.sleep(0.05)
-            self._connection, self.answer = request(url)
-        self.start()
-
-    def run(self) -> None:
-        """Read until the page ends."""
-        while chunk := self.answer.read1(65536):
-            self.page += chunk.decode()
-        self._connection.close()
-
-    def wait_for(self, text: str) -> None:
-        """Wait until the page has a text."""
-        for _ in range(300):
-            if text in self.page:
-                return
-            time.sleep(0.05)
-        raise AssertionError(f"{text!r} is not in the page: {self.page[-2000:]}")
-
-
-def request(
-    url: str, path: str | None = None, **headers: str
-) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
-    """Send a request; return the connection and the response."""
-    parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
-    connection.request("GET", path or parts.path, headers=headers)
-    return connection, connection.getresponse()
-
-
-def status(url: str, path: str | None = None, **headers: str) -> int:
-    """Return the status of the response to a request."""
-    connection, answer = request(url, path, **headers)
-    connection.close()
-    return answer.status
 
 
 def is_answered(url: str) -> bool:
