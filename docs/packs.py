@@ -3,10 +3,10 @@
     python docs/packs.py [PACK]
 
 It writes docs/PACK.md and the map beside it from the manifest, the facts and the boards of the
-pack, so nothing has to be made. The map places tasks near each other that order the reference pipelines
-alike: the distance of two tasks is 1 minus Spearman's correlation of the pipelines' private scores,
-and classical scaling (Torgerson 1952, "Multidimensional scaling: I. Theory and method") brings the
-distances to a plane. Only tasks of the same pool of pipelines can be compared.
+pack, so nothing has to be made. The map places tasks near each other that order the reference
+pipelines alike: the distance of two tasks is 1 minus Spearman's correlation of the pipelines'
+private scores, and classical scaling (Torgerson 1952, "Multidimensional scaling: I. Theory and
+method") brings the distances to a plane. Only tasks of the same pool of pipelines can be compared.
 """
 
 import csv
