@@ -1,10 +1,13 @@
 """Implement `kernel-env tasks pack`: make the tasks of a pack."""
 
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kernel_env.cli.console import fail, print_json, print_message, print_result, print_table
+
+STATUSES = ("made", "kept", "failed")
 
 if TYPE_CHECKING:
     from kernel_env.authoring.packs.manifest import Pack
@@ -19,6 +22,10 @@ def pack(
         list[str] | None,
         typer.Option(help="Make these only: a task, a topic or a question; can be repeated."),
     ] = None,
+    any_licence: Annotated[
+        bool,
+        typer.Option("--any-licence", help="Also tasks whose data may not be used freely."),
+    ] = False,
     jobs: Annotated[int, typer.Option(min=1, help="How many tasks are made at once.")] = 1,
     boards: Annotated[
         bool,
@@ -41,15 +48,15 @@ def pack(
     from kernel_env.tasks import catalog
 
     found = packs.find(name)
-    tasks = found.select(only or ())
+    tasks = found.select(only or (), any_licence=any_licence)
     if list_:
         show(found, list(tasks), as_json=json)
         return
-    counts = {"made": 0, "kept": 0, "failed": 0}
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
     try:
         for made in packs.run(found, tasks, jobs=jobs, report=print_message):
-            counts[made.status] += 1
-            tell(made, sum(counts.values()), len(tasks), as_json=json)
+            counts[tasks[made.name].topic][made.status] += 1
+            tell(made, sum(map(Counter.total, counts.values())), len(tasks), as_json=json)
             if boards and made.status != "failed":
                 make_board(found, made, sandbox)
     except KeyboardInterrupt:
@@ -57,11 +64,15 @@ def pack(
     if boards:
         known = packs.write_facts(found, catalog.pack_folder(found.name))
         print_message(f"{found.name}: facts of {known} tasks are written")
-    print_result(
-        f"{found.name}: {counts['made']} made, {counts['kept']} kept, {counts['failed']} failed;"
-        f" in {catalog.pack_folder(found.name)}"
-    )
-    if counts["failed"]:
+    total = sum(counts.values(), Counter[str]())
+    if not json:
+        rows = [
+            [topic, *(str(each[s]) for s in STATUSES)] for topic, each in sorted(counts.items())
+        ]
+        print_table(["topic", *STATUSES], rows)
+        said = ", ".join(f"{total[status]} {status}" for status in STATUSES)
+        print_result(f"{found.name}: {said}; in {catalog.pack_folder(found.name)}")
+    if total["failed"]:
         raise typer.Exit(1)
 
 

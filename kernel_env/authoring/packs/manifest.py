@@ -168,6 +168,9 @@ class TaskSection(Section):
     domain: Domain | None = None
     licence: SingleLine
     """The licence of the data, and where it is stated."""
+    restricted: SingleLine | None = None
+    """Why the data may not be used freely, such as `non-commercial use`; such a task is made only
+    if it is asked for."""
     source: SingleLine
     """Where the data come from."""
     summary: SingleLine
@@ -224,13 +227,20 @@ class Pack:
         """Return the pack's name."""
         return self.file.pack.name
 
-    def select(self, only: Iterable[str]) -> dict[str, TaskSection]:
+    def select(
+        self, only: Iterable[str] = (), *, any_licence: bool = False
+    ) -> dict[str, TaskSection]:
         """Return the tasks that names, topics or questions choose; all without any.
+
+        Args:
+            only: names of tasks, topics and questions.
+            any_licence: whether tasks whose data may not be used freely are among them.
 
         Raises:
             UnknownName: nothing has such a name.
         """
-        tasks, chosen = self.file.task, set()
+        tasks = {n: t for n, t in self.file.task.items() if any_licence or t.restricted is None}
+        chosen = set()
         for word in only:
             found = {
                 name for name, task in tasks.items() if word in (name, task.topic, task.question)

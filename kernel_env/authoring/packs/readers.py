@@ -168,6 +168,8 @@ def read_json(data: bytes, source: SourceSection, _name: str) -> "pd.DataFrame":
     for key in (source.row or "").split(".") if source.row else []:
         found = found[key]
     rows = list(found.values()) if isinstance(found, dict) else found
+    if not all(isinstance(row, dict) for row in rows):
+        raise ValueError("its rows are not objects")
     flat = [{key: cell for key, cell in row.items() if not isinstance(cell, list)} for row in rows]
     return pd.DataFrame(flat)
 
