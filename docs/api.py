@@ -59,7 +59,7 @@ PAGES: dict[str, dict[str, list[str]]] = {
         ],
     },
     "results": {
-        "kernel_env": ["EpisodeResult", "load_runs"],
+        "kernel_env": ["EpisodeResult", "load_runs", "select_tasks"],
         "kernel_env.episode.result": ["Usage", "result_of"],
         "kernel_env.episode.activity": ["CellCounts"],
         "kernel_env.episode.trajectory": [
@@ -151,7 +151,7 @@ PAGES: dict[str, dict[str, list[str]]] = {
     },
     "tasks": {
         "kernel_env.tasks.catalog": ["find", "task_folders"],
-        "kernel_env": ["Task"],
+        "kernel_env": ["Task", "select_tasks"],
         "kernel_env.tasks.spec": ["Scoring"],
         "kernel_env.tasks.task_file": [
             "TaskFile",

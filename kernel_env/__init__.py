@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from kernel_env.rollouts.synchronous import SyncRollout as SyncRollout
     from kernel_env.rollouts.turn import Turn as Turn
     from kernel_env.sandbox.protocol import Sandbox as Sandbox
+    from kernel_env.tasks.selection import select_tasks as select_tasks
     from kernel_env.tasks.spec import Task as Task
 
 # The module of each public name. It is imported when the name is first used, so that the command
@@ -86,6 +87,7 @@ _MODULES = {
     "load_runs": "report.listing",
     "make": "gym.env",
     "open_episode": "episode.opening",
+    "select_tasks": "tasks.selection",
     "vector": "gym.vector",
 }
 __all__ = list(_MODULES)

@@ -106,6 +106,7 @@ from kernel_env import (
     UsageError,
     ValidateCode,
     load_runs,
+    select_tasks,
     make,
     open_episode,
     vector,
@@ -160,6 +161,7 @@ def names(agent: Agent, sandbox: Sandbox) -> list[str]:
 
 table = load_runs(Path("runs"))
 use_many(vector(["adult-income"], 8, warm=2))
+use_many(vector(select_tasks(["domain:tabular"]), 8))
 use_env(make("adult-income", feedback="both", budget={"steps": 20}))
 EpisodeConfig(task="adult-income", reward=lambda grade, best, higher_is_better: 0.0)
 """

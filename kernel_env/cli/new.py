@@ -23,8 +23,11 @@ def new(
         ),
     ],
     target: Annotated[
-        str | None,
-        typer.Option(metavar="COLUMN", help="The column to predict (default for a folder: label)."),
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="The column to predict, or several by repetition (default for a folder: label).",
+        ),
     ] = None,
     id_column: Annotated[
         str | None,
@@ -36,8 +39,17 @@ def new(
     split: Annotated[
         str | None,
         typer.Option(
-            help="random, group:COLUMN or time:COLUMN (default: selected by the columns)."
+            help="random, group:COLUMN, time:COLUMN, group:COLUMN,time:COLUMN, or family:COLUMN,"
+            " which is no feature (default: selected by the columns)."
         ),
+    ] = None,
+    domain: Annotated[
+        str | None,
+        typer.Option(help="tabular, language, vision or 'time series' (default: by the columns)."),
+    ] = None,
+    rare: Annotated[
+        str | None,
+        typer.Option(help="What to do with classes of fewer than 10 rows: drop or join."),
     ] = None,
     into: Annotated[Path, typer.Option(help="The folder of task folders.")] = Path("tasks"),
     population: Annotated[
@@ -52,25 +64,36 @@ def new(
     import asyncio
 
     from kernel_env.authoring import from_table
-    from kernel_env.authoring.from_table import class_folders
+    from kernel_env.authoring.from_table import class_folders, pages
     from kernel_env.authoring.from_table import table as tables
     from kernel_env.errors import UsageError
 
     from_table.check_is_new(into, name)
     if source.is_dir():
-        if id_column or split:
-            raise UsageError("--id and --split are for tables; a folder has neither column")
-        target = target or class_folders.TARGET
-        found = class_folders.read(source, target)
+        if id_column or split or domain or rare or len(target or ()) > 1:
+            raise UsageError(
+                "--id, --split, --domain, --rare and several targets are for tables, not folders"
+            )
+        label = target[0] if target else class_folders.TARGET
+        found = class_folders.read(source, label)
         cells = found.table
-        design = class_folders.design_task(name, source, found, target=target, metric=metric)
+        design = class_folders.design_task(name, source, found, target=label, metric=metric)
     else:
         cells = tables.read(source)
-        if target is None:
+        if not target:
             columns = ", ".join(map(str, cells.columns[:20]))
             raise UsageError(f"--target is missing; name the column to predict: {columns}")
+        if rare is not None:
+            cells = from_table.without_rare_classes(cells, target[0], rare)
         design = from_table.design(
-            name, source, cells, target=target, id_column=id_column, metric=metric, split=split
+            name,
+            source,
+            cells,
+            target=target,
+            id_column=id_column,
+            metric=metric,
+            split=split,
+            domain=from_table.known_domain(domain),
         )
     by = f" by {design.split.column!r}" if design.split.column else ""
     print_message(f"kind: {design.kind} ({design.why_kind})")
@@ -79,7 +102,11 @@ def new(
     print_message(f"metric: {design.metric.name} ({design.why_metric})")
     print_message(f"split: {design.split.method}{by} ({design.split.why})")
     if design.left_out:
-        print_message(f"{design.left_out:,} rows without {target!r} are left out")
+        targets = pages.listed([repr(target) for target in design.targets])
+        print_message(f"{design.left_out:,} rows without {targets} are left out")
+    print_message(f"domain: {design.domain}")
+    if design.families is not None:
+        print_message("rows that are nearly equal stay together")
     for remark in design.remarks:
         print_message(f"note: {remark}")
     if population:
@@ -91,6 +118,8 @@ def new(
     except KeyboardInterrupt:
         fail("interrupted; no task folder was created", code=130)
     leaderboard = f"leaderboard.csv has {task.entries} entries"
+    for pipeline, why in task.left_out.items():
+        print_message(f"the reference pipeline {pipeline} does not fit: {why}")
     if task.why_no_pipelines:
         leaderboard = "leaderboard.csv has only the constant answer"
         print_message(f"the reference pipelines did not run: {task.why_no_pipelines}")
@@ -108,6 +137,7 @@ def new(
                 "rows": design.rows,
                 "left_out": design.left_out,
                 "entries": task.entries,
+                "pipelines_left_out": task.left_out,
                 "without_population": task.why_no_pipelines or None,
             }
         )

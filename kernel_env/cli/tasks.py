@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kernel_env.cli import check, import_tasks, new, shrink
+from kernel_env.cli import check, import_tasks, new, pack, shrink
 from kernel_env.cli.console import (
     fail,
     is_narrow,
@@ -16,6 +16,9 @@ from kernel_env.cli.console import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     from kernel_env.tasks import Task
     from kernel_env.tasks.prepare import Prepared
 
@@ -27,21 +30,56 @@ app = typer.Typer(
 app.command("check")(check.check)
 app.command("import")(import_tasks.import_tasks)
 app.command("new")(new.new)
+app.command("pack")(pack.pack)
 app.command("shrink")(shrink.shrink)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
 
 
 @app.command("list")
-def list_(json: Json = False) -> None:
-    """List all tasks."""
+def list_(
+    pack: Annotated[
+        str | None, typer.Option(help="List the tasks that are made of a pack.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """List the tasks, and how many are made of each pack."""
+    from kernel_env.errors import UnknownName
+    from kernel_env.tasks import catalog
+
+    packs = catalog.packed_tasks()
+    if pack is not None:
+        if pack not in packs:
+            known = {*packs, *catalog.pack_manifests()}
+            if pack in known:
+                fail(f"no task of {pack} is made; run: kernel-env tasks pack {pack}")
+            raise UnknownName("pack", pack, known)
+        print_tasks(packs[pack], as_json=json)
+        return
+    of_packs = {name for tasks in packs.values() for name in tasks}
+    others = {n: f for n, f in catalog.task_folders().items() if n not in of_packs}
+    print_tasks(others, as_json=json)
+    for name in sorted({*packs, *catalog.pack_manifests()}):
+        tasks = packs.get(name, {})
+        if json:
+            print_json(
+                {"pack": name, "tasks": len(tasks), "folder": str(catalog.pack_folder(name))}
+            )
+        elif tasks:
+            print_message(f"pack {name}: {len(tasks)} tasks; kernel-env tasks list --pack {name}")
+        else:
+            print_message(f"pack {name}: not made; kernel-env tasks pack {name}")
+
+
+def print_tasks(folders: "Mapping[str, Path]", *, as_json: bool) -> None:
+    """Print a row for each task."""
     from kernel_env.errors import TaskError
-    from kernel_env.tasks import catalog, spec
+    from kernel_env.tasks import spec
     from kernel_env.tasks.info import size_mb
     from kernel_env.tasks.prepare import readiness
 
     rows = []
-    for name, folder in sorted(catalog.task_folders().items()):
+    for name, folder in sorted(folders.items()):
         try:
             task = spec.load(folder)
         except TaskError as error:
@@ -62,7 +100,7 @@ def list_(json: Json = False) -> None:
                 "summary": task.file.summary,
             }
         )
-    if json:
+    if as_json:
         for row in rows:
             print_json(row)
         return
@@ -90,7 +128,10 @@ def population(
 
     for task in [catalog.find(name) for name in names]:
         print_message(f"{task.id}: running the reference pipelines (some minutes)")
-        entries = asyncio.run(leaderboard.run_reference_pipelines(task, sandbox))
+        found = asyncio.run(leaderboard.run_reference_pipelines(task, sandbox))
+        entries = found.entries
+        for name, why in found.left_out.items():
+            print_message(f"{task.id}: left out {name}: {why}")
         if write:
             print_message(f"{task.id}: wrote {leaderboard.write(task, entries)}")
         if json:

@@ -122,7 +122,8 @@ class SuiteFile(Section):
     name: Name
     """The suite's name, and that of its folder below `suites`."""
     tasks: Annotated[list[SingleLine], Field(min_length=1)]
-    """Names or folders of tasks, `domain:NAME` for all of a domain, or `source:NAME` for all that
+    """Names or folders of tasks, `domain:NAME` for all of a domain, `pack:NAME` or `pack:NAME/SET`
+    for those of a pack that are made, or `source:NAME` for all that
     were imported from a benchmark."""
     agents: Annotated[list[AgentSection], Field(min_length=1)]
     """At least one."""

@@ -5,8 +5,6 @@ begins, and all tasks before the next seed: a suite that is stopped early is bal
 changes on the machine or at a model's service in the meantime changes it for all agents.
 """
 
-import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,13 +12,13 @@ from typing import Any
 
 from kernel_env.agents.base import Options
 from kernel_env.episode import EpisodeConfig
-from kernel_env.errors import TaskError, UnknownName, UsageError
+from kernel_env.errors import UsageError
 from kernel_env.field_docs import show_fields
 from kernel_env.runner import Plan
 from kernel_env.suite.file import AgentSection, SuiteFile, read_suite_file
 from kernel_env.suite.keys import key_of, settings_of
-from kernel_env.tasks import Task, catalog, spec
-from kernel_env.tasks.task_file import TaskFile
+from kernel_env.tasks import Task
+from kernel_env.tasks.selection import select_tasks
 
 SUITES = Path("suites")
 """The folder with the folders of suites."""
@@ -182,60 +180,3 @@ def plan_of(file: SuiteFile, agent: AgentSection, task: Task, base: Path) -> Pla
         settings=agent.settings,
     )
     return Plan(config=config, options=options)
-
-
-# ── tasks ─────────────────────────────────────────────────────────────────────────────────
-
-
-def select_tasks(selectors: Sequence[str], base: Path) -> list[Task]:
-    """Return the tasks that selectors name, each once, in an order that only their names decide.
-
-    Args:
-        selectors: names, folders (with a slash), `domain:NAME` or `source:NAME`.
-        base: what relative folders are relative to.
-
-    Raises `UsageError`, `TaskError`.
-    """
-    found: dict[str, Task] = {}
-    for selector in selectors:
-        for task in selected(selector, base):
-            if found.setdefault(task.id, task).folder != task.folder:
-                raise UsageError(
-                    f"two tasks are named {task.id}: {found[task.id].folder} and {task.folder}"
-                )
-    return sorted(found.values(), key=lambda task: hashlib.sha256(task.id.encode()).digest())
-
-
-def selected(selector: str, base: Path) -> list[Task]:
-    """Return the tasks of one selector. Raises `UsageError`, `TaskError`."""
-    if os.sep in selector:
-        return [catalog.find(str(base / Path(selector).expanduser()))]
-    kind, colon, value = selector.partition(":")
-    if not colon:
-        return [catalog.find(selector)]
-    attributes = {"domain": domain_of, "source": source_of}
-    if kind not in attributes:
-        raise UnknownName("selector of tasks", kind, attributes)
-    files = {folder: task_file(folder) for folder in catalog.task_folders().values()}
-    values = {folder: attributes[kind](file) for folder, file in files.items()}
-    if value not in values.values():
-        raise UnknownName(kind, value, set(values.values()) - {""})
-    return [spec.load(folder) for folder, each in values.items() if each == value]
-
-
-def task_file(folder: Path) -> TaskFile:
-    """Return the content of a task's task.toml. Raises `TaskError`."""
-    file, faults = spec.load_file(folder)
-    if file is None:
-        raise TaskError("; ".join(faults))
-    return file
-
-
-def domain_of(file: TaskFile) -> str:
-    """Return the kind of a task's data."""
-    return file.domain
-
-
-def source_of(file: TaskFile) -> str:
-    """Return the benchmark that a task was imported from; empty for a task of its own."""
-    return file.origin.benchmark if file.origin else ""

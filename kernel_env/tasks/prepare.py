@@ -291,7 +291,9 @@ def run_prepare(task: Task, folder: Path) -> None:
         last_line = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
         reason = last_line.removeprefix(f"{TaskError.__module__}.{TaskError.__qualname__}: ")
         reason = escape_line(reason) or f"exit code {done.returncode}"
-        raise TaskError(f"{prepare_file} failed: {reason}")
+        printed = escape_line(done.stdout.decode(errors="replace").strip().rpartition("\n")[2])
+        last = f"; the last line that it printed: {printed}" if printed else ""
+        raise TaskError(f"{prepare_file} failed: {reason}{last}")
     (public / "description.md").unlink(missing_ok=True)  # it could be a link to the original
     shutil.copyfile(task.folder / "description.md", public / "description.md")
     if not task.scoring.schema.is_free_form:

@@ -158,6 +158,10 @@ class TaskFile(Section):
     another text."""
     image: Name = "tabular"
     """The sandbox's image."""
+    pack: Name | None = None
+    """The pack that the task was made of."""
+    sets: list[Name] = []
+    """The sets of tasks that it is in, such as `train` or `small`."""
     licence: SingleLine | None = None
     """The licence of the data."""
     source: SingleLine | None = None

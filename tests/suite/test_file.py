@@ -72,7 +72,7 @@ BEGIN = f'name = "n"\ntasks = ["{TINY}"]\nsandbox = "local"\n'
         ),
         (
             BEGIN.replace(str(TINY), "split:low") + AGENT,
-            "no selector of tasks named 'split'; known: domain, source",
+            "no selector of tasks named 'split'; known: domain, pack, source",
         ),
         (
             BEGIN + "budget = { money = 1 }\n" + AGENT + 'model = "m"',

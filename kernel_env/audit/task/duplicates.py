@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from kernel_env.audit.task import permutation_test, similarity
 from kernel_env.audit.task.finding import Finding, failed, not_applicable, not_run, ok
 from kernel_env.audit.task.task_under_test import NO_SPLIT, TaskUnderTest
+from kernel_env.authoring import similarity
 from kernel_env.tasks.columns import numbers
 
 DATE_PATTERN = r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}"
@@ -90,7 +90,7 @@ def check_rows(subject: TaskUnderTest) -> list[Finding]:
         if not pairs:
             how = f"none after rounding fractions to {digits} digits and text to its words"
             return [*found, ok(near, how)]
-        if permutation_test.exceeds_chance(len(pairs), similarity.expected_duplicates(*rounded)):
+        if similarity.exceeds_chance(len(pairs), similarity.expected_duplicates(*rounded)):
             how = f"after rounding fractions to {digits} digits and text to its words"
             return [
                 *found,

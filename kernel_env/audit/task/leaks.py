@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kernel_env.audit.task import permutation_test, similarity
+from kernel_env.audit.task import permutation_test
 from kernel_env.audit.task.finding import Finding, failed, not_applicable, ok
 from kernel_env.audit.task.task_under_test import (
     NO_SPLIT,
@@ -19,6 +19,7 @@ from kernel_env.audit.task.task_under_test import (
     encode_target,
     read_table,
 )
+from kernel_env.authoring import similarity
 from kernel_env.tasks.columns import numbers
 
 MAX_ERROR_REDUCTION = 0.98

@@ -95,24 +95,6 @@ def neighbour_similarity(answers: np.ndarray) -> PermutationResult:
     return run_permutation_test(statistic, len(answers))
 
 
-def exceeds_chance(count: int, expected: float) -> bool:
-    """Return whether a count of coincidences is significant at p < 1 / (MAX_PERMUTATIONS + 1).
-
-    The Chernoff bound of a Poisson variable N with mean m: P(N >= k) <= exp(k - m + k log(m / k))
-    for k > m (Mitzenmacher & Upfal, Probability and Computing, theorem 5.4).
-
-    Args:
-        count: the observed coincidences, k.
-        expected: the mean under the null hypothesis, m.
-    """
-    if count <= expected:
-        return False
-    if expected == 0:
-        return True
-    exponent = count - expected + count * (np.log(expected) - np.log(count))
-    return bool(exponent < -np.log(MAX_PERMUTATIONS + 1))
-
-
 def column_error_reduction(
     train_values: np.ndarray, train: np.ndarray, test_values: np.ndarray, truth: np.ndarray
 ) -> float:

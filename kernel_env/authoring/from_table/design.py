@@ -1,14 +1,16 @@
 """Choose a task's kind, metric and split from a table, and give a reason for each choice."""
 
+import math
 import re
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
-import numpy as np
-
+from kernel_env.authoring.families import find_families
 from kernel_env.authoring.from_table.columns import (
-    WITH_SEPARATORS,
+    TIMESTAMP,
     Column,
     describe_column,
     reads_back,
@@ -22,40 +24,29 @@ from kernel_env.authoring.from_table.split import (
     choose_split,
     require_column,
 )
-from kernel_env.errors import UsageError
-from kernel_env.grading import metric as metrics
+from kernel_env.authoring.from_table.target import (
+    Kind,
+    check_finite,
+    choose_kind_and_metric,
+    choose_positive,
+    missing_classes,
+)
+from kernel_env.errors import UnknownName, UsageError
 from kernel_env.grading.metric import Metric
-from kernel_env.tasks.columns import is_missing_word, numbers
+from kernel_env.tasks.columns import numbers
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Kind = Literal["binary classification", "multiclass classification", "regression"]
-Domain = Literal["tabular", "language", "vision"]
+Domain = Literal["tabular", "language", "time series", "vision"]
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
-MAX_INTEGER_CLASSES = 20
-"""A target of whole numbers with more distinct values is continuous."""
-MIN_ROWS_PER_VALUE = 20
-"""A target of whole numbers with fewer rows per distinct value, on average, is continuous."""
-SKEW_RATIO = 20
-"""A target whose maximum is more than this many times its median gets a logarithmic metric."""
-POSITIVE_VALUES = ("1", "true", "yes", "y", "t", "positive", "pos", "+")
-
-LABEL_METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "matthews")
-METRICS_BY_KIND: dict[Kind, tuple[str, ...]] = {
-    "binary classification": (
-        "roc_auc",
-        "average_precision",
-        "log_loss",
-        "brier",
-        "f1",
-        *LABEL_METRICS,
-    ),
-    "multiclass classification": (*LABEL_METRICS, "quadratic_kappa"),
-    "regression": ("rmse", "rmsle", "mae", "median_ae", "mape", "r2"),
-}
-"""The stock metrics that can score a single target column, by kind of task."""
+PIXEL = re.compile(r"pixel_?\d+")
+"""The name of a column with a pixel of a square picture."""
+SAMPLE = re.compile(r"(.+)_(\d+)")
+"""The name of a column with a sample of a channel."""
+MIN_SAMPLES = 20
+"""The least number of samples in a row that is a window of a series."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +57,8 @@ class Design:
     """The task's name and the name of its folder."""
     table: Path
     """The file that the table was read from."""
-    target: str
-    """The name of the target column."""
+    targets: tuple[str, ...]
+    """The names of the target columns."""
     id: str
     """The name of the id column in the task."""
     has_id_column: bool
@@ -100,10 +91,23 @@ class Design:
     """Those of the id and the target that pandas changes unless it reads them as text."""
     remarks: tuple[str, ...] = ()
     """What the author should look at in the table, one sentence each."""
+    families: "pd.Series[str] | None" = field(default=None, compare=False, repr=False)
+    """The family of each row of the table, '' for rows without a target. A split does not separate
+    rows of a family. None: only rows with equal features are kept together."""
     rows: int
     """The number of rows with a target."""
     left_out: int
     """The number of rows without a target, which the task leaves out."""
+
+    @property
+    def target(self) -> str:
+        """Return the name of the first target column."""
+        return self.targets[0]
+
+    @property
+    def has_files(self) -> bool:
+        """Return whether each row is a picture in a file of its own."""
+        return self.domain == "vision" and self.table.is_dir()
 
 
 def design(
@@ -111,10 +115,11 @@ def design(
     path: Path,
     table: "pd.DataFrame",
     *,
-    target: str,
+    target: str | Sequence[str],
     id_column: str | None = None,
     metric: str | None = None,
     split: str | None = None,
+    domain: Domain | None = None,
 ) -> Design:
     """Choose everything that the caller does not specify, and validate the rest.
 
@@ -122,44 +127,42 @@ def design(
         name: the task's name.
         path: the file that the table was read from.
         table: the table as `table.read` returns it.
-        target: the name of the target column.
+        target: the name of the target column, or of several.
         id_column: a column with a unique value in each row; None: prepare.py numbers the rows.
         metric: a metric's name; None: choose one.
-        split: `random`, `group:COLUMN` or `time:COLUMN`; None: choose one.
+        split: `random`, `group:COLUMN`, `time:COLUMN`, `group:COLUMN,time:COLUMN`, or
+            `family:COLUMN`, a column that is no feature; None: choose one.
+        domain: the kind of data; None: what the columns are.
 
     Raises:
         UsageError: an argument does not fit the table, or no valid task is possible.
     """
     if not NAME.fullmatch(name):
         raise UsageError(f"the name {name!r} must consist of small letters, digits and hyphens")
-    require_column(table, target, "--target")
+    targets = (target,) if isinstance(target, str) else tuple(target)
+    for each in targets:
+        require_column(table, each, "--target")
     if id_column is not None:
-        check_ids(table, id_column, target)
-    if "Usage" in (target, id_column):
+        check_ids(table, id_column, targets)
+    if "Usage" in (*targets, id_column):
         raise UsageError("the column name 'Usage' is reserved; rename the id or target column")
-    table = table.assign(**{target: without_missing_words(table[target])})
-    labelled = table[table[target] != ""]
-    if blank := int((labelled[target].str.strip() == "").sum()):
-        raise UsageError(f"--target: {blank} cells of {target!r} contain only blanks; empty them")
-    if len(labelled) < MIN_ROWS:
-        raise UsageError(
-            f"{path} has {len(labelled)} rows with a {target!r}; a task needs at least {MIN_ROWS}"
-        )
-    check_finite(labelled[target])
+    table = table.assign(**{each: without_missing_words(table[each]) for each in targets})
+    labelled = table[(table[list(targets)] != "").all(axis=1)]
+    check_targets(path, labelled, targets)
     dropped = tuple(
         str(name) for name in labelled if name != id_column and (labelled[name] == "").all()
     )
     labelled = labelled.drop(columns=list(dropped))
-    features = [str(column) for column in labelled if column not in (target, id_column)]
+    kind, why_kind, chosen, why_metric = choose_kind_and_metric(labelled, targets, metric)
+    chosen_split = choose_split(
+        labelled, targets, id_column, split, stratified=kind != "regression"
+    )
+    others = (*targets, id_column, chosen_split.hidden)
+    features = [str(column) for column in labelled if column not in others]
     if not features:
         raise UsageError(f"{path} has no column beside the target and the id; a task needs one")
-    kind, why_kind = infer_kind(labelled[target])
-    chosen, why_metric = choose_metric(labelled[target], kind, metric)
-    if chosen.name not in METRICS_BY_KIND[kind] and chosen.name in metrics.BUILT_IN:
-        kind, why_kind = kind_for_metric(labelled[target], kind, chosen)
-    if kind != "regression":
-        check_classes(labelled[target])
-    counts = labelled[target].value_counts()
+    first = labelled[targets[0]]
+    counts = first.value_counts()
     positive = None
     if kind == "binary classification" and chosen.wants in ("number", "probability", "binary"):
         positive = choose_positive(list(counts.index))
@@ -170,19 +173,20 @@ def design(
     return Design(
         name=name,
         table=path,
-        target=target,
+        targets=targets,
         id=id_column or new_id_name(list(table.columns)),
         has_id_column=id_column is not None,
         kind=kind,
         why_kind=why_kind,
         metric=chosen,
         why_metric=why_metric,
-        split=choose_split(labelled, target, id_column, split, stratified=kind != "regression"),
+        split=chosen_split,
         positive=positive,
         classes=classes,
-        target_is_number=numbers(labelled[target]) is not None,
-        domain="language" if len(columns) == 1 and columns[0].is_text else "tabular",
+        target_is_number=numbers(first) is not None,
+        domain=domain or infer_domain(labelled, columns, kind, chosen_split),
         columns=columns,
+        families=families_of(table, labelled, features, chosen_split),
         rows=len(labelled),
         left_out=len(table) - len(labelled),
         dropped=dropped,
@@ -193,36 +197,98 @@ def design(
         ),
         as_text=tuple(
             name
-            for name in (id_column, target if classes and positive is None else None)
+            for name in (id_column, *(targets if classes and positive is None else ()))
             if name is not None and not reads_back(labelled[name])
         ),
         remarks=(
             *(f"{name!r} is always empty, so it is dropped" for name in dropped),
-            *missing_classes(labelled[target], kind),
+            *missing_classes(first, kind),
             *filter(None, (remark(labelled[column]) for column in features)),
         ),
     )
 
 
-def check_finite(target: "pd.Series[str]") -> None:
-    """Raise `UsageError` for a target of numbers that are not all finite."""
-    values = numbers(target)
-    if values is not None and (infinite := int(np.isinf(values).sum())):
+def check_targets(path: Path, labelled: "pd.DataFrame", targets: Sequence[str]) -> None:
+    """Raise `UsageError` when there are too few rows, or a target's cells are no values."""
+    for target in targets:
+        if blank := int((labelled[target].str.strip() == "").sum()):
+            raise UsageError(
+                f"--target: {blank} cells of {target!r} contain only blanks; empty them"
+            )
+        check_finite(labelled[target])
+    if len(labelled) < MIN_ROWS:
         raise UsageError(
-            f"--target: {infinite} cells of {target.name!r} are infinite; empty them, or write the"
-            " largest number that can occur"
+            f"{path} has {len(labelled)} rows with a {targets[0]!r}; a task needs at least"
+            f" {MIN_ROWS}"
         )
 
 
-def missing_classes(target: "pd.Series[str]", kind: Kind) -> list[str]:
-    """Return a remark for each class whose name often means a missing value."""
-    if kind == "regression":
-        return []
-    counts = target[is_missing_word(target)].value_counts()
-    return [
-        f"{name!r} is a class with {rows:,} rows; if it means a missing value, empty those cells"
-        for name, rows in counts.items()
-    ]
+def known_domain(name: str | None) -> Domain | None:
+    """Return a domain by its name. Raises `UnknownName`."""
+    for domain in get_args(Domain):
+        if name == domain:
+            found: Domain = domain
+            return found
+    if name is None:
+        return None
+    raise UnknownName("domain", name, get_args(Domain))
+
+
+def infer_domain(
+    labelled: "pd.DataFrame", columns: Sequence[Column], kind: Kind, split: Split
+) -> Domain:
+    """Return the domain by what the columns are.
+
+    A single column of many different texts is language. Square numbers of pixels are pictures,
+    samples of channels and moments to forecast are time series; all others are tables.
+    """
+    moments = labelled[split.column] if split.method in ("time", "time in group") else None
+    if kind == "regression" and moments is not None and moments.str.fullmatch(TIMESTAMP).all():
+        return "time series"
+    if len(columns) == 1 and not columns[0].is_number:
+        filled = labelled[columns[0].name]
+        return "language" if filled.nunique() >= len(filled) / 2 else "tabular"
+    names = [column.name for column in columns if column.is_number]
+    if kind != "regression":
+        pixels = sum(PIXEL.fullmatch(name) is not None for name in names)
+        if pixels == len(columns) >= MIN_SAMPLES and math.isqrt(pixels) ** 2 == pixels:
+            return "vision"
+        channels = Counter(found[1] for name in names if (found := SAMPLE.fullmatch(name)))
+        if channels and sum(channels.values()) >= max(MIN_SAMPLES, 0.8 * len(columns)):
+            return "time series" if len(set(channels.values())) == 1 else "tabular"
+    return "tabular"
+
+
+def families_of(
+    table: "pd.DataFrame", labelled: "pd.DataFrame", features: list[str], split: Split
+) -> "pd.Series[str] | None":
+    """Return the family of each row of a table, if a split must know more than equal features.
+
+    Args:
+        table: all rows.
+        labelled: the rows with a target.
+        features: the feature columns.
+        split: how rows are split; in time, the rows decide.
+    """
+    import pandas as pd
+
+    if split.method in ("time", "time in group"):
+        return None
+    group = labelled[split.column] if split.method in ("family", "group") else None
+    found = pd.Series(find_families(labelled[features], group), index=labelled.index)
+    kept = len(labelled[features].drop_duplicates())
+    if split.method == "family":
+        kept = -1
+    elif group is not None:
+        kept = group.nunique()
+    if found.nunique() == kept:
+        return None
+    if found.nunique() < MIN_FOR_SPLIT:
+        raise UsageError(
+            f"so many rows are alike that they form {found.nunique()} families, which must stay"
+            f" together; a split needs at least {MIN_FOR_SPLIT}: leave out repeated rows"
+        )
+    return found.astype(str).reindex(table.index, fill_value="")
 
 
 def new_id_name(columns: list[str]) -> str:
@@ -233,10 +299,10 @@ def new_id_name(columns: list[str]) -> str:
     return name
 
 
-def check_ids(table: "pd.DataFrame", column: str, target: str) -> None:
+def check_ids(table: "pd.DataFrame", column: str, targets: Sequence[str]) -> None:
     """Raise `UsageError` unless the column has a unique value in each row."""
     require_column(table, column, "--id")
-    if column == target:
+    if column in targets:
         raise UsageError(f"--id and --target are both {column!r}; choose two columns")
     missing, repeated = (
         int((table[column].str.strip() == "").sum()),
@@ -247,125 +313,3 @@ def check_ids(table: "pd.DataFrame", column: str, target: str) -> None:
             f"--id: {column!r} has {missing} missing and {repeated} repeated values; an id must"
             " be unique in each row. Omit --id to have the rows numbered"
         )
-
-
-def infer_kind(target: "pd.Series[str]") -> tuple[Kind, str]:
-    """Infer the kind of task from the target's values; return it with the reason.
-
-    Raises:
-        UsageError: the target is constant, or has too many distinct texts.
-    """
-    distinct, rows = target.nunique(), len(target)
-    values = numbers(target)
-    if distinct < 2:
-        raise UsageError(f"{target.name!r} is {target.iloc[0]!r} in every row; there is no task")
-    if distinct == 2:
-        return "binary classification", f"{target.name!r} has two values"
-    if values is None:
-        if distinct > rows / MIN_FOR_SPLIT:
-            raise UsageError(
-                f"{target.name!r} has {distinct:,} distinct texts in {rows:,} rows; classes need"
-                f" at least {MIN_FOR_SPLIT} rows each, a regression needs numbers in all rows"
-                f"{example_of_text(target)}"
-            )
-        return "multiclass classification", f"{target.name!r} has {distinct} distinct texts"
-    whole = bool((values % 1 == 0).all())
-    if whole and distinct <= MAX_INTEGER_CLASSES and rows >= MIN_ROWS_PER_VALUE * distinct:
-        return (
-            "multiclass classification",
-            f"{target.name!r} has {distinct} distinct whole numbers, each many times",
-        )
-    return "regression", f"{target.name!r} has {distinct:,} distinct numbers"
-
-
-def example_of_text(target: "pd.Series[str]") -> str:
-    """Return the first cell that looks like a number and is none, as the end of a message."""
-    looks = target[target.str.fullmatch(WITH_SEPARATORS)]
-    return f"; {looks.iloc[0]!r} is none, write it like 1234.5" if len(looks) else ""
-
-
-def kind_for_metric(target: "pd.Series[str]", kind: Kind, metric: Metric) -> tuple[Kind, str]:
-    """Return another kind that fits both the metric and the target, with the reason.
-
-    Raises:
-        UsageError: the metric does not fit the target.
-    """
-    values = numbers(target)
-    if metric.name in METRICS_BY_KIND["regression"] and values is not None:
-        return "regression", f"{metric.name} compares numbers, and {target.name!r} has them"
-    if metric.name == "quadratic_kappa" and values is not None and (values % 1 == 0).all():
-        return "multiclass classification", f"{metric.name} takes whole numbers as classes"
-    fitting = ", ".join(METRICS_BY_KIND[kind])
-    raise UsageError(
-        f"--metric {metric.name} does not fit {target.name!r}, a {kind}; these do: {fitting}"
-    )
-
-
-def choose_metric(target: "pd.Series[str]", kind: Kind, name: str | None) -> tuple[Metric, str]:
-    """Return the requested metric, or one that fits the target, with the reason.
-
-    Raises:
-        UsageError: the requested metric cannot score the target's values.
-    """
-    values = numbers(target)
-    if name is not None:
-        requested = metrics.find(name)
-        lowest = None if values is None else float(values.min())
-        if requested.wants == "non_negative" and lowest is not None and lowest < 0:
-            raise UsageError(
-                f"--metric {name} requires numbers of at least 0; {target.name!r} has {lowest:g}"
-            )
-        if name == "mape" and values is not None and (values == 0).any():
-            raise UsageError(f"--metric mape divides by {target.name!r}, which is 0 in some rows")
-        if name == "quadratic_kappa" and (values is None or (values % 1).any()):
-            raise UsageError(
-                f"--metric {name} requires whole numbers; {target.name!r} has other values"
-            )
-        if requested.wants in ("list", "anything"):
-            raise UsageError(f"--metric {name} scores lists; write such a task's folder by hand")
-        return requested, "as requested"
-    largest = float(target.value_counts(normalize=True).iloc[0])
-    share = f"the largest class has {100 * largest:.0f} % of the rows"
-    match kind:
-        case "binary classification":
-            return metrics.find("roc_auc"), "two classes, scored by the ranking of the rows"
-        case "multiclass classification" if largest <= 0.5:
-            return metrics.find("accuracy"), share
-        case "multiclass classification":
-            return metrics.find("macro_f1"), f"{share}, so all classes have the same weight"
-    assert values is not None
-    median = float(sorted(values)[len(values) // 2])
-    if values.min() >= 0 and median > 0 and values.max() > SKEW_RATIO * median:
-        times = f"{values.max() / median:.0f} times the median"
-        return metrics.find("rmsle"), f"the maximum is {times}, so errors are compared as ratios"
-    return metrics.find("rmse"), "a continuous target"
-
-
-def check_classes(target: "pd.Series[str]") -> None:
-    """Raise `UsageError` when a class has too few rows to be in every part of the split."""
-    counts = target.value_counts()
-    rarest, rows = counts.index[-1], int(counts.iloc[-1])
-    if rows < MIN_FOR_SPLIT:
-        raise UsageError(
-            f"the class {rarest!r} has {rows} rows; each class needs at least {MIN_FOR_SPLIT}, to"
-            " be in the training set and the test set: remove such rows or merge classes"
-        )
-
-
-def choose_positive(values: list[str]) -> str | None:
-    """Choose which of two values the task encodes as 1; None if they are 0 and 1 already.
-
-    It is the value that means yes, else the greater number, else the rarer one.
-
-    Args:
-        values: the two values, the more frequent first.
-    """
-    if set(values) == {"0", "1"}:
-        return None
-    affirmative = [value for value in values if value.strip().lower() in POSITIVE_VALUES]
-    if len(affirmative) == 1:
-        return affirmative[0]
-    try:
-        return max(values, key=float)
-    except ValueError:
-        return values[-1]

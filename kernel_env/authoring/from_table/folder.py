@@ -12,6 +12,7 @@ import nbformat
 
 from kernel_env.authoring.from_table import class_folders, notebook, pages, program
 from kernel_env.authoring.from_table.design import Design
+from kernel_env.authoring.from_table.pages import NOTHING_KNOWN, Facts
 from kernel_env.authoring.reference import leaderboard
 from kernel_env.errors import KernelEnvError, TaskError, UsageError
 from kernel_env.grading.host import Grader
@@ -35,6 +36,8 @@ class NewTask:
     """The path of the task folder."""
     entries: int
     """The number of entries of its leaderboard."""
+    left_out: dict[str, str]
+    """Why reference pipelines are not on it, by their names: the data do not fit them."""
     why_no_pipelines: str
     """Why the leaderboard has only the constant answer; empty: the reference pipelines ran."""
 
@@ -46,6 +49,7 @@ async def make(
     *,
     sandbox: str = "auto",
     with_pipelines: bool = True,
+    facts: Facts = NOTHING_KNOWN,
 ) -> NewTask:
     """Write a draft folder, prepare it, run the reference pipelines, and move it into place.
 
@@ -57,6 +61,7 @@ async def make(
         into: the folder that contains the task folders.
         sandbox: the name of the sandbox that runs the reference pipelines.
         with_pipelines: whether to run the reference pipelines.
+        facts: what the table does not say.
 
     Raises:
         UsageError: the folder exists already, or cannot be written.
@@ -72,18 +77,20 @@ async def make(
     cached: Path | None = None
     try:
         draft = draft_parent / design.name
-        task = write(design, table, draft)
+        task = write(design, table, draft, facts)
         cached = None if prepared_folder(task).exists() else prepared_folder(task)
-        task = describe(design, task, prepare(task))
+        task = describe(design, task, prepare(task), facts)
         if cached is not None:
             shutil.rmtree(cached)  # it was prepared with the preliminary description
             cached = prepared_folder(task)
         prepared = prepare(task)
         entries = [await constant_entry(task, prepared)]
         why_no_pipelines = "--no-population was given" if not with_pipelines else ""
+        left_out: dict[str, str] = {}
         if with_pipelines:
             try:
-                entries = await leaderboard.run_reference_pipelines(task, sandbox)
+                found = await leaderboard.run_reference_pipelines(task, sandbox)
+                entries, left_out = found.entries, found.left_out
             except TaskError as error:
                 why_no_pipelines = str(error)
         leaderboard.write(task, entries)
@@ -97,7 +104,12 @@ async def make(
         raise
     finally:
         shutil.rmtree(draft_parent, ignore_errors=True)
-    return NewTask(folder=folder, entries=len(entries), why_no_pipelines=why_no_pipelines)
+    return NewTask(
+        folder=folder,
+        entries=len(entries),
+        left_out=left_out,
+        why_no_pipelines=why_no_pipelines,
+    )
 
 
 def check_is_new(into: Path, name: str) -> Path:
@@ -108,21 +120,24 @@ def check_is_new(into: Path, name: str) -> Path:
     return folder
 
 
-def write(design: Design, table: "pd.DataFrame", folder: Path) -> Task:
+def write(
+    design: Design, table: "pd.DataFrame", folder: Path, facts: Facts = NOTHING_KNOWN
+) -> Task:
     """Write all files, with a preliminary description."""
     (folder / "data").mkdir(parents=True)
-    if design.table.is_dir() and design.domain == "vision":
+    if design.has_files:
         data = f"{design.name}.zip"
         class_folders.pack(design.table, table, folder / "data" / data)
-    elif design.table.is_dir() or design.table.suffix == ".parquet":
-        data = f"{design.table.stem}.csv.xz"
-        table.to_csv(folder / "data" / data, index=False, lineterminator="\n")
     else:
-        data = design.table.name
-        shutil.copyfile(design.table, folder / "data" / data)
+        data = f"{design.name}.csv.xz"
+        if design.split.hidden:
+            table = table.drop(columns=design.split.hidden)
+        if design.families is not None:
+            table = table.assign(**{program.family_column(design): design.families})
+        table.to_csv(folder / "data" / data, index=False, lineterminator="\n")
     sha256 = hashlib.sha256((folder / "data" / data).read_bytes()).hexdigest()
     texts = {
-        "task.toml": pages.task_toml(design, data, sha256),
+        "task.toml": pages.task_toml(design, data, sha256, facts),
         "prepare.py": program.prepare_py(design, data),
         "description.md": f"# {pages.title(design)}\n",
     }
@@ -132,7 +147,7 @@ def write(design: Design, table: "pd.DataFrame", folder: Path) -> Task:
     return spec.load(folder)
 
 
-def describe(design: Design, task: Task, prepared: Prepared) -> Task:
+def describe(design: Design, task: Task, prepared: Prepared, facts: Facts = NOTHING_KNOWN) -> Task:
     """Write the description, which contains numbers of rows, after the data is prepared.
 
     Raises:
@@ -163,10 +178,11 @@ def describe(design: Design, task: Task, prepared: Prepared) -> Task:
     sample = (prepared.public / "sample_submission.csv").read_text(encoding="utf-8")
     text = pages.description_md(
         design,
-        len(train),
-        len(answers),
-        "\n".join(sample.splitlines()[:4]),
-        len(parts["Public"]),
+        facts,
+        train=len(train),
+        test=len(answers),
+        sample="\n".join(sample.splitlines()[:4]),
+        public=len(parts["Public"]),
     )
     (task.folder / "description.md").write_text(text, encoding="utf-8")
     return spec.load(task.folder)

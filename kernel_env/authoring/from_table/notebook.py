@@ -1,9 +1,14 @@
 """Create the solution.ipynb of a new task: a simple first solution to extend."""
 
+from typing import Literal
+
 import nbformat
 
 from kernel_env.authoring.from_table.design import Design
-from kernel_env.authoring.from_table.pages import quoted, title
+from kernel_env.authoring.from_table.pages import json_text, quoted, title
+
+Form = Literal["table", "text", "files", "pixels", "windows"]
+"""What the features of a row are."""
 
 SCORING = {
     "accuracy": "accuracy",
@@ -36,16 +41,18 @@ def solution(design: Design) -> nbformat.NotebookNode:
         ),
         v4.new_code_cell(read_cell(design)),
         v4.new_markdown_cell("The distribution of the target, and the share of missing values."),
-        v4.new_code_cell(f"train[TARGET].{summary}()"),
+        v4.new_code_cell(
+            f"train[{'TARGETS' if len(design.targets) > 1 else 'TARGET'}].{summary}()"
+        ),
         v4.new_code_cell("train.isna().mean().sort_values(ascending=False).head()"),
-        v4.new_markdown_cell(ABOUT_FEATURES[design.domain]),
+        v4.new_markdown_cell(ABOUT_FEATURES[form(design)]),
         v4.new_code_cell(features(design)),
         v4.new_markdown_cell(
             "Cross-validation with five folds estimates the score before you submit."
         ),
         v4.new_code_cell(model(design)),
         v4.new_markdown_cell("Fit the model on all training rows and write the submission."),
-        v4.new_code_cell(submit(design)),
+        v4.new_code_cell(submit(design) if len(design.targets) == 1 else submit_all(design)),
     ]
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number}"
@@ -60,8 +67,13 @@ def solution(design: Design) -> nbformat.NotebookNode:
 
 def read_cell(design: Design) -> str:
     """Return the cell that reads the tables; what pandas would change is read as text."""
-    names = {design.id: "ID", design.target: "TARGET"}
-    texts = ", ".join(f"{names[name]}: str" for name in design.as_text)
+    several = len(design.targets) > 1
+    texts = ", ".join(
+        f"{quoted(name) if several else 'ID' if name == design.id else 'TARGET'}: str"
+        for name in design.as_text
+    )
+    target = quoted(design.target)
+    names = f"ID, TARGETS = {quoted(design.id)}, {json_text(design.targets)}"
     options = f', dtype={{{texts}}}, keep_default_na=False, na_values=[""]' if texts else ""
     return f"""\
 import os
@@ -70,20 +82,54 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-ID, TARGET = {quoted(design.id)}, {quoted(design.target)}
+{names if several else f"ID, TARGET = {quoted(design.id)}, {target}"}
 data = Path(os.environ["DATA_PATH"])
 train = pd.read_csv(data / "train.csv"{options})
 test = pd.read_csv(data / "test.csv"{options})
 train.head()"""
 
 
-ABOUT_FEATURES = {
-    "tabular": "Text columns become categories, the same ones in the training and test sets; rare"
-    " values become missing. Gradient boosting handles categories and missing values.",
-    "language": "The model counts words and pairs of words, so the texts themselves are its input.",
-    "vision": "Each picture becomes a thumbnail, and its pixels are the features.",
+def form(design: Design) -> Form:
+    """Return what the features of a row are."""
+    if design.has_files:
+        return "files"
+    if design.domain == "vision":
+        return "pixels"
+    if design.domain == "time series" and design.kind != "regression":
+        return "windows"
+    return "text" if design.domain == "language" else "table"
+
+
+ABOUT_FEATURES: dict[Form, str] = {
+    "table": "Text columns become categories, the same ones in the training and test sets; rare"
+    " values become missing. Gradient boosting handles categories and missing values; the two"
+    " other models get them as columns of 0 and 1.",
+    "text": "The model counts words and pairs of words, and short runs of characters, so the texts"
+    " themselves are its input.",
+    "files": "Each picture becomes a thumbnail, and its pixels are the features.",
+    "pixels": "The pixels are the features.",
+    "windows": "Beside its samples, each window has their steps, their spectrum and a few"
+    " statistics.",
 }
-"""What the notebook says about the features, by domain."""
+"""What the notebook says about the features."""
+WINDOWS = """\
+samples = [name for name in test if name.rpartition("_")[2].isdigit()]
+channels = list(dict.fromkeys(name.rpartition("_")[0] for name in samples))
+
+
+def describe(table):
+    parts = [table.drop(columns=[ID, TARGET, *samples], errors="ignore").select_dtypes("number")]
+    for channel in channels:
+        names = [name for name in samples if name.rpartition("_")[0] == channel]
+        signal = table[names].interpolate(axis=1, limit_direction="both").fillna(0).to_numpy(float)
+        centred = signal - signal.mean(axis=1, keepdims=True)
+        steps = np.diff(signal)
+        parts += [signal, steps, np.abs(np.fft.rfft(centred)), signal.mean(axis=1)[:, None]]
+        parts += [centred.std(axis=1)[:, None], np.abs(steps).mean(axis=1)[:, None]]
+    return np.nan_to_num(np.hstack(parts))
+
+
+X, X_test, y = describe(train), describe(test), train[TARGET]"""
 THUMBNAILS = """\
 from PIL import Image
 
@@ -98,13 +144,25 @@ X, X_test, y = thumbnails(train), thumbnails(test), train[TARGET]"""
 
 def features(design: Design) -> str:
     """Return the cell that converts the tables to features."""
-    if design.domain == "vision":
-        return THUMBNAILS
-    if design.domain == "language":
-        column = quoted(design.columns[0].name)
-        return (
-            f'X, X_test, y = train[{column}].fillna(""), test[{column}].fillna(""), train[TARGET]'
-        )
+    match form(design):
+        case "files":
+            return THUMBNAILS
+        case "pixels":
+            return (
+                "X, X_test = (\n"
+                '    table.drop(columns=[ID, TARGET], errors="ignore").to_numpy(float) / 255\n'
+                "    for table in (train, test)\n"
+                ")\n"
+                "y = train[TARGET]"
+            )
+        case "windows":
+            return WINDOWS
+        case "text":
+            column = quoted(design.columns[0].name)
+            return (
+                f'X, X_test, y = train[{column}].fillna(""), test[{column}].fillna(""),'
+                " train[TARGET]"
+            )
     time_features = ""
     time_columns = [c.name for c in design.columns if c.summary.startswith("timestamp")]
     for name in time_columns:
@@ -113,72 +171,139 @@ time = pd.to_datetime(both.pop({quoted(name)}), format="ISO8601", utc=True)
 for unit in ("year", "month", "dayofweek", "hour"):
     both[{quoted(name + " ")} + unit] = getattr(time.dt, unit)
 """
+    several = len(design.targets) > 1
+    targets = "*TARGETS" if several else "TARGET"
+    y = "" if several else "\ny = train[TARGET]"
     return f"""\
-both = pd.concat([train, test], ignore_index=True).drop(columns=[ID, TARGET])
+both = pd.concat([train, test], ignore_index=True).drop(columns=[ID, {targets}])
 {time_features}for name in both.select_dtypes(exclude="number"):
     frequent = both[name].value_counts().index[:200]
     both[name] = both[name].where(both[name].isin(frequent)).astype("category")
-X, X_test = both.iloc[: len(train)], both.iloc[len(train) :]
-y = train[TARGET]"""
+X, X_test = both.iloc[: len(train)], both.iloc[len(train) :]{y}"""
 
 
 def model(design: Design) -> str:
     """Return the cell that defines the model and cross-validates it."""
-    if design.domain != "tabular":
-        return model_of_one_input(design)
-    settings = 'categorical_features="from_dtype", random_state=0'
+    match form(design):
+        case "files" | "pixels" | "windows":
+            imports = "from sklearn.ensemble import ExtraTreesClassifier"
+            return fit_cell(design, imports, "ExtraTreesClassifier(500, random_state=0)")
+        case "text":
+            return fit_cell(design, *text_model(design))
+    return fit_cell(design, *table_model(design))
+
+
+def table_model(design: Design) -> tuple[str, str, str]:
+    """Return a model of a table, the mean of three: imports, expression, and what comes before."""
     if design.kind == "regression":
-        estimator = f"HistGradientBoostingRegressor({settings})"
-        imports = "from sklearn.ensemble import HistGradientBoostingRegressor"
-        if design.metric.name == "rmsle":
-            imports = "from sklearn.compose import TransformedTargetRegressor\n" + imports
-            estimator = (
-                f"TransformedTargetRegressor(\n    HistGradientBoostingRegressor({settings}),\n"
-                "    func=np.log1p,\n    inverse_func=lambda y: np.expm1(np.maximum(y, 0)),\n)"
-            )
+        kind, linear = "Regressor", "RidgeCV(np.logspace(-2, 4, 13))"
+        imported, options = "RidgeCV", ""
     else:
-        imports = "from sklearn.ensemble import HistGradientBoostingClassifier"
-        estimator = f"HistGradientBoostingClassifier({settings})"
-    return fit_cell(design, imports, estimator)
+        kind, linear = "Classifier", "LogisticRegression(max_iter=2000)"
+        imported, options = "LogisticRegression", ', voting="soft"'
+    imports = f"""\
+from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.ensemble import ExtraTrees{kind}, HistGradientBoosting{kind}, Voting{kind}
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import {imported}
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler"""
+    if design.metric.name == "rmsle":
+        imports = f"from sklearn.compose import TransformedTargetRegressor\n{imports}"
+    estimator = f"""\
+Voting{kind}(
+    [
+        (
+            "boosting",
+            HistGradientBoosting{kind}(
+                learning_rate=0.05, categorical_features="from_dtype", random_state=0
+            ),
+        ),
+        ("forest", make_pipeline(encode, ExtraTrees{kind}(300, random_state=0))),
+        ("linear", make_pipeline(encode, {linear})),
+    ]{options}
+)"""
+    if design.metric.name == "rmsle":
+        inner = estimator.replace("\n", "\n    ")
+        estimator = f"""\
+TransformedTargetRegressor(
+    {inner},
+    func=np.log1p,
+    inverse_func=lambda y: np.expm1(np.maximum(y, 0)),
+)"""
+    encode = """
+
+numbers = make_pipeline(SimpleImputer(), StandardScaler())
+categories = OneHotEncoder(handle_unknown="ignore", min_frequency=5)
+encode = make_column_transformer(
+    (numbers, make_column_selector(dtype_include="number")),
+    (categories, make_column_selector(dtype_include="category")),
+)"""
+    return imports, estimator, encode
 
 
-def model_of_one_input(design: Design) -> str:
-    """Return the cell that defines a model of texts or pictures and cross-validates it."""
+def text_model(design: Design) -> tuple[str, str]:
+    """Return the imports and the expression of a linear model of words and characters."""
     linear = "Ridge" if design.kind == "regression" else "LogisticRegression"
     options = "alpha=1.0" if design.kind == "regression" else "C=10, max_iter=1000"
-    if design.domain == "vision":
-        imports = "from sklearn.ensemble import ExtraTreesClassifier"
-        return fit_cell(design, imports, "ExtraTreesClassifier(300, random_state=0)")
     imports = (
         "from sklearn.feature_extraction.text import TfidfVectorizer\n"
         f"from sklearn.linear_model import {linear}\n"
-        "from sklearn.pipeline import make_pipeline"
+        "from sklearn.pipeline import make_pipeline, make_union"
     )
-    words = "TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)"
-    return fit_cell(design, imports, f"make_pipeline({words}, {linear}({options}))")
+    counts = """\
+make_union(
+        TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"\\w+", sublinear_tf=True),
+        TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 5), max_features=200_000),
+    )"""
+    return imports, f"make_pipeline(\n    {counts},\n    {linear}({options}),\n)"
 
 
-def fit_cell(design: Design, imports: str, estimator: str) -> str:
+def fit_cell(design: Design, imports: str, estimator: str, before: str = "") -> str:
     """Return the cell that defines a model and cross-validates it."""
     scoring = SCORING.get(design.metric.name)
     argument = f', scoring="{scoring}"' if scoring else ""
+    if len(design.targets) > 1:
+        return f"""\
+{imports}
+from sklearn.model_selection import cross_val_score
+{before}
+model = {estimator}
+{{
+    target: cross_val_score(model, X, train[target], cv=5{argument}).mean() for target in TARGETS
+}}"""
     return f"""\
 {imports}
 from sklearn.model_selection import cross_val_score
-
+{before}
 model = {estimator}
 scores = cross_val_score(model, X, y, cv=5{argument})
 scores.mean(), scores.std()"""
 
 
-def submit(design: Design) -> str:
-    """Return the cell that writes the submission."""
+def prediction(design: Design) -> str:
+    """Return the method call that predicts what the metric wants."""
     wants_probability = design.kind == "binary classification" and design.metric.wants in (
         "number",
         "probability",
     )
-    prediction = "predict_proba(X_test)[:, 1]" if wants_probability else "predict(X_test)"
+    return "predict_proba(X_test)[:, 1]" if wants_probability else "predict(X_test)"
+
+
+def submit(design: Design) -> str:
+    """Return the cell that writes the submission."""
     return f"""\
-submission = test[[ID]].assign(**{{TARGET: model.fit(X, y).{prediction}}})
+submission = test[[ID]].assign(**{{TARGET: model.fit(X, y).{prediction(design)}}})
+submission.to_csv(os.environ["OUTPUT_PATH"], index=False)
+submission.head()"""
+
+
+def submit_all(design: Design) -> str:
+    """Return the cell that writes the submission of several targets."""
+    return f"""\
+predictions = {{
+    target: model.fit(X, train[target]).{prediction(design)} for target in TARGETS
+}}
+submission = test[[ID]].assign(**predictions)
 submission.to_csv(os.environ["OUTPUT_PATH"], index=False)
 submission.head()"""

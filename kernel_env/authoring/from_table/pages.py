@@ -4,6 +4,8 @@
 """
 
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from kernel_env.authoring.from_table.columns import Column
 from kernel_env.authoring.from_table.design import Design
@@ -36,8 +38,34 @@ TARGET_FORMAT = {
 """What a cell of the target column must contain, by what the metric requires."""
 
 
-INPUT = {"tabular": "one column", "language": "a text", "vision": "a picture"}
+INPUT = {"language": "a text", "vision": "a picture"}
 """What a row is, by domain, where it is one thing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What a table does not say about itself."""
+
+    summary: str = ""
+    """What the task asks, one line; empty: made from the columns' names."""
+    about: str = ""
+    """Where the rows come from and what the prediction is used for; empty: a TODO."""
+    meanings: Mapping[str, str] | None = None
+    """What columns mean; None: a TODO for each."""
+    pack: str = ""
+    sets: tuple[str, ...] = ()
+    """The sets of tasks that the task is in."""
+    licence: str = ""
+    source: str = ""
+    minutes: int | None = None
+    """The minutes that the solution takes."""
+
+    def meaning(self, column: str) -> str:
+        """Return what a column means."""
+        return "TODO" if self.meanings is None else cell(self.meanings.get(column, ""))
+
+
+NOTHING_KNOWN = Facts()
 
 
 def title(design: Design) -> str:
@@ -47,29 +75,50 @@ def title(design: Design) -> str:
 
 def quoted(text: str) -> str:
     """Return a text as a string literal that Python and TOML read unchanged."""
-    return json.dumps(text, ensure_ascii=False)
+    return json_text(text)
 
 
-def task_toml(design: Design, data: str, sha256: str) -> str:
-    """Return the text of task.toml."""
+def json_text(value: object) -> str:
+    """Return a text, a number or a list of these as Python and TOML read it unchanged."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def summary(design: Design) -> str:
+    """Return what the task asks, in one line."""
     count = len(design.columns)
-    summary = f"Predict {design.target} from {count} columns."
-    if design.domain != "tabular" or count == 1:
-        summary = f"Predict {design.target} from {INPUT[design.domain]}."
+    columns = "one column" if count == 1 else f"{count} columns"
+    return f"Predict {listed(design.targets)} from {INPUT.get(design.domain, columns)}."
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as they stand in a sentence."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def task_toml(design: Design, data: str, sha256: str, facts: Facts = NOTHING_KNOWN) -> str:
+    """Return the text of task.toml."""
+    known = {
+        "pack": facts.pack,
+        "sets": facts.sets,
+        "licence": facts.licence,
+        "source": facts.source,
+        "expected_minutes": facts.minutes,
+    }
+    lines = "".join(f"{name} = {json_text(value)}\n" for name, value in known.items() if value)
     return f"""\
 id = "{design.name}"
 name = {quoted(title(design))}
-summary = {quoted(summary)}
+summary = {quoted(facts.summary or summary(design))}
 domain = "{design.domain}"
 kind = "{design.kind}"
 image = "tabular"
-
+{lines}
 [metric]
 name = "{design.metric.name}"
 
 [submission]
 id_columns = [{quoted(design.id)}]
-target_columns = [{quoted(design.target)}]
+target_columns = {json_text(design.targets)}
 
 [limits]
 steps = 60
@@ -84,11 +133,14 @@ cpus = 2
 """
 
 
-def description_md(design: Design, train: int, test: int, sample: str, public: int) -> str:
+def description_md(
+    design: Design, facts: Facts, *, train: int, test: int, sample: str, public: int
+) -> str:
     """Return the text of description.md, which the agent reads.
 
     Args:
         design: the task's design.
+        facts: what the table does not say.
         train: the number of training rows.
         test: the number of test rows.
         sample: the first lines of the sample submission.
@@ -97,41 +149,44 @@ def description_md(design: Design, train: int, test: int, sample: str, public: i
     metric = design.metric
     better = "higher is better" if metric.higher_is_better else "lower is better"
     formula = f",\n\n$${FORMULA[metric.name]}$$\n" if metric.name in FORMULA else ".\n"
-    columns = "\n".join(map(column_row, design.columns))
+    columns = "\n".join(column_row(column, facts) for column in design.columns)
+    targets = "\n".join(target_row(design, name, facts) for name in design.targets)
+    names = listed([f"`{name}`" for name in design.targets])
+    about = facts.about or "TODO: where the rows come from, and what the prediction is used for."
     pictures = "\n| `pictures/` | the picture of each row" + " |"
-    pictures = pictures if design.domain == "vision" else ""
+    pictures = pictures if design.has_files else ""
     classes = ""
     if design.classes and design.positive is None and len(design.classes) <= 30:
         classes = f"\nThe classes are {', '.join(f'`{one}`' for one in design.classes)}.\n"
     return f"""\
 # {title(design)}
 
-TODO: where the rows come from, and what the prediction is used for. **Predict `{design.target}` for each row of the test set.**
+{about} **Predict {names} for each row of the test set.**
 
 ## Data
 
 | file | content |
 |---|---|
-| `train.csv` | {train:,} rows with their `{design.target}` |
-| `test.csv` | {test:,} rows without it |
+| `train.csv` | {train:,} rows with their {names} |
+| `test.csv` | {test:,} rows without {"it" if len(design.targets) == 1 else "them"} |
 | `sample_submission.csv` | a valid submission with the same value in every row |{pictures}
 
 | column | content | meaning |
 |---|---|---|
 | `{cell(design.id)}` | {id_text(design)} | identifies the row |
 {columns}
-| `{cell(design.target)}` | {target_text(design)} | **the target**, in `train.csv` only; TODO |
+{targets}
 {classes}
-Missing values are empty cells.{as_text(design)} {SPLIT_TEXT[design.split.method].format(column=design.split.column)}
+Missing values are empty cells.{as_text(design)} {split_text(design)}
 
 ## Metric
 
-{metric.title}; {better}{formula}
+{metric.title}{", the mean over the targets" if len(design.targets) > 1 else ""}; {better}{formula}
 {100 * public / test:.0f} % of the test rows make the public score, which you see while you work. The others make the private score, which decides. Which rows are public is not revealed.
 
 ## Submission
 
-A CSV file with a header and one row for each `{design.id}` of `test.csv`, in any order; `{design.target}` is {TARGET_FORMAT[metric.wants]}.
+A CSV file with a header and one row for each `{design.id}` of `test.csv`, in any order; {names} {"is" if len(design.targets) == 1 else "are each"} {TARGET_FORMAT[metric.wants]}.
 
 ```csv
 {sample}
@@ -163,29 +218,55 @@ def cell(text: str) -> str:
 
 
 SPLIT_TEXT = {
+    "family": "The split keeps rows together that belong together or are nearly equal.",
     "random": "The split is random; rows that are equal in every column except the target are in the same set.",
     "group": "The split is by `{column}`: no value of it is in both the training set and the test set.",
     "time": "The split is by `{column}`: every row of the test set is later than all rows of `train.csv`.",
+    "time in group": "The split is by `{column}` in each `{group}`: the rows of a group in the test set are later than its rows in `train.csv`.",
 }
 
 
-def column_row(column: Column) -> str:
+def split_text(design: Design) -> str:
+    """Return how rows were split, for the agent."""
+    split = design.split
+    text = SPLIT_TEXT[split.method].format(column=split.column, group=split.group)
+    if design.families is None:
+        return text
+    if split.method == "family":
+        return text
+    if split.method == "random":
+        return "The split is random; rows that are nearly equal are in the same set."
+    return f"{text} Rows that are nearly equal are in the same set, too."
+
+
+def column_row(column: Column, facts: Facts) -> str:
     """Return a column's row in the description's table."""
     missing = f"; {column.missing:,} missing" if column.missing else ""
-    return f"| `{cell(column.name)}` | {column.summary}{missing} | TODO |"
+    return f"| `{cell(column.name)}` | {column.summary}{missing} | {facts.meaning(column.name)} |"
+
+
+def target_row(design: Design, name: str, facts: Facts) -> str:
+    """Return a target's row in the description's table."""
+    meaning = facts.meaning(name)
+    known = f"; {meaning}" if meaning else ""
+    which = "**the target**" if len(design.targets) == 1 else "**a target**"
+    return f"| `{cell(name)}` | {target_text(design)} | {which}, in `train.csv` only{known} |"
 
 
 def id_text(design: Design) -> str:
     """Describe the values of the id column."""
     if design.has_id_column:
         return "a unique value in each row"
-    return "numbers in time order" if design.split.method == "time" else "numbers in random order"
+    by_time = design.split.method in ("time", "time in group")
+    return "numbers in time order" if by_time else "numbers in random order"
 
 
 def target_text(design: Design) -> str:
     """Describe the values of the target column."""
     if design.positive is not None:
         return f"1 for `{design.positive}`, else 0"
+    if design.classes == ("0", "1"):
+        return "0 or 1"
     if design.classes:
         return f"one of {len(design.classes)} classes"
     return "a number"

@@ -16,15 +16,24 @@ def prepare_py(design: Design, data: str) -> str:
     """
     split = design.split
     seed = int(hashlib.sha256(design.name.encode()).hexdigest()[:6], 16)
-    constants = [f"SEED = {seed}", f"ID, TARGET = {quoted(design.id)}, {quoted(design.target)}"]
+    targets = json.dumps(design.targets, ensure_ascii=False)
+    constants = [f"SEED = {seed}", f"ID, TARGETS = {quoted(design.id)}, {targets}"]
     if design.positive is not None:
         constants.append(f"POSITIVE = {quoted(design.positive)}")
-    if split.column:
-        constants.append(f"{split.method.upper()} = {quoted(split.column)}")
+    if split.method in ("time", "time in group"):
+        constants.append(f"TIME = {quoted(split.column)}")
+    if split.group:
+        constants.append(f"GROUP = {quoted(split.group)}")
+    without_family = ""
+    if design.families is not None:
+        constants.append(f"FAMILY = {quoted(family_column(design))}")
+        without_family = "    rows = rows.drop(columns=FAMILY)\n"
+    elif split.method == "group":
+        constants.append(f"FAMILY = {quoted(split.column)}")
     with_pictures = ""
-    if design.domain == "vision":
+    if design.has_files:
         with_pictures = f"    rows = write_pictures(rows, raw / {quoted(data)}, public)\n"
-    by_time = split.method == "time"
+    by_time = split.method in ("time", "time in group")
     if design.dropped:
         constants.append(f"EMPTY = {json.dumps(design.dropped, ensure_ascii=False)}")
     if design.with_words:
@@ -34,9 +43,9 @@ def prepare_py(design: Design, data: str) -> str:
     return f'''\
 """{SPLIT_DOCSTRING[split.method]}
 
-{ABOUT_READING[design.domain == "vision"]}
+{ABOUT_READING[design.has_files]}
 """
-{HASH_IMPORT if design.domain == "vision" else ""}
+{HASH_IMPORT if design.has_files else ""}
 from pathlib import Path
 
 import numpy as np
@@ -52,12 +61,12 @@ def prepare(raw: Path, public: Path, private: Path) -> None:
     random = np.random.RandomState(SEED)  # its stream is the same in every version of numpy
     rows = {arrange}
     part = assign_parts(rows, random)
-{with_pictures}    train, test = rows[part == "train"], rows[part != "train"]
-    sample = test[[ID]].assign(**{{TARGET: {constant(design)}}})
-    answers = test[[ID, TARGET]].assign(Usage=part)
+{without_family}{with_pictures}    train, test = rows[part == "train"], rows[part != "train"]
+    sample = test[[ID]].assign(**{{target: {constant(design)} for target in TARGETS}})
+    answers = test[[ID, *TARGETS]].assign(Usage=part)
 
     save(train, public / "train.csv")
-    save(test.drop(columns=TARGET), public / "test.csv")
+    save(test.drop(columns=TARGETS), public / "test.csv")
     save(sample, public / "sample_submission.csv")
     save(answers, private / "answers.csv")
 
@@ -89,9 +98,11 @@ ABOUT_READING = {
 HASH_IMPORT = "\nimport hashlib\nimport zipfile"
 
 SPLIT_DOCSTRING = {
+    "family": "Split the table at random, so that no family is in more than one part.",
     "random": "Split the table at random into the agent's files and the grader's answers.",
     "group": "Split the table so that no group is in both the training and the test set.",
     "time": "Split the table by time: the earliest rows train, the latest rows test.",
+    "time in group": "Split each group of rows by time: its earliest rows train, its latest test.",
 }
 
 
@@ -102,17 +113,17 @@ def constant(design: Design) -> str:
     """
     if design.kind == "regression":
         whole = ".round()" if design.metric.wants == "integer" else ""
-        return f"pd.to_numeric(train[TARGET]).median(){whole}"
+        return f"pd.to_numeric(train[target]).median(){whole}"
     if design.metric.wants in ("number", "probability"):
         return "0.5"
     if design.positive is not None or design.metric.wants == "binary":
         return "0"
-    return "train[TARGET].min()"
+    return "train[target].min()"
 
 
 def read_function(design: Design) -> str:
     """Return the function that reads the data."""
-    if design.domain == "vision":
+    if design.has_files:
         return PICTURE_FUNCTIONS
     dropped = ".drop(columns=EMPTY)" if design.dropped else ""
     emptied = EMPTY_WORDS if design.with_words else ""
@@ -137,7 +148,7 @@ def read(path: Path) -> pd.DataFrame:
         names = archive.namelist()
         hashes = [hashlib.sha256(archive.read(name)).hexdigest() for name in names]
     folders = [name.partition("/")[0] for name in names]
-    return pd.DataFrame({"file": names, "content": hashes, TARGET: folders})
+    return pd.DataFrame({"file": names, "content": hashes, TARGETS[0]: folders})
 
 
 def write_pictures(rows: pd.DataFrame, path: Path, public: Path) -> pd.DataFrame:
@@ -152,19 +163,19 @@ def write_pictures(rows: pd.DataFrame, path: Path, public: Path) -> pd.DataFrame
 
 def labelled_function(design: Design) -> str:
     """Return the function that removes rows without a target and encodes the target."""
-    has_target = 'table[TARGET] != ""'
+    has_targets = '(table[TARGETS] != "").all(axis=1)'
     if design.target_is_number:
-        has_target = 'pd.to_numeric(table[TARGET], errors="coerce").notna()'
+        has_targets = 'table[TARGETS].apply(pd.to_numeric, errors="coerce").notna().all(axis=1)'
     if design.positive is None:
         return f'''\
 def labelled(table: pd.DataFrame) -> pd.DataFrame:
     """Remove the rows without a target."""
-    return table[{has_target}]'''
+    return table[{has_targets}]'''
     return f'''\
 def labelled(table: pd.DataFrame) -> pd.DataFrame:
     """Remove the rows without a target; encode `POSITIVE` as 1 and the other value as 0."""
-    rows = table[{has_target}]
-    return rows.assign(**{{TARGET: (rows[TARGET] == POSITIVE).astype(int)}})'''
+    rows = table[{has_targets}]
+    return rows.assign(**{{TARGETS[0]: (rows[TARGETS[0]] == POSITIVE).astype(int)}})'''
 
 
 ADD_IDS = """\
@@ -206,38 +217,30 @@ def parts_function(design: Design) -> str:
     """Return the function that assigns each row to a part."""
     match design.split.method:
         case "group":
-            return '''\
-def assign_parts(rows: pd.DataFrame, random: np.random.RandomState) -> pd.Series:
-    """Assign whole groups in random order, until each part has its share of the rows."""
-    size = rows.groupby(GROUP, dropna=False).size().sort_index()
-    drawn = size.iloc[random.permutation(len(size))]
-    middle = (drawn.cumsum() - drawn / 2) / len(rows)
-    borders = np.cumsum(list(SHARES.values()))[:-1]
-    names = np.array(list(SHARES))[np.searchsorted(borders, middle)]
-    return rows[GROUP].map(dict(zip(drawn.index, names, strict=True)))'''
+            return BY_GROUP
         case "time":
-            return '''\
-def assign_parts(rows: pd.DataFrame, random: np.random.RandomState) -> pd.Series:
-    """Assign the earliest rows to train, and each later row to Public or Private at random."""
-    time = timestamps(rows)
-    first_test = time.iloc[round(SHARES["train"] * len(rows))]  # no timestamp is in both sets
-    share = SHARES["Public"] / (SHARES["Public"] + SHARES["Private"])
-    usage = np.where(random.random_sample(len(rows)) < share, "Public", "Private")
-    return pd.Series(np.where(time < first_test, "train", usage), index=rows.index)'''
+            return BY_TIME
+        case "time in group":
+            return BY_TIME_IN_GROUP
     stratum = (
         """
-    label = rows.groupby(duplicates)[TARGET].first()"""
+    label = rows.groupby(duplicates)[TARGETS[0]].first()"""
         if design.kind != "regression"
         else """
     label = pd.Series(0, index=range(duplicates.max() + 1))  # a single stratum"""
     )
-    features = "[column for column in rows if column not in (ID, TARGET)]"
-    if design.domain == "vision":
+    features, alike = (
+        "[column for column in rows if column not in (ID, *TARGETS)]",
+        "equal features",
+    )
+    if design.has_files:
         features = '["content"]'
+    if design.families is not None:
+        features, alike = "[FAMILY]", "nearly equal features"
     stratified = ", stratified by class" if design.kind != "regression" else ""
     return f'''\
 def assign_parts(rows: pd.DataFrame, random: np.random.RandomState) -> pd.Series:
-    """Assign rows at random{stratified}; rows with equal features get the same part."""
+    """Assign rows at random{stratified}; rows with {alike} get the same part."""
     features = {features}
     duplicates = rows.groupby(features, dropna=False, sort=False).ngroup(){stratum}
     part_of = pd.Series("", index=label.index)
@@ -248,3 +251,37 @@ def assign_parts(rows: pd.DataFrame, random: np.random.RandomState) -> pd.Series
         for name, chosen in zip(SHARES, np.split(drawn, borders), strict=True):
             part_of[chosen] = name
     return duplicates.map(part_of)'''
+
+
+BY_GROUP = '''\
+def assign_parts(rows: pd.DataFrame, random: np.random.RandomState) -> pd.Series:
+    """Assign whole families in random order, until each part has its share of the rows."""
+    size = rows.groupby(FAMILY, dropna=False).size().sort_index()
+    drawn = size.iloc[random.permutation(len(size))]
+    middle = (drawn.cumsum() - drawn / 2) / len(rows)
+    borders = np.cumsum(list(SHARES.values()))[:-1]
+    names = np.array(list(SHARES))[np.searchsorted(borders, middle)]
+    return rows[FAMILY].map(dict(zip(drawn.index, names, strict=True)))'''
+BY_TIME = '''\
+def assign_parts(rows: pd.DataFrame, random: np.random.RandomState) -> pd.Series:
+    """Assign the earliest rows to train, and each later row to Public or Private at random."""
+    time = timestamps(rows)
+    first_test = time.iloc[round(SHARES["train"] * len(rows))]  # no timestamp is in both sets
+    share = SHARES["Public"] / (SHARES["Public"] + SHARES["Private"])
+    usage = np.where(random.random_sample(len(rows)) < share, "Public", "Private")
+    return pd.Series(np.where(time < first_test, "train", usage), index=rows.index)'''
+BY_TIME_IN_GROUP = '''\
+def assign_parts(rows: pd.DataFrame, random: np.random.RandomState) -> pd.Series:
+    """Assign each group's earliest rows to train, its later ones to Public or Private at random."""
+    position = timestamps(rows).groupby(rows[GROUP]).rank(method="max", pct=True)
+    share = SHARES["Public"] / (SHARES["Public"] + SHARES["Private"])
+    usage = np.where(random.random_sample(len(rows)) < share, "Public", "Private")
+    return pd.Series(np.where(position <= SHARES["train"], "train", usage), index=rows.index)'''
+
+
+def family_column(design: Design) -> str:
+    """Return a name for the column of families that no column of the table has."""
+    name = "family"
+    while name in (design.id, *design.targets, *(column.name for column in design.columns)):
+        name = f"row_{name}"
+    return name

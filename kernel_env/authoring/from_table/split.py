@@ -1,5 +1,7 @@
 """Choose how the rows of a new task are split, and check that a split is possible."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -10,7 +12,7 @@ from kernel_env.tasks.columns import numbers
 if TYPE_CHECKING:
     import pandas as pd
 
-SplitMethod = Literal["random", "group", "time"]
+SplitMethod = Literal["random", "family", "group", "time", "time in group"]
 MIN_ROWS = 100
 MIN_FOR_SPLIT = 10
 """The least number of rows of a class, of groups, or of timestamps that a split needs."""
@@ -21,11 +23,21 @@ class Split:
     """The method that chooses the test rows."""
 
     method: SplitMethod
-    """At random, by group (no group is in both sets), or by time (test rows are later)."""
+    """At random, by families that agents do not see, by group (no group is in both sets), by time
+    (test rows are later), or by the time of each group (its test rows are later than its training
+    rows)."""
     column: str = ""
-    """The column that contains the groups or the timestamps; empty for a random split."""
+    """The column that contains the families, the groups or the timestamps; empty for a random
+    split."""
+    group: str = ""
+    """The column that contains the groups in which rows are split by time."""
     why: str = ""
     """The reason for the choice, shown to the author."""
+
+    @property
+    def hidden(self) -> str:
+        """Return the column that decides the split and is no feature; empty if there is none."""
+        return self.column if self.method == "family" else ""
 
 
 def require_column(table: "pd.DataFrame", column: str, option: str) -> None:
@@ -37,7 +49,7 @@ def require_column(table: "pd.DataFrame", column: str, option: str) -> None:
 
 def choose_split(
     table: "pd.DataFrame",
-    target: str,
+    targets: Sequence[str],
     id_column: str | None,
     requested: str | None,
     *,
@@ -48,7 +60,7 @@ def choose_split(
     Raises:
         UsageError: the requested split does not fit the table.
     """
-    features = [str(column) for column in table if column not in (target, id_column)]
+    features = [str(column) for column in table if column not in (*targets, id_column)]
     if requested is None:
         for column in features:
             if table[column].str.fullmatch(TIMESTAMP).all() and table[column].nunique() >= 10:
@@ -57,24 +69,49 @@ def choose_split(
         check_distinct(table, features)
         how = ", stratified" if stratified else ""
         return Split(method="random", why=f"no column contains timestamps{how}")
-    method, _, column = requested.partition(":")
     if requested == "random":
         check_distinct(table, features)
         return Split(method="random", why="as requested")
-    if method not in ("group", "time") or not column:
-        raise UsageError(f"--split is {requested!r}; give random, group:COLUMN or time:COLUMN")
-    require_column(table, column, "--split")
-    if column in (target, id_column):
-        raise UsageError(f"--split: {column!r} is the id or the target; give another column")
-    if method == "group":
-        if (groups := table[column].nunique()) < MIN_FOR_SPLIT:
+    columns = parse_split(requested)
+    for column in columns.values():
+        require_column(table, column, "--split")
+        if column in (*targets, id_column):
+            raise UsageError(f"--split: {column!r} is the id or the target; give another column")
+    if "time" in columns:
+        check_timestamps(table[columns["time"]])
+    elif (groups := table[column].nunique()) < MIN_FOR_SPLIT:
+        raise UsageError(
+            f"--split: {column!r} has {groups} distinct values; a split into three parts needs at"
+            f" least {MIN_FOR_SPLIT} groups"
+        )
+    match columns:
+        case {"family": family}:
+            return Split(method="family", column=family, why="as requested")
+        case {"time": time, "group": group}:
+            return Split(method="time in group", column=time, group=group, why="as requested")
+        case {"time": time}:
+            return Split(method="time", column=time, why="as requested")
+    return Split(method="group", column=columns["group"], why="as requested")
+
+
+def parse_split(requested: str) -> dict[str, str]:
+    """Return the columns of a split by what they hold: `family`, `group`, `time`.
+
+    Raises:
+        UsageError: the text is no such split.
+    """
+    columns: dict[str, str] = {}
+    for part in re.split(r",(?=(?:family|group|time):)", requested):
+        method, _, column = part.partition(":")
+        if method not in ("family", "group", "time") or not column or method in columns:
             raise UsageError(
-                f"--split: {column!r} has {groups} distinct values; a split into three parts needs"
-                f" at least {MIN_FOR_SPLIT} groups"
+                f"--split is {requested!r}; give random, group:COLUMN, time:COLUMN,"
+                " group:COLUMN,time:COLUMN, or family:COLUMN, which agents do not see"
             )
-        return Split(method="group", column=column, why="as requested")
-    check_timestamps(table[column])
-    return Split(method="time", column=column, why="as requested")
+        columns[method] = column
+    if "family" in columns and len(columns) > 1:
+        raise UsageError(f"--split is {requested!r}; a family goes with no other column")
+    return columns
 
 
 def check_distinct(table: "pd.DataFrame", features: list[str]) -> None:

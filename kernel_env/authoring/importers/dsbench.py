@@ -118,17 +118,24 @@ def read_results(home: Path) -> dict[str, dict[str, str]]:
 
     Returns:
         A dict from model to a dict from task id to the text of the score.
+
+    Raises:
+        TaskError: the archive is broken.
     """
     packed = home / f"{RESULTS}.zip"
     results: dict[str, dict[str, str]] = {}
     for path in home.glob(f"{RESULTS}/*/*/result.txt"):
         results.setdefault(path.parents[1].name, {})[path.parent.name] = task_folder.read_text(path)
     if not results and packed.is_file():
-        with zipfile.ZipFile(packed) as archive:
-            for name in archive.namelist():
-                match name.split("/"):
-                    case [first, model, id_, "result.txt"] if first == RESULTS:
-                        results.setdefault(model, {})[id_] = archive.read(name).decode()
+        try:
+            with zipfile.ZipFile(packed) as archive:
+                for name in archive.namelist():
+                    match name.split("/"):
+                        case [first, model, id_, "result.txt"] if first == RESULTS:
+                            text = archive.read(name).decode(errors="replace")
+                            results.setdefault(model, {})[id_] = text
+        except (OSError, zipfile.BadZipFile) as error:
+            raise TaskError(f"{packed}: {error}; check the checkout out again") from error
     return results
 
 

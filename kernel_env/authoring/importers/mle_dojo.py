@@ -119,9 +119,9 @@ def read_facts(folder: Path) -> dict[str, dict[str, Any]]:
     facts: dict[str, dict[str, Any]] = {}
     for name in ("dsbench.json", "mle.json"):
         if (folder / name).is_file():
-            facts |= json.loads(task_folder.read_text(folder / name))
+            facts |= task_folder.read_json(folder / name)
     if (folder / "licenses.json").is_file():
-        for id_, address in json.loads(task_folder.read_text(folder / "licenses.json")).items():
+        for id_, address in task_folder.read_json(folder / "licenses.json").items():
             facts[id_] = {**facts.get(id_, {}), "rules": json.dumps(address)}
     return facts
 

@@ -16,8 +16,9 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
-from kernel_env.errors import TaskError, UsageError
+from kernel_env.errors import TaskError, UnknownName, UsageError
 from kernel_env.grading.leaderboard import BoardKind
 from kernel_env.tasks import kaggle, spec
 from kernel_env.tasks.spec import Task
@@ -222,11 +223,11 @@ def select_ids(ids: Iterable[str], names: Sequence[str], where: Path) -> list[st
     """Return the requested ids of a benchmark's tasks, or all of them if none is requested.
 
     Raises:
-        UsageError: a requested name is not among the ids.
+        UnknownName: a requested name is not among the ids.
     """
     known = sorted(ids)
     if unknown := sorted(set(names) - set(known)):
-        raise UsageError(f"{where} has no {', '.join(unknown)}; it has {', '.join(known)}")
+        raise UnknownName(f"task in {where}", unknown[0], known)
     return [id_ for id_ in known if not names or id_ in names]
 
 
@@ -265,6 +266,14 @@ def read_text(path: Path) -> str:
             " run `git lfs install` and `git lfs pull` in the checkout, then import again"
         )
     return data.decode(errors="replace")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file of the benchmark. Raises `TaskError` when it is none."""
+    try:
+        return json.loads(read_text(path))
+    except ValueError as error:
+        raise TaskError(f"{path} is not JSON: {error}; check the checkout out again") from error
 
 
 def parse_python(path: Path) -> ast.Module:

@@ -117,7 +117,7 @@ async def shrink(
         why = "" if with_pipelines else "--no-population was given"
         if with_pipelines:
             try:
-                entries = await leaderboard.run_reference_pipelines(small, sandbox)
+                entries = (await leaderboard.run_reference_pipelines(small, sandbox)).entries
             except TaskError as error:
                 why = str(error)
         leaderboard.write(small, entries)

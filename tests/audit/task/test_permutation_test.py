@@ -8,7 +8,6 @@ from kernel_env.audit.task.permutation_test import (
     STOP_AFTER,
     agreement,
     column_error_reduction,
-    exceeds_chance,
     neighbour_similarity,
 )
 
@@ -116,10 +115,3 @@ def test_a_column_that_is_missing_for_one_class_removes_every_error() -> None:
     column, other = np.where(train, np.nan, 5.0), np.where(truth, np.nan, 5.0)
 
     assert column_error_reduction(column, train, other, truth) == 1
-
-
-@given(st.integers(1, 50), st.floats(0, 100))
-def test_more_coincidences_are_never_less_significant(count: int, expected: float) -> None:
-    assert exceeds_chance(count, expected) <= exceeds_chance(count + 1, expected)
-    assert exceeds_chance(count, 0)
-    assert not exceeds_chance(count, count)

@@ -94,6 +94,7 @@ def test_a_new_task_passes_its_checks(csv: Path, table: pd.DataFrame, tmp_path: 
         "target: 1 is 'yes'",
         "metric: roc_auc (two classes, scored by the ranking of the rows)",
         "split: random (no column contains timestamps, stratified)",
+        "domain: tabular",
         "note: 'visit' has a different value in each of 300 rows; if it names the rows, give --id"
         " visit",
         "the reference pipelines did not run: --no-population was given",
@@ -199,11 +200,11 @@ def test_the_pipelines_accept_a_column_of_distinct_texts(
     run_new("named", "--from", csv, "--target", "bought", "--into", tmp_path, "--no-population")
     names = ("constant", "naive-bayes-bins", "histogram-boosting", "xgboost", "lightgbm")
 
-    entries = asyncio.run(
+    found = asyncio.run(
         run_reference_pipelines(spec.load(tmp_path / "named"), "docker", only=names)
     )
 
-    assert {entry.entry for entry in entries} == set(names)
+    assert {entry.entry for entry in found.entries} == set(names)
 
 
 @pytest.mark.docker

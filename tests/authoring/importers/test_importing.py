@@ -47,3 +47,29 @@ def test_only_imported_folders_are_replaced(checkout: Path, tmp_path: Path) -> N
         f"to use them by name: export KERNEL_ENV_TASKS={own.parents[1]}"
     )
     run_command(*command)  # a second import replaces the first
+
+
+def test_a_task_with_other_capitals_is_suggested(checkout: Path) -> None:
+    remember_state(checkouts.mle_dojo(checkout))
+
+    done = run_command("tasks", "import", "mle-dojo", checkout, "cherrypicking", fails=True)
+
+    assert done.stderr == (
+        f"error: no task in {checkout}/mledojo/competitions named 'cherrypicking'; did you mean"
+        " 'CherryPicking'? known: CherryPicking, leftovers, sideways\n"
+    )
+
+
+def test_a_damaged_checkout_is_one_line(checkout: Path) -> None:
+    facts = checkouts.mle_dojo(checkout / "dojo") / "prepare" / "mle.json"
+    facts.write_text(facts.read_text()[:-5])
+    results = checkouts.dsbench(checkout / "ds") / "data_modeling" / "save_performance.zip"
+    results.write_text(checkouts.POINTER)
+    remember_state(checkout)
+
+    dojo = run_command("tasks", "import", "mle-dojo", checkout / "dojo", fails=True).stderr
+    ds = run_command("tasks", "import", "dsbench", checkout / "ds", fails=True).stderr
+
+    assert dojo.startswith(f"error: {facts} is not JSON: ")
+    assert dojo.endswith("; check the checkout out again\n")
+    assert ds == f"error: {results}: File is not a zip file; check the checkout out again\n"

@@ -111,6 +111,24 @@ def test_a_broken_metric_or_missing_package_is_a_task_error(
         grade("mle-dojo-cherrypicking", submission(*TRUTH))
 
 
+def test_what_prepare_code_prints_instead_of_failing_is_told(checkout: Path) -> None:
+    code = checkouts.mle_dojo(checkout) / "mledojo/competitions/CherryPicking/utils/prepare.py"
+    printing = (
+        'def prepare(raw, public, private):\n    print("Error:", list(raw.iterdir())[0].name)\n'
+    )
+    code.write_text(printing)
+    remember_state(checkout)
+    import_tasks("mle-dojo", checkout, "CherryPicking")
+
+    with pytest.raises(TaskError) as failed:
+        prepare(catalog.find("mle-dojo-cherrypicking"))
+
+    assert str(failed.value).endswith(
+        "failed: preparing left no private/test_answer.csv; the last line that it printed:"
+        " Error: table.zip"
+    )
+
+
 def test_stubs_can_use_the_data_of_dsbench(
     checkout: Path, tmp_path: Path, grade: GradeTask
 ) -> None:

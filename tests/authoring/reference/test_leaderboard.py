@@ -52,7 +52,7 @@ async def test_a_sample_of_the_leaderboard_is_reproducible(name: str) -> None:
     with (task.folder / "leaderboard.csv").open(newline="") as file:
         board = {row["entry"]: row for row in csv.DictReader(file)}
 
-    entries = await run_reference_pipelines(task, "docker", only=SAMPLES[name])
+    entries = (await run_reference_pipelines(task, "docker", only=SAMPLES[name])).entries
 
     assert {entry.entry for entry in entries} == set(SAMPLES[name])
     for entry in entries:

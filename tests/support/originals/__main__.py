@@ -15,7 +15,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import traceback
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +43,6 @@ def in_a_process(work: Any, seconds: int, output: str = os.devnull) -> dict[str,
                 result = work()
             except BaseException as error:  # noqa: BLE001 - becomes the result
                 result = {"refused": f"{type(error).__name__}: {error}"[:300]}
-                result["trace"] = "".join(traceback.format_exception(error)[-3:])
             with open(writing, "w") as file:  # noqa: PTH123
                 json.dump(result, file)
         finally:
@@ -98,8 +96,11 @@ def main() -> None:
         row: dict[str, Any] = {"id": id_, "found": "answers" in found}
         if "answers" in found:
             texts = found.pop("submissions")
+            for folder in original.folders(id_):
+                folder.mkdir(parents=True, exist_ok=True)
+            answers = found.pop("answers")
             for path, text in (
-                (original.answers(id_), found.pop("answers")),
+                *([(original.answers(id_), answers)] if answers else []),
                 (original.sample(id_), texts["random"]),
                 *((into / id_ / f"{name}.csv", text) for name, text in texts.items()),
             ):

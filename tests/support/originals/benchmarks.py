@@ -35,6 +35,9 @@ class Original(Protocol):
     def sample(self, id_: str) -> Path:
         """Return the path where the benchmark expects a task's sample submission."""
 
+    def folders(self, id_: str) -> tuple[Path, Path]:
+        """Return the folders of a task's public and private data."""
+
     def quick(self, id_: str) -> Callable[[str, str], float]:
         """Return a task's grader as a function of two texts, which raises what the grader raises."""
 
@@ -168,6 +171,9 @@ class DSBench:
     def sample(self, id_: str) -> Path:
         return self.data / "data_resplit" / id_ / "sample_submission.csv"
 
+    def folders(self, id_: str) -> tuple[Path, Path]:
+        return self.sample(id_).parent, self.answers(id_).parent
+
     def quick(self, id_: str) -> Callable[[str, str], float]:
         def score(answers: str, submission: str) -> float:
             Path("answers.csv").write_text(answers)
@@ -213,11 +219,15 @@ class MLAgentBench:
     def sample(self, id_: str) -> Path:
         return self.work / "no_sample.csv"  # it has none
 
+    def folders(self, id_: str) -> tuple[Path, Path]:
+        return self.home / id_ / "env", self.home / id_ / "scripts"
+
     def quick(self, id_: str) -> Callable[[str, str], float]:
         path = Path("submission.csv").absolute()
 
         def score(answers: str, submission: str) -> float:
-            self.answers(id_).write_text(answers)
+            if answers:  # some graders read other files
+                self.answers(id_).write_text(answers)
             path.write_text(submission)
             return self.grade(id_, path)
 

@@ -189,6 +189,17 @@ def papers() -> Texts:
     return ("", *map(joined, sides))
 
 
+def toxicity() -> Texts:
+    """Shares of raters, also of what a comment mentions; one column is submitted."""
+    random = Random(1)
+    truth = [[f"c{n:02}", *(round(random.random(), 2) for _ in range(3))] for n in range(40)]
+    perfect = [[row[0], row[1]] for row in truth]
+    guess = [[row[0], round(random.random(), 4)] for row in truth]
+    header = ("id", "prediction")
+    answers = joined([("id", "toxicity", "male", "female"), *truth])
+    return answers, joined([header, *perfect]), joined([header, *guess])
+
+
 TABLES: dict[str, Callable[[], Texts]] = {
     "mlagentbench/identify-contrails": contrails,
     "mlagentbench/ogbn-arxiv": papers,
@@ -201,6 +212,7 @@ TABLES: dict[str, Callable[[], Texts]] = {
     "mle-dojo/kuzushiji-recognition": characters,
     "mle-dojo/smartphone-decimeter-2022": trips,
     "mle-dojo/icr-identify-age-related-conditions": conditions,
+    "mle-dojo/jigsaw-unintended-bias-in-toxicity-classification": toxicity,
     "mle-dojo/detecting-insults-in-social-commentary": insults,
     "mle-bench/vinbigdata-chest-xray-abnormalities-detection": xrays,
 }

@@ -31,6 +31,7 @@ def read_tables(
     pandas reads the id `0028` as a number and the class `NA` as a missing value.
     """
     train, test = pd.read_csv(data / "train.csv"), pd.read_csv(data / "test.csv")
+    train = train[[*test.columns, target]]  # without the other targets, if there are several
     names = [id_column, target] if has_classes else [id_column]
     train[names] = read_as_written(data / "train.csv", names)
     test[[id_column]] = read_as_written(data / "test.csv", [id_column])

@@ -5,7 +5,7 @@ import re
 import unicodedata
 import zlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 
 import numpy as np
@@ -25,6 +25,8 @@ WORD = re.compile(
     r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+"
 )
 """A word; in Chinese and Japanese, which do not separate words, a character."""
+SIGNIFICANCE = 1e-4
+"""The probability below which coincidences are not explained by chance."""
 THUMBNAIL_PIXELS = 16
 """Side of a thumbnail in pixels."""
 BRIGHTNESS_LEVELS = 16
@@ -76,6 +78,24 @@ def expected_duplicates(train: pd.DataFrame, test: pd.DataFrame) -> float:
     return float(np.exp(logarithm))
 
 
+def exceeds_chance(count: int, expected: float) -> bool:
+    """Return whether a count of coincidences is significant at p < `SIGNIFICANCE`.
+
+    The Chernoff bound of a Poisson variable N with mean m: P(N >= k) <= exp(k - m + k log(m / k))
+    for k > m (Mitzenmacher & Upfal, Probability and Computing, theorem 5.4).
+
+    Args:
+        count: the observed coincidences, k.
+        expected: the mean under the null hypothesis, m.
+    """
+    if count <= expected:
+        return False
+    if expected == 0:
+        return True
+    exponent = count - expected + count * (np.log(expected) - np.log(count))
+    return bool(exponent < np.log(SIGNIFICANCE))
+
+
 def row_keys(table: pd.DataFrame) -> "pd.Series[str]":
     """Return each row as one text, shape (rows,)."""
     joined = table.iloc[:, 0].astype(str)
@@ -99,22 +119,34 @@ def find_similar_texts(train: Sequence[str], test: Sequence[str]) -> list[tuple[
     intersect (Broder 1997, On the resemblance and containment of documents).
     """
     train_hashes = [phrase_hashes(text) for text in train]
-    test_hashes = [phrase_hashes(text) for text in test]
     rows_with: dict[int, list[int]] = defaultdict(list)
     for row, hashes in enumerate(train_hashes):
         for value in hashes[:SKETCH_PHRASES].tolist():
             rows_with[value].append(row)
     found = []
-    for row, hashes in enumerate(test_hashes):
-        candidates = set(
-            chain.from_iterable(rows_with.get(v, []) for v in hashes[:SKETCH_PHRASES].tolist())
-        )
-        for other in sorted(candidates):
-            shared = len(np.intersect1d(hashes, train_hashes[other], assume_unique=True))
-            if shared >= MIN_SIMILARITY * (len(hashes) + len(train_hashes[other]) - shared):
-                found.append((row, other))
-                break
+    for row, text in enumerate(test):
+        similar = similar_rows(phrase_hashes(text), rows_with, train_hashes)
+        if (other := next(similar, None)) is not None:
+            found.append((row, other))
     return found
+
+
+def similar_rows(
+    hashes: np.ndarray, rows_with: Mapping[int, list[int]], others: Sequence[np.ndarray]
+) -> Iterator[int]:
+    """Yield the rows whose texts are nearly equal to one, in order.
+
+    Args:
+        hashes: the text's phrases.
+        rows_with: the rows of the other texts whose sketches hold a phrase.
+        others: the phrases of the other texts.
+    """
+    sketch = hashes[:SKETCH_PHRASES].tolist()
+    candidates = set(chain.from_iterable(rows_with.get(value, ()) for value in sketch))
+    for other in sorted(candidates):
+        shared = len(np.intersect1d(hashes, others[other], assume_unique=True))
+        if shared >= MIN_SIMILARITY * (len(hashes) + len(others[other]) - shared):
+            yield other
 
 
 def thumbnail(picture: bytes) -> bytes | None:

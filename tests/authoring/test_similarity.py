@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel_env.audit.task.similarity import (
+from kernel_env.authoring.similarity import (
+    exceeds_chance,
     find_similar_texts,
     phrase_hashes,
     round_column,
@@ -74,3 +75,10 @@ def test_a_thumbnail_does_not_depend_on_the_picture_size() -> None:
     assert thumbnail(saved(64, "red")) == thumbnail(saved(32, "red"))
     assert thumbnail(saved(64, "red")) != thumbnail(saved(64, "blue"))
     assert thumbnail(b"no picture") is None
+
+
+@given(st.integers(1, 50), st.floats(0, 100))
+def test_more_coincidences_are_never_less_significant(count: int, expected: float) -> None:
+    assert exceeds_chance(count, expected) <= exceeds_chance(count + 1, expected)
+    assert exceeds_chance(count, 0)
+    assert not exceeds_chance(count, count)

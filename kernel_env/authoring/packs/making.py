@@ -1,0 +1,200 @@
+"""Make one task of a pack: read its files, change the table, write the folder."""
+
+import csv
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kernel_env.authoring import from_table
+from kernel_env.authoring.from_table import folder as folders
+from kernel_env.authoring.from_table.pages import Facts
+from kernel_env.authoring.packs import readers, sets, steps, wheels
+from kernel_env.authoring.packs.manifest import Pack, TaskSection
+from kernel_env.authoring.reference import leaderboard
+from kernel_env.errors import UsageError
+from kernel_env.tasks import Task, spec
+from kernel_env.tasks.prepare import prepare, prepared_folder
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NOTICE = """\
+The data of this task come from the package {packages} of the package index.
+
+Source: {source}
+Licence: {licence}
+
+What was changed: columns and rows were chosen and renamed as the manifest of the pack {pack} says;
+the split is made by prepare.py.
+"""
+
+
+def read_table(task: TaskSection, name: str, pack: Pack) -> "pd.DataFrame":
+    """Return the table of a task, all cells text.
+
+    Raises:
+        DownloadError: a wheel or a file in it is missing or changed.
+        TaskError: a file has another form, or a step does not fit the table.
+    """
+    sources = []
+    for source in task.sources:
+        wheel = wheels.obtain(source.wheel, pack.file.wheel[source.wheel])
+        sources.append((source, readers.read(source, wheels.read_files(wheel, source))))
+    return steps.apply(task, name, steps.combine(sources))
+
+
+def make(pack: Pack, name: str, into: Path) -> Path:
+    """Make a task's folder, or nothing.
+
+    Args:
+        pack: the pack.
+        name: the task's name.
+        into: the folder that gets the task folder.
+
+    Returns:
+        The path of the task folder.
+
+    Raises:
+        DownloadError: a wheel or a file in it is missing or changed.
+        TaskError: the manifest does not fit the files.
+        UsageError: the folder cannot be written.
+    """
+    task = pack.file.task[name]
+    table = read_table(task, name, pack)
+    design = from_table.design(
+        name,
+        Path(name),
+        table,
+        target=task.targets,
+        metric=task.metric,
+        split=task.split.option() if task.split else "random",
+        domain=task.domain,
+    )
+    facts = Facts(
+        summary=task.summary,
+        about=task.about or task.summary,
+        meanings=task.columns,
+        pack=pack.name,
+        sets=tuple(sets.sets_of(pack)[name]),
+        licence=task.licence,
+        source=task.source,
+        minutes=task.minutes,
+    )
+    target = into / name
+    try:
+        into.mkdir(parents=True, exist_ok=True)
+        draft_parent = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=into))
+    except OSError as error:
+        raise UsageError(f"{into} cannot be written: {error.strerror}") from error
+    try:
+        draft = draft_parent / name
+        made = folders.write(design, table, draft, facts)
+        write_notice(pack, task, draft)
+        first = prepared_folder(made)
+        try:
+            made = folders.describe(design, made, prepare(made), facts)
+        finally:
+            shutil.rmtree(first, ignore_errors=True)  # its description was preliminary
+        write_board(pack, made)
+        if target.exists():
+            shutil.rmtree(target)
+        draft.rename(target)
+    except OSError as error:
+        raise UsageError(
+            f"{target} cannot be written: {os.strerror(error.errno or 0)}; nothing was kept of it"
+        ) from error
+    finally:
+        shutil.rmtree(draft_parent, ignore_errors=True)
+    return target
+
+
+def write_notice(pack: Pack, task: TaskSection, folder: Path) -> None:
+    """Write the origin and the licence of a task's data."""
+    packages = sorted({f"{s.wheel} {pack.file.wheel[s.wheel].version}" for s in task.sources})
+    text = NOTICE.format(
+        packages=" and ".join(packages), source=task.source, licence=task.licence, pack=pack.name
+    )
+    (folder / "NOTICE").write_text(text, encoding="utf-8")
+
+
+# ── boards ────────────────────────────────────────────────────────────────────────────────
+
+
+def board_file(pack: Pack, name: str) -> Path:
+    """Return the path of the board that a pack ships for a task; it need not exist."""
+    return pack.folder / "boards" / f"{name}.csv"
+
+
+def write_board(pack: Pack, task: Task) -> None:
+    """Copy the board that the pack ships, if it does.
+
+    Raises:
+        TaskError: the board is not in the form of a leaderboard.
+    """
+    path = board_file(pack, task.id)
+    if path.is_file():
+        shutil.copyfile(path, task.folder / "leaderboard.csv")
+        spec.load(task.folder)
+
+
+def has_board(folder: Path) -> bool:
+    """Return whether a task folder has a leaderboard with entries."""
+    path = folder / "leaderboard.csv"
+    if not path.is_file():
+        return False
+    with path.open(newline="", encoding="utf-8") as file:
+        return next(csv.DictReader(file), None) is not None
+
+
+def facts_of(task: Task) -> sets.Facts:
+    """Return what is known of a task that is made and has a board.
+
+    Raises:
+        TaskError: the task cannot be prepared.
+    """
+    import pandas as pd
+
+    prepared = prepare(task)
+    columns = pd.read_csv(prepared.public / "test.csv", nrows=0).columns
+    with (task.folder / "leaderboard.csv").open(newline="", encoding="utf-8") as file:
+        seconds = [float(row["runtime_s"]) for row in csv.DictReader(file)]
+    return sets.Facts(
+        task=task.id,
+        domain=task.file.domain,
+        kind=task.file.kind,
+        metric=task.file.metric.name,
+        rows=len(pd.read_csv(prepared.public / "train.csv", usecols=[columns[0]])),
+        test_rows=len(pd.read_csv(prepared.answers, usecols=[columns[0]])),
+        columns=len(columns) - 1,
+        entries=len(seconds),
+        seconds=round(sum(seconds), 1),
+    )
+
+
+def write_facts(pack: Pack, into: Path) -> int:
+    """Write the facts of all tasks of a pack that are made and have a board; return their number.
+
+    Raises:
+        TaskError: a task cannot be prepared.
+    """
+    folders = [into / name for name in pack.file.task if board_file(pack, name).is_file()]
+    made = [spec.load(folder) for folder in folders if has_board(folder)]
+    sets.write_facts(pack, {task.id: facts_of(task) for task in made})
+    return len(made)
+
+
+async def make_board(pack: Pack, task: Task, sandbox: str) -> leaderboard.Results:
+    """Run the reference pipelines on a task, and write the board into the pack and the task.
+
+    Raises:
+        TaskError: no pipeline fits the task.
+        SandboxError: the sandbox failed.
+    """
+    found = await leaderboard.run_reference_pipelines(task, sandbox)
+    path = leaderboard.write(task, found.entries)
+    target = board_file(pack, task.id)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(path, target)
+    return found

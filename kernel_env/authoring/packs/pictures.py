@@ -1,0 +1,40 @@
+"""Draw pictures of vectors as a few pixels."""
+
+import io
+
+from kernel_env.errors import TaskError, UsageError
+
+
+def draw_svg(svg: bytes, size: int) -> list[int]:
+    """Draw an SVG picture in black on white, as grey values from 0 to 255.
+
+    Args:
+        svg: the file.
+        size: the side of the result in pixels.
+
+    Returns:
+        The pixels row by row, `size` times `size` of them.
+
+    Raises:
+        TaskError: the file is no picture.
+        UsageError: the library that draws is not installed.
+    """
+    import numpy as np
+    from PIL import Image
+
+    try:
+        import vl_convert
+    except ImportError as error:
+        raise UsageError(
+            "drawing SVG needs the extra `report`; run: pip install 'kernel-env[report]'"
+        ) from error
+    try:
+        png = vl_convert.svg_to_png(svg.decode("utf-8"), scale=4)
+    except ValueError as error:
+        raise TaskError(f"no SVG picture: {error}") from error
+    with Image.open(io.BytesIO(png)) as image:
+        picture = image.convert("RGBA")
+    white = Image.new("RGBA", picture.size, "white")
+    grey = Image.alpha_composite(white, picture).convert("L")
+    small = grey.resize((size, size), Image.Resampling.BOX)
+    return [int(value) for value in np.asarray(small).ravel()]

@@ -1,0 +1,338 @@
+"""A pack makes tasks out of wheels, resumes, and says in one line what is wrong with them."""
+
+import os
+import pickle
+import socketserver
+import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from kernel_env.audit.task.run_checks import check_data, open_folder
+from kernel_env.cli import app
+from kernel_env.grading.host import Grader
+from kernel_env.tasks import catalog, spec
+from support.wheels import make_wheel, sha256
+
+random = np.random.RandomState(5)
+ROWS = 300
+WEIGHT = random.normal(50, 10, ROWS).round(2)
+TABLE = pd.DataFrame(
+    {
+        "rownames": range(ROWS),
+        "weight": WEIGHT,
+        "colour": random.choice(["red", "green"], ROWS),
+        "wt": (WEIGHT * 2).round(1),
+        "price": (WEIGHT * 3 + random.normal(0, 2, ROWS)).round(2),
+    }
+)
+CSV = TABLE.to_csv(index=False).encode()
+PACK = """\
+[pack]
+name = "little"
+version = "1"
+
+[wheel.fruit]
+version = "1.0"
+sha256 = "{wheel}"
+
+[task.fruit-price]
+from = [{{wheel = "fruit", file = "fruit/data.csv", reader = "csv", sha256 = "{file}"}}]
+drop = ["wt"]
+target = "price"
+metric = "mae"
+licence = "MIT (METADATA of the package fruit)"
+source = "Made for tests."
+summary = "Predict the price of a fruit from its weight and colour."
+columns = {{weight = "grams", price = "cents"}}
+family = "fruit"
+topic = "trade"
+question = "price"
+
+[task.fruit-colour]
+from = [{{wheel = "fruit", file = "fruit/data.csv", reader = "csv", sha256 = "{file}"}}]
+drop = ["wt"]
+target = "colour"
+licence = "MIT (METADATA of the package fruit)"
+source = "Made for tests."
+summary = "Tell the colour of a fruit by its weight and price."
+family = "fruit"
+topic = "trade"
+question = "yes-no"
+"""
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that pip takes as its only index, and an empty cache."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    monkeypatch.setenv("KERNEL_ENV_CACHE", str(tmp_path / "cache"))
+    return folder
+
+
+def write_pack(index: Path, *changes: tuple[str, str]) -> Path:
+    """Write the wheel and the manifest, with texts replaced in it; return its path."""
+    wheel = make_wheel(index, "fruit", "1.0", {"fruit/data.csv": CSV})
+    text = PACK.format(wheel=sha256(wheel.read_bytes()), file=sha256(CSV))
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    path = index.parent / "pack.toml"
+    path.write_text(text)
+    return path
+
+
+def run_pack(*argv: str | Path) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["tasks", "pack", *map(str, argv)])
+    if done.exception and not isinstance(done.exception, SystemExit):
+        return 1, str(done.exception)
+    return done.exit_code, done.output
+
+
+async def test_a_pack_makes_sound_tasks_and_resumes(index: Path) -> None:
+    path = write_pack(index)
+
+    code, said = run_pack(path, "--jobs", "2")
+
+    assert (code, said.splitlines()[-1].partition(";")[0]) == (
+        0,
+        "little: 2 made, 0 kept, 0 failed",
+    )
+    task = spec.load(catalog.folder_of("fruit-price"))
+    assert (task.file.pack, task.file.kind, task.file.metric.name) == (
+        "little",
+        "regression",
+        "mae",
+    )
+    assert "| `weight` | number, " in task.description
+    assert "| grams |" in task.description
+    assert "TODO" not in task.description
+    assert "rownames" not in task.description
+    assert "fruit 1.0" in (task.folder / "NOTICE").read_text()
+    opened = open_folder(task.folder)
+    assert opened.subject is not None
+    async with Grader() as grader:
+        failed = [f async for f in check_data(opened.subject, grader) if f.verdict == "failed"]
+    assert not failed
+
+    for wheel in index.iterdir():
+        wheel.unlink()  # nothing can be downloaded any more
+    assert "little: 0 made, 2 kept" in run_pack(path)[1]
+    text = path.read_text().replace("its weight and price", "what it weighs and costs")
+    path.write_text(text)
+    code, said = run_pack(path)
+    assert code == 0
+    assert "1 made, 1 kept" in said
+
+
+def test_only_some_tasks_are_made(index: Path) -> None:
+    path = write_pack(index)
+
+    assert "1 made" in run_pack(path, "--only", "price")[1]
+    assert "1 made, 1 kept" in run_pack(path, "--only", "trade")[1]
+    code, said = run_pack(path, "--only", "pride")
+    assert code == 1
+    assert "no task, topic or question named 'pride'; did you mean 'price'?" in said
+
+
+def test_a_shipped_board_becomes_the_leaderboard(index: Path) -> None:
+    path = write_pack(index)
+    (path.parent / "boards").mkdir()
+    board = "entry,kind,public_score,private_score,seed,runtime_s\nmedian,reference,9.5,9.6,0,0.1\n"
+    (path.parent / "boards" / "fruit-price.csv").write_text(board)
+
+    run_pack(path, "--only", "fruit-price")
+
+    assert spec.load(catalog.folder_of("fruit-price")).leaderboard.public == (9.5,)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ([('reader = "csv"', 'reader = "xlsx"')], "reader is wrong"),
+        ([('drop = ["wt"]', 'dorp = ["wt"]')], "dorp is unknown"),
+        ([('target = "price"', 'target = "prize"')], "target: there is no column 'prize'"),
+        ([('drop = ["wt"]', 'drop = ["wtt"]')], "drop: there is no column 'wtt'"),
+        ([("fruit/data.csv", "fruit/date.csv")], "fruit has no file 'fruit/date.csv'"),
+        ([(sha256(CSV), "0" * 64)], f"has the SHA-256 {sha256(CSV)}, the manifest says"),
+        ([('version = "1.0"', 'version = "2.0"')], "the index has no such version as a wheel"),
+        ([('wheel = "fruit"', 'wheel = "fruits"')], "'fruits', which is not listed"),
+        ([('reader = "csv"', 'reader = "arff"')], "fruit/data.csv of fruit is not arff"),
+        ([('metric = "mae"', 'metric = "roc_auc"')], "--metric roc_auc does not fit 'price'"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(
+    index: Path, changes: list[tuple[str, str]], message: str
+) -> None:
+    path = write_pack(index, *changes)
+
+    code, said = run_pack(path, "--only", "fruit-price")
+
+    assert code == 1
+    assert message in " ".join(said.split())
+    assert "Traceback" not in said
+    assert left_behind(index) == []
+
+
+def left_behind(index: Path) -> list[Path]:
+    """Return what is in the cache beside wheels."""
+    cache = index.parent / "cache"
+    files = [path for path in cache.rglob("*") if path.is_file() and path.suffix != ".whl"]
+    return [path for path in files if not path.name.startswith(".lock")]
+
+
+def test_a_changed_wheel_is_refused(index: Path) -> None:
+    path = write_pack(index)
+    wheel = next(index.glob("*.whl"))
+    data = bytearray(wheel.read_bytes())
+    data[100] ^= 1
+    wheel.write_bytes(data)
+
+    code, said = run_pack(path)
+
+    assert code == 1
+    assert "the index has a file with another hash than the manifest" in said
+    assert left_behind(index) == []
+
+
+def test_a_wheel_that_changed_in_the_cache_is_downloaded_anew(index: Path) -> None:
+    path = write_pack(index)
+    run_pack(path, "--only", "fruit-price")
+    cached = next((index.parent / "cache" / "wheels").glob("*.whl"))
+    cached.write_bytes(b"damaged")
+
+    code, said = run_pack(path)
+
+    assert code == 0, said
+    assert "downloading fruit 1.0" in said
+
+
+class CutConnection(BaseHTTPRequestHandler):
+    """An index whose files end in the middle."""
+
+    wheel = b""
+
+    def do_GET(self) -> None:
+        name = "fruit-1.0-py3-none-any.whl"
+        is_page = not self.path.endswith(".whl")
+        body = f'<a href="{name}">{name}</a>'.encode() if is_page else self.wheel
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html" if is_page else "application/zip")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body if is_page else body[: len(body) // 2])
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        pass
+
+
+@pytest.fixture
+def cut_index(index: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), CutConnection) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.delenv("PIP_NO_INDEX")
+        monkeypatch.delenv("PIP_FIND_LINKS")
+        monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{server.server_address[1]}/simple")
+        monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "")
+        monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+        monkeypatch.setenv("PIP_RETRIES", "0")
+        yield
+        server.shutdown()
+
+
+def test_a_cut_download_leaves_nothing(index: Path, cut_index: None) -> None:
+    path = write_pack(index)
+    CutConnection.wheel = next(index.glob("*.whl")).read_bytes()
+
+    code, said = run_pack(path)
+
+    assert code == 1
+    assert "fruit 1.0 was not downloaded" in said
+    assert "Traceback" not in said
+    assert left_behind(index) == []
+    assert not list((index.parent / "cache" / "wheels").iterdir())
+
+
+@pytest.fixture
+def full_disk(index: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    folder = index.parent / "small"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(folder)], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("a small file system cannot be mounted here")
+    monkeypatch.setenv("KERNEL_ENV_CACHE", str(folder))
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_leaves_nothing_half_made(index: Path, full_disk: Path) -> None:
+    path = write_pack(index)
+
+    code, said = run_pack(path, "--only", "fruit-price")
+
+    assert code == 1
+    assert "Traceback" not in said
+    assert "space" in said
+    assert not [path for path in full_disk.rglob("*") if path.is_file() and path.suffix != ".whl"]
+
+
+class Attack:
+    """A pickle that runs a program when it is read."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.mark,)
+
+
+def test_a_pickle_runs_nothing(index: Path, tmp_path: Path) -> None:
+    attack = pickle.dumps(Attack(tmp_path / "mark"))
+    path = write_pack(
+        index, ('reader = "csv"', 'reader = "pickled-frame"'), (sha256(CSV), sha256(attack))
+    )
+    wheel = make_wheel(index, "fruit", "1.0", {"fruit/data.csv": attack})
+    lines = path.read_text().splitlines()
+    lines = [
+        f'sha256 = "{sha256(wheel.read_bytes())}"' if x.startswith("sha") else x for x in lines
+    ]
+    path.write_text("\n".join(lines))
+
+    code, said = run_pack(path, "--only", "fruit-price")
+
+    assert code == 1
+    assert "no pickle of a data frame: it names pathlib" in said
+    assert not (tmp_path / "mark").exists()
+
+
+def test_the_list_of_tasks_groups_them_by_pack(index: Path) -> None:
+    def listed(*argv: str) -> str:
+        done = CliRunner().invoke(app, ["tasks", "list", *argv])
+        return done.output if done.exit_code == 0 else str(done.exception)
+
+    assert "no pack named 'little'" in listed("--pack", "little")
+    run_pack(write_pack(index))
+
+    assert "pack little: 2 tasks; kernel-env tasks list --pack little" in listed()
+    assert "fruit-price" not in listed()
+    assert "fruit-price" in listed("--pack", "little")
+
+
+def test_data_that_may_not_be_used_freely_must_be_asked_for(index: Path) -> None:
+    path = write_pack(
+        index, ('family = "fruit"\ntopic', 'restricted = "no trade"\nfamily = "fruit"\ntopic')
+    )
+
+    assert "0 made" in run_pack(path)[1]
+    assert "2 made" in run_pack(path, "--any-licence")[1]
