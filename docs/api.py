@@ -59,7 +59,7 @@ PAGES: dict[str, dict[str, list[str]]] = {
         ],
     },
     "results": {
-        "kernel_env": ["EpisodeResult", "load_runs", "select_tasks"],
+        "kernel_env": ["EpisodeResult", "load_runs"],
         "kernel_env.episode.result": ["Usage", "result_of"],
         "kernel_env.episode.activity": ["CellCounts"],
         "kernel_env.episode.trajectory": [

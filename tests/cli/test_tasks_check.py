@@ -22,6 +22,7 @@ VALID_TASK = [
     ("near-duplicate pictures", "not applicable"),
     ("public files", "ok"),
     ("leak columns", "ok"),
+    ("leak pairs", "not applicable"),
     ("order of rows", "ok"),
     ("ids as features", "ok"),
     ("leaderboard", "ok"),

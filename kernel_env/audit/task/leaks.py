@@ -5,7 +5,8 @@ therefore not predict the answers better than chance (see `permutation_test`). R
 column that agents see, such as the time of a time series, reveal nothing new.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,18 @@ from kernel_env.tasks.columns import numbers
 
 MAX_ERROR_REDUCTION = 0.98
 """Share of the best constant's error above which a single column determines the answer."""
+SUSPICIOUS_ERROR_REDUCTION = 0.8
+"""Share of the error from which a column is named to the author."""
+PAIRED_COLUMNS = 8
+"""Columns that are tried in pairs."""
+NumericColumn = tuple[str, np.ndarray, np.ndarray]
+"""What a column is called, and its values in train and test, shape (rows,) each."""
+COMBINATIONS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "+": np.add,
+    "-": np.subtract,
+    "times": np.multiply,
+    "/": np.divide,
+}
 PERIODS = (2, 3, 5, 7, 10)
 """Moduli by which row numbers and ids become features; they find rows assigned in turn."""
 NEIGHBOURS = 5
@@ -86,32 +99,80 @@ def error_reduction_by_copying(
 
 
 def check_columns(subject: TaskUnderTest) -> list[Finding]:
-    """Check that no single column, learned on train, determines the hidden answers."""
-    check = "leak columns"
+    """Check that no column, and no pair of columns, learned on train, determines the answers.
+
+    Pairs are made of the columns that say most by themselves. Each pair is tried as one column in
+    several ways: sum, difference, product and ratio of numbers, and the two cells together.
+    """
+    single, pair = "leak columns", "leak pairs"
     if subject.train is None or subject.test is None:
-        return [not_applicable(check, NO_SPLIT)]
+        return [not_applicable(check, NO_SPLIT) for check in (single, pair)]
     positions = row_positions(subject.test, subject)
-    count = 0
+    columns = [(name, train, test[positions]) for name, train, test in numeric_columns(subject)]
+    found, tried, strongest = [], 0, ("", 0.0)
     for target in subject.targets:
         both = pd.concat([subject.train[target], subject.truth[target]], ignore_index=True)
         amounts = None if subject.is_classification else numbers(both)
         values = pd.factorize(both, sort=True)[0].astype(np.int64) if amounts is None else amounts
         answers, truth = values[: len(subject.train)], values[len(subject.train) :]
-        for name, train, test in numeric_columns(subject):
-            count += 1
-            reduction = permutation_test.column_error_reduction(
-                train, answers, test[positions], truth
-            )
-            if reduction >= MAX_ERROR_REDUCTION:
-                return [
-                    failed(
-                        check,
-                        f"{name} determines {target!r}: learned from train.csv, it removes"
-                        f" {100 * reduction:.1f} % of the best constant's error, expected less than"
-                        f" {100 * MAX_ERROR_REDUCTION:.0f} %; remove that column",
-                    )
-                ]
-    return [ok(check, f"none of {count} columns determines the target")]
+        told = [
+            permutation_test.column_error_reduction(train, answers, test, truth)
+            for _, train, test in columns
+        ]
+        best = int(np.argmax(told)) if told else -1
+        if told and told[best] >= MAX_ERROR_REDUCTION:
+            return [
+                failed(single, determines(columns[best][0], target, told[best])),
+                not_applicable(pair, "a single column determines the target"),
+            ]
+        if told and told[best] > strongest[1]:
+            strongest = columns[best][0], told[best]
+        first = np.argsort(told, kind="stable")[::-1][:PAIRED_COLUMNS]
+        for one, other in combinations([columns[n] for n in first], 2):
+            for how, train, test in combined(one, other):
+                tried += 1
+                reduction = permutation_test.column_error_reduction(train, answers, test, truth)
+                if reduction >= MAX_ERROR_REDUCTION:
+                    found.append(failed(pair, determines(how, target, reduction)))
+    why = f"none of {len(columns)} columns determines the target"
+    if strongest[1] >= SUSPICIOUS_ERROR_REDUCTION:
+        why += (
+            f"; {strongest[0]} removes {100 * strongest[1]:.0f} % of the best constant's error:"
+            " look whether it is known before the answer is"
+        )
+    pairs_fine = ok(pair, f"none of {tried} combinations of two columns determines the target")
+    if len(columns) < 2:
+        pairs_fine = not_applicable(pair, "there are no two columns")
+    return [ok(single, why), *(found[:1] or [pairs_fine])]
+
+
+def determines(what: str, target: str, reduction: float) -> str:
+    """Return what is wrong with columns that determine a target, and what to do."""
+    return (
+        f"{what} determines {target!r}: learned from train.csv, it removes {100 * reduction:.1f} %"
+        " of the best constant's error, expected less than"
+        f" {100 * MAX_ERROR_REDUCTION:.0f} %; remove that column"
+    )
+
+
+def combined(one: NumericColumn, other: NumericColumn) -> Iterator[NumericColumn]:
+    """Yield two columns as one in several ways: what was done, and its train and test values."""
+    (name, *values), (other_name, *others) = one, other
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        for sign, function in COMBINATIONS.items():
+            train, test = (function(a, b) for a, b in zip(values, others, strict=True))
+            yield f"{name} {sign} {other_name}", finite(train), finite(test)
+    pairs = [pd.Series(list(zip(a, b, strict=True))) for a, b in zip(values, others, strict=True)]
+    codes, known = pd.factorize(pairs[0])
+    if len(known) <= len(codes) / MIN_LEAF_ROWS:
+        code = pd.Series(range(len(known)), index=known, dtype=float)
+        test = pairs[1].map(code).to_numpy(dtype=float)
+        yield f"{name} with {other_name}", codes.astype(float), test
+
+
+def finite(values: np.ndarray) -> np.ndarray:
+    """Return numbers in which infinite ones are missing, shape (rows,)."""
+    return np.where(np.isfinite(values), values, np.nan)
 
 
 def row_positions(table: pd.DataFrame, subject: TaskUnderTest) -> np.ndarray:
@@ -120,7 +181,7 @@ def row_positions(table: pd.DataFrame, subject: TaskUnderTest) -> np.ndarray:
     return rows.loc[similarity.row_keys(subject.truth[subject.ids])].to_numpy()
 
 
-def numeric_columns(subject: TaskUnderTest) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+def numeric_columns(subject: TaskUnderTest) -> Iterator[NumericColumn]:
     """Yield each column as numbers: its name, its train and test values of shape (rows,) each."""
     assert subject.train is not None
     assert subject.test is not None

@@ -73,6 +73,11 @@ def remark(column: "pd.Series[str]") -> str:
             f"{column.name!r} is read as text, because of cells like {example!r};"
             " write numbers like 1234.5"
         )
+    if whole and values is not None and len(values) == len(column) and (np.diff(values) == 1).all():
+        return (
+            f"{column.name!r} counts the rows in their order; if a program wrote it as an index,"
+            " remove it"
+        )
     is_distinct = len(filled) == len(column) == column.nunique()
     if is_distinct and (whole or (values is None and not is_prose(column))):
         if filled.str.fullmatch(TIMESTAMP).all():

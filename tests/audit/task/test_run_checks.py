@@ -88,6 +88,7 @@ async def test_a_sound_folder_passes_and_reports_checks_that_do_not_apply(
         ("near-duplicate pictures", "not applicable", "no column names public files"),
         ("public files", "ok", "no column of 3 public tables holds the answers"),
         ("leak columns", "ok", "none of 1 columns determines the target"),
+        ("leak pairs", "not applicable", "there are no two columns"),
         (
             "order of rows",
             "ok",
@@ -310,6 +311,21 @@ FLAWS = {
         {
             "leak columns": "the column 'w' determines 'y': learned from train.csv, it removes"
             " 100.0 % of the best constant's error, expected less than 98 %; remove that column"
+        },
+    ),
+    "two columns determine the target": (
+        [
+            (
+                "prepare.py",
+                SPLIT,
+                "    table['v'] = rng.normal(size=200)\n    table['w'] = table.y - table.v\n"
+                + SPLIT,
+            )
+        ],
+        {
+            "leak pairs": "the column 'w' + the column 'v' determines 'y': learned from train.csv,"
+            " it removes 100.0 % of the best constant's error, expected less than 98 %; remove that"
+            " column"
         },
     ),
     "test rows are sorted by the answers": (
