@@ -85,7 +85,7 @@ def test_an_invalid_task_is_named_and_the_exit_code_is_1(task_folder: Path, tmp_
     assert lines[-3:] == [
         "  not run  cheats                   the sandbox 'local' does not isolate; use a container",
         "  not run  solution                 skipped because of --fast",
-        "  13 ok, 1 failed, 4 not applicable, 2 not run",
+        "  13 ok, 1 failed, 5 not applicable, 2 not run",
     ]
     assert done.stderr.splitlines()[-2:] == ["0 of 2 tasks passed", "failed: tiny, tiny"]
 

@@ -32,6 +32,7 @@ class OwnEngine:
     def start(self) -> None:
         """Start it, and wait until it answers."""
         argv = [
+            *("unshare", "--net"),  # else it removes the bridge of the engine that runs here
             *("dockerd", *OPTIONS, "--host", self.address, "--pidfile", self.folder / "pid"),
             *("--data-root", self.folder / "root", "--exec-root", self.folder / "exec"),
         ]

@@ -87,7 +87,12 @@ async def test_a_sound_folder_passes_and_reports_checks_that_do_not_apply(
         ("files", "not applicable", "no column names public files"),
         ("near-duplicate pictures", "not applicable", "no column names public files"),
         ("public files", "ok", "no column of 3 public tables holds the answers"),
-        ("leak columns", "ok", "none of 1 columns determines the target"),
+        (
+            "leak columns",
+            "ok",
+            "none of 1 columns determines the target; the column 'x' removes 96 % of the best"
+            " constant's error: look whether it is known before the answer is",
+        ),
         ("leak pairs", "not applicable", "there are no two columns"),
         (
             "order of rows",
