@@ -237,22 +237,36 @@ def parts_function(design: Design) -> str:
         features = '["content"]'
     if design.families is not None:
         features, alike = "[FAMILY]", "nearly equal features"
+    assigned = BY_COUNT if design.families is None else BY_SIZE
     stratified = ", stratified by class" if design.kind != "regression" else ""
     return f'''\
 def assign_parts(rows: pd.DataFrame, random: np.random.RandomState) -> pd.Series:
     """Assign rows at random{stratified}; rows with {alike} get the same part."""
     features = {features}
     duplicates = rows.groupby(features, dropna=False, sort=False).ngroup(){stratum}
+{assigned}
+    return duplicates.map(part_of)'''
+
+
+BY_COUNT = """\
     part_of = pd.Series("", index=label.index)
     limits = np.cumsum(list(SHARES.values()))[:-1]
     for _, same_label in label.groupby(label):
         drawn = random.permutation(same_label.index.to_numpy())
         borders = np.round(limits * len(drawn)).astype(int)
         for name, chosen in zip(SHARES, np.split(drawn, borders), strict=True):
-            part_of[chosen] = name
-    return duplicates.map(part_of)'''
-
-
+            part_of[chosen] = name"""
+BY_SIZE = """\
+    part_of = pd.Series("", index=label.index)
+    sizes = duplicates.value_counts()
+    limits = np.cumsum(list(SHARES.values()))[:-1]
+    for _, same_label in label.groupby(label):
+        drawn = random.permutation(same_label.index.to_numpy())
+        is_small = sizes[drawn].to_numpy() <= SHARES["Public"] / 2 * sizes[drawn].sum()
+        drawn = drawn[np.argsort(is_small, kind="stable")]  # large families are for training
+        size = sizes[drawn].to_numpy()
+        middle = (size.cumsum() - size / 2) / size.sum()
+        part_of[drawn] = np.array(list(SHARES))[np.searchsorted(limits, middle)]"""
 BY_GROUP = '''\
 def assign_parts(rows: pd.DataFrame, random: np.random.RandomState) -> pd.Series:
     """Assign whole families in random order, until each part has its share of the rows."""

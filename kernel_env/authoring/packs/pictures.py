@@ -1,8 +1,19 @@
 """Draw pictures of vectors as a few pixels."""
 
 import io
+import re
 
 from kernel_env.errors import TaskError, UsageError
+
+OVERSAMPLING = 4
+"""Pixels that are drawn for each side of a pixel of the result."""
+SIDE = re.compile(r'viewBox="[-\d.]+[ ,]+[-\d.]+[ ,]+([\d.]+)[ ,]+([\d.]+)"')
+
+
+def side_of(svg: str) -> float:
+    """Return the longer side of a picture in its own units, by its view box; 24 without one."""
+    found = SIDE.search(svg)
+    return max(map(float, found.groups())) if found else 24.0
 
 
 def draw_svg(svg: bytes, size: int) -> list[int]:
@@ -29,7 +40,8 @@ def draw_svg(svg: bytes, size: int) -> list[int]:
             "drawing SVG needs the extra `report`; run: pip install 'kernel-env[report]'"
         ) from error
     try:
-        png = vl_convert.svg_to_png(svg.decode("utf-8"), scale=4)
+        text = svg.decode("utf-8")
+        png = vl_convert.svg_to_png(text, scale=OVERSAMPLING * size / side_of(text))
     except ValueError as error:
         raise TaskError(f"no SVG picture: {error}") from error
     with Image.open(io.BytesIO(png)) as image:

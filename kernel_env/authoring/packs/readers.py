@@ -51,11 +51,13 @@ def read(source: SourceSection, files: dict[str, bytes]) -> "pd.DataFrame":
     tables = []
     for name, data in files.items():
         try:
-            tables.append(as_text(reader(unpacked(name, data), source, name)))
+            tables.append(reader(unpacked(name, data), source, name))
         except (*FAULTS, lzma.LZMAError, zlib.error, zipfile.BadZipFile) as error:
             said = " ".join(str(error).split())
             raise TaskError(f"{name} of {source.wheel} is not {source.reader}: {said}") from error
-    table = pd.concat(tables, ignore_index=True).fillna("")
+    table = as_text(pd.concat(tables, ignore_index=True))
+    if table.empty:
+        raise TaskError(f"{', '.join(source.files)} of {source.wheel} has no row")
     if lacking := [name for name in source.keep if name not in table]:
         found = ", ".join(map(str, table.columns[:20]))
         raise TaskError(f"{', '.join(files)} has no column {lacking[0]!r}; it has {found}")
@@ -151,13 +153,11 @@ def read_lines(data: bytes, source: SourceSection, name: str) -> "pd.DataFrame":
         raise ValueError("the manifest names no pattern")
     pattern = re.compile(source.pattern)
     rows = [
-        {**found.groupdict(default=""), "file": name}
+        {"file": name, **found.groupdict(default="")}
         for line in data.decode(source.encoding).splitlines()
         if (found := pattern.fullmatch(line))
     ]
-    if not rows:
-        raise ValueError(f"no line matches {source.pattern!r}")
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=list(dict.fromkeys(["file", *pattern.groupindex])))
 
 
 def read_json(data: bytes, source: SourceSection, _name: str) -> "pd.DataFrame":

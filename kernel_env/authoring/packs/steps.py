@@ -117,7 +117,7 @@ def moments(column: "pd.Series[str]", form: str) -> "pd.Series[str]":
             times = start + pd.to_timedelta(((years - whole) * days).round(), unit="D")
         elif form == "month":  # 1998 M02, 1998 Feb
             times = pd.to_datetime(
-                filled.str.replace(r"\s+M?", "-", n=1, regex=True), format="mixed"
+                filled.str.replace(r"\s+(?:M(?=\d))?", "-", n=1, regex=True), format="mixed"
             )
         elif form == "quarter":  # 1998 Q1
             times = pd.PeriodIndex(filled.str.replace(" ", ""), freq="Q").to_timestamp().to_series()
@@ -170,6 +170,8 @@ def choose_rows(table: "pd.DataFrame", task: TaskSection, name: str) -> "pd.Data
     split = task.split
     if split is not None and split.time is not None:
         require(table, [split.time], "split")
+        if split.group is not None:
+            return latest_of_groups(table, split.group, split.time, task.rows)
         return table.iloc[sorted(latest(table[split.time], task.rows))]
     group = (split.group or split.family) if split is not None else None
     if group is not None:
@@ -179,6 +181,19 @@ def choose_rows(table: "pd.DataFrame", task: TaskSection, name: str) -> "pd.Data
         kept = drawn.index[drawn.cumsum() <= task.rows]
         return table[table[group].isin(kept)]
     return table.iloc[np.sort(random.permutation(len(table))[: task.rows])]
+
+
+def latest_of_groups(table: "pd.DataFrame", group: str, time: str, count: int) -> "pd.DataFrame":
+    """Return the latest rows of each group, the same share of each."""
+    import pandas as pd
+
+    require(table, [group], "split")
+    values = numbers(table[time])
+    times = pd.to_datetime(table[time], format="ISO8601", utc=True) if values is None else values
+    position = (
+        pd.Series(times, index=table.index).groupby(table[group]).rank(method="first", pct=True)
+    )
+    return table[position > 1 - count / len(table)]
 
 
 def latest(column: "pd.Series[str]", count: int) -> "np.ndarray":

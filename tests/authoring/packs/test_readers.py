@@ -199,6 +199,7 @@ def test_groups_are_chosen_whole_and_the_same_each_time() -> None:
         ("year", "2000.5", "2000-07-02"),
         ("month", "1998 M02", "1998-02-01"),
         ("month", "1998 Feb", "1998-02-01"),
+        ("month", "1939 Mar", "1939-03-01"),
         ("quarter", "1998 Q3", "1998-07-01"),
         ("%Y-%m-%dT%H:%M:%S%z", "2020-01-01T01:30:00+0100", "2020-01-01 00:30:00"),
     ],
@@ -216,3 +217,18 @@ def test_conditions_choose_cells() -> None:
     assert list(steps.meets(column, Condition(matches=r"\d"))) == [True, True, False, False]
     assert list(steps.meets(column, Condition(filled=True))) == [True, True, True, False]
     assert list(steps.meets(column, Condition(equals=("1", "30")))) == [True, False, True, False]
+
+
+def test_the_latest_rows_of_each_group_are_chosen() -> None:
+    table = pd.DataFrame(
+        {
+            "year": [str(1900 + n % 50 + 100 * (n // 200)) for n in range(400)],
+            "who": [f"w{n // 50}" for n in range(400)],
+            "y": [str(n) for n in range(400)],
+        }
+    )
+
+    made = apply(table, rows=160, split={"group": "who", "time": "year"})
+
+    assert set(made["who"].value_counts()) == {20}
+    assert made.groupby("who")["year"].min().str[2:].astype(int).min() == 30
