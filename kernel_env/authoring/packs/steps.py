@@ -190,10 +190,8 @@ def latest_of_groups(table: "pd.DataFrame", group: str, time: str, count: int) -
     require(table, [group], "split")
     values = numbers(table[time])
     times = pd.to_datetime(table[time], format="ISO8601", utc=True) if values is None else values
-    position = (
-        pd.Series(times, index=table.index).groupby(table[group]).rank(method="first", pct=True)
-    )
-    return table[position > 1 - count / len(table)]
+    ranks = pd.Series(times, index=table.index).groupby(table[group]).rank(method="first", pct=True)
+    return table[ranks.to_numpy(dtype=float) > 1 - count / len(table)]
 
 
 def latest(column: "pd.Series[str]", count: int) -> "np.ndarray":
