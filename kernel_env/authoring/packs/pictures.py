@@ -11,7 +11,7 @@ SIDE = re.compile(r'viewBox="[-\d.]+[ ,]+[-\d.]+[ ,]+([\d.]+)[ ,]+([\d.]+)"')
 
 
 def side_of(svg: str) -> float:
-    """Return the longer side of a picture in its own units, by its view box; 24 without one."""
+    """Return the longer side of a picture in its own units, by its `viewBox`; 24 without one."""
     found = SIDE.search(svg)
     return max(map(float, found.groups())) if found else 24.0
 
