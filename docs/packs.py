@@ -43,7 +43,8 @@ kernel-env tasks pack {name} --jobs 2
 
 makes its {count} tasks from {wheels} packages of the package index; see
 [Packs](reference/packs.md). They ask {questions} kinds of question about {topics} topics, out of
-{families} data families. `python docs/packs.py {name}` writes this page.
+{families} data families. {boards} of them have a board so far, from which the map below is made;
+the others rank nobody yet. `python docs/packs.py {name}` writes this page.
 
 ## What there is
 
@@ -199,6 +200,7 @@ def main(name: str) -> None:
         name=name,
         summary=pack.file.pack.summary,
         count=len(tasks),
+        boards=len(facts),
         wheels=len({source.wheel for task in tasks.values() for source in task.sources}),
         questions=len({task.question for task in tasks.values()}),
         topics=len({task.topic for task in tasks.values()}),

@@ -1,0 +1,45 @@
+"""The pack that comes with the package keeps what it promises, as far as its manifest shows."""
+
+import csv
+
+from kernel_env.authoring import packs
+from kernel_env.authoring.packs import board_file
+from kernel_env.authoring.packs.sets import SIDES, read_facts, sets_of
+from kernel_env.tasks import catalog
+
+PACK = packs.find("open-200")
+TASKS = PACK.file.task
+
+
+def test_there_are_two_hundred_tasks_of_many_kinds() -> None:
+    assert len(TASKS) >= 200
+    assert len({task.question for task in TASKS.values()}) >= 20
+    assert not TASKS.keys() & {path.name for path in catalog.bundled_folder().glob("*/")}
+
+
+def test_each_task_says_where_its_data_and_licence_come_from() -> None:
+    for name, task in TASKS.items():
+        assert "non-commercial" not in task.licence.lower(), name
+        assert "(" in task.licence or "public domain" in task.licence, name
+        assert task.about, name
+        assert task.columns, name
+
+
+def test_no_data_family_is_on_two_sides() -> None:
+    sides: dict[str, set[str]] = {}
+    for name, found in sets_of(PACK).items():
+        sides.setdefault(TASKS[name].family, set()).update(set(found) & set(SIDES))
+
+    assert all(len(found) == 1 for found in sides.values())
+
+
+def test_boards_and_facts_belong_together() -> None:
+    facts = read_facts(PACK)
+
+    assert set(facts) == {name for name in TASKS if board_file(PACK, name).is_file()}
+    for name, known in facts.items():
+        with board_file(PACK, name).open(newline="") as file:
+            entries = list(csv.DictReader(file))
+        assert len(entries) == known.entries
+        assert len({entry["private_score"] for entry in entries}) > 3, name
+    assert {known for found in sets_of(PACK).values() for known in found} >= {*SIDES, "small"}
