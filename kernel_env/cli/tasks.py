@@ -59,13 +59,11 @@ def list_(
     of_packs = {name for tasks in packs.values() for name in tasks}
     others = {n: f for n, f in catalog.task_folders().items() if n not in of_packs}
     print_tasks(others, as_json=json)
+    if json:
+        return
     for name in sorted({*packs, *catalog.pack_manifests()}):
         tasks = packs.get(name, {})
-        if json:
-            print_json(
-                {"pack": name, "tasks": len(tasks), "folder": str(catalog.pack_folder(name))}
-            )
-        elif tasks:
+        if tasks:
             print_message(f"pack {name}: {len(tasks)} tasks; kernel-env tasks list --pack {name}")
         else:
             print_message(f"pack {name}: not made; kernel-env tasks pack {name}")

@@ -69,6 +69,10 @@ SAFE = INERT | {"h1", "h2", "h3", "strong", "em", "ul", "ol", "li", "hr", "br", 
 """Elements of our own text and of a description."""
 
 
+OWN_CHART = ("img", [("src", "attachment:scores.png"), ("alt", "Public score over steps")])
+"""The chart of scores, which the product draws itself and attaches to the notebook."""
+
+
 class Elements(HTMLParser):
     """Collects what a browser would show as more than text."""
 
@@ -76,6 +80,10 @@ class Elements(HTMLParser):
         super().__init__()
         self.open: list[str] = []
         self.found: list[str] = []
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if (tag, attrs) != OWN_CHART:
+            super().handle_startendtag(tag, attrs)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         coloured = tag in COLOURED and [name for name, _ in attrs] == ["class"]
