@@ -8,13 +8,14 @@ import hashlib
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from kernel_env.authoring.from_table.design import Domain
-from kernel_env.errors import TaskError, UnknownName
+from kernel_env.errors import TaskError, UsageError
 from kernel_env.tasks.catalog import PACK_FILE
 from kernel_env.tasks.spec import field_fault
 from kernel_env.tasks.task_file import FilePath, Name, Section, SingleLine
@@ -237,7 +238,7 @@ class Pack:
             any_licence: whether tasks whose data may not be used freely are among them.
 
         Raises:
-            UnknownName: nothing has such a name.
+            UsageError: nothing has such a name.
         """
         tasks = {n: t for n, t in self.file.task.items() if any_licence or t.restricted is None}
         chosen = set()
@@ -249,7 +250,12 @@ class Pack:
                 known = {
                     e for name, task in tasks.items() for e in (name, task.topic, task.question)
                 }
-                raise UnknownName("task, topic or question", word, sorted(known))
+                similar = get_close_matches(word, sorted(known), n=1)
+                suggestion = f"did you mean {similar[0]!r}? " if similar else ""
+                raise UsageError(
+                    f"no task, topic or question named {word!r}; {suggestion}kernel-env tasks pack"
+                    f" {self.name} --list lists them"
+                )
             chosen |= found
         return {name: task for name, task in tasks.items() if name in chosen or not chosen}
 
