@@ -1,13 +1,40 @@
-"""Draw pictures of vectors as a few pixels."""
+"""Draw pictures of vectors as a few pixels.
+
+What draws them would load whatever file of this machine a picture names, so only shapes are drawn.
+"""
 
 import io
 import re
 
-from kernel_env.errors import TaskError, UsageError
+from kernel_env.errors import TaskError, needs_extra
 
 OVERSAMPLING = 4
 """Pixels that are drawn for each side of a pixel of the result."""
 SIDE = re.compile(r'viewBox="[-\d.]+[ ,]+[-\d.]+[ ,]+([\d.]+)[ ,]+([\d.]+)"')
+
+
+SHAPES = frozenset(
+    {
+        *("svg", "g", "defs", "symbol", "use", "title", "desc", "clipPath", "mask"),
+        *("path", "circle", "ellipse", "rect", "line", "polygon", "polyline"),
+        *("linearGradient", "radialGradient", "stop"),
+    }
+)
+"""The elements that a picture can have: they load nothing."""
+
+
+def check_shapes(svg: str) -> None:
+    """Raise `ValueError` for a picture with other elements, or that refers to another file."""
+    from xml.etree import ElementTree as ET
+
+    for element in ET.fromstring(svg).iter():  # noqa: S314 - expat bounds what entities expand to
+        tag = element.tag.rpartition("}")[2]
+        if tag not in SHAPES:
+            raise ValueError(f"it has the element {tag}; only shapes are drawn")
+        for name, value in element.attrib.items():
+            refers = name.rpartition("}")[2] == "href" or "url(" in value
+            if refers and not re.match(r"(?:url\(['\"]?)?#", value.strip()):
+                raise ValueError(f"its {name.rpartition('}')[2]} refers to another file")
 
 
 def side_of(svg: str) -> float:
@@ -27,22 +54,19 @@ def draw_svg(svg: bytes, size: int) -> list[int]:
         The pixels row by row, `size` times `size` of them.
 
     Raises:
-        TaskError: the file is no picture.
-        UsageError: the library that draws is not installed.
+        TaskError: the file is no picture, or holds more than shapes.
+        MissingExtra: the library that draws is not installed.
     """
     import numpy as np
     from PIL import Image
 
-    try:
+    with needs_extra("drawing SVG", "report"):
         import vl_convert
-    except ImportError as error:
-        raise UsageError(
-            "drawing SVG needs the extra `report`; run: pip install 'kernel-env[report]'"
-        ) from error
     try:
         text = svg.decode("utf-8")
+        check_shapes(text)
         png = vl_convert.svg_to_png(text, scale=OVERSAMPLING * size / side_of(text))
-    except ValueError as error:
+    except (ValueError, SyntaxError) as error:
         raise TaskError(f"no SVG picture: {error}") from error
     with Image.open(io.BytesIO(png)) as image:
         picture = image.convert("RGBA")

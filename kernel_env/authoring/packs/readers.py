@@ -14,10 +14,12 @@ import sqlite3
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from contextlib import closing
+from typing import IO, TYPE_CHECKING, Any
 
 from kernel_env.authoring.packs import pickled_frames, pictures
 from kernel_env.authoring.packs.manifest import SourceSection
+from kernel_env.authoring.packs.wheels import LIMIT_BYTES
 from kernel_env.errors import TaskError
 
 if TYPE_CHECKING:
@@ -28,7 +30,10 @@ if TYPE_CHECKING:
 LABEL = "label"
 """The column of the labels in `ts`."""
 SDF_FIELD = re.compile(r">\s+<([^>]+)>[^\n]*\n([^\n]*)")
-FAULTS = (ValueError, LookupError, EOFError, SyntaxError, TypeError, sqlite3.Error)
+FAULTS = (
+    *(ValueError, LookupError, EOFError, SyntaxError, TypeError, OSError),
+    *(sqlite3.Error, lzma.LZMAError, zlib.error, zipfile.BadZipFile),
+)
 """What a file of another format makes the readers raise."""
 
 
@@ -52,7 +57,7 @@ def read(source: SourceSection, files: dict[str, bytes]) -> "pd.DataFrame":
     for name, data in files.items():
         try:
             tables.append(reader(unpacked(name, data), source, name))
-        except (*FAULTS, lzma.LZMAError, zlib.error, zipfile.BadZipFile) as error:
+        except FAULTS as error:
             said = " ".join(str(error).split())
             raise TaskError(f"{name} of {source.wheel} is not {source.reader}: {said}") from error
     table = as_text(pd.concat(tables, ignore_index=True))
@@ -65,17 +70,27 @@ def read(source: SourceSection, files: dict[str, bytes]) -> "pd.DataFrame":
 
 
 def unpacked(name: str, data: bytes) -> bytes:
-    """Return the bytes of a file that is compressed, by its suffix."""
+    """Return the bytes of a file, which its suffix says is compressed. Raises `FAULTS`."""
+    file = io.BytesIO(data)
     match name.rpartition(".")[2]:
         case "gz":
-            return gzip.decompress(data)
+            return bounded(gzip.GzipFile(fileobj=file))
         case "bz2":
-            return bz2.decompress(data)
+            return bounded(bz2.BZ2File(file))
         case "xz" | "compress":
-            return lzma.decompress(data)
+            return bounded(lzma.LZMAFile(file))
         case "zip":
-            with zipfile.ZipFile(io.BytesIO(data)) as archive:
-                return archive.read(archive.namelist()[0])
+            with zipfile.ZipFile(file) as archive:
+                return bounded(archive.open(archive.namelist()[0]))
+    return data
+
+
+def bounded(file: IO[bytes] | gzip.GzipFile) -> bytes:
+    """Read a file to its end. Raises `ValueError` if it is larger than files of wheels may be."""
+    with file:
+        data = file.read(LIMIT_BYTES + 1)
+    if len(data) > LIMIT_BYTES:
+        raise ValueError(f"it unpacks to more than {LIMIT_BYTES:,} bytes")
     return data
 
 
@@ -182,7 +197,7 @@ def read_sqlite(data: bytes, source: SourceSection, _name: str) -> "pd.DataFrame
         raise ValueError("the manifest names no query")
     if not data.startswith(b"SQLite format 3\0"):
         raise ValueError("it does not begin as a database does")
-    with sqlite3.connect(":memory:") as connection:
+    with closing(sqlite3.connect(":memory:")) as connection:
         connection.deserialize(data)
         connection.execute("PRAGMA query_only = 1")
         cursor = connection.execute(source.query)

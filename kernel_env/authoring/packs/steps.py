@@ -188,17 +188,24 @@ def latest_of_groups(table: "pd.DataFrame", group: str, time: str, count: int) -
     import pandas as pd
 
     require(table, [group], "split")
-    values = numbers(table[time])
-    times = pd.to_datetime(table[time], format="ISO8601", utc=True) if values is None else values
-    ranks = pd.Series(times, index=table.index).groupby(table[group]).rank(method="first", pct=True)
+    times = pd.Series(times_of(table[time]), index=table.index)
+    ranks = times.groupby(table[group]).rank(method="first", pct=True)
     return table[ranks.to_numpy(dtype=float) > 1 - count / len(table)]
 
 
 def latest(column: "pd.Series[str]", count: int) -> "np.ndarray":
     """Return the positions of the latest rows."""
     import numpy as np
+
+    return np.argsort(times_of(column), kind="stable")[-count:]
+
+
+def times_of(column: "pd.Series[str]") -> "np.ndarray":
+    """Return numbers as they are, and moments as an array that orders like them, shape (rows,)."""
+    import numpy as np
     import pandas as pd
 
     values = numbers(column)
-    times = pd.to_datetime(column, format="ISO8601", utc=True) if values is None else values
-    return np.argsort(np.asarray(times), kind="stable")[-count:]
+    if values is not None:
+        return values
+    return np.asarray(pd.to_datetime(column, format="ISO8601", utc=True).dt.tz_localize(None))

@@ -19,6 +19,7 @@ from pathlib import Path
 from kernel_env import cache
 from kernel_env.authoring.packs.manifest import SourceSection, WheelSection
 from kernel_env.errors import DownloadError
+from kernel_env.tasks.prepare import sha256_of
 from kernel_env.untrusted_text import escape_line
 
 TARGET = (
@@ -113,12 +114,6 @@ def reason(said: str) -> str:
         return "the index has no such version as a wheel; see `pip config list` for which index"
     last = errors[0].removeprefix("ERROR:").strip() if errors else said.strip()[-300:]
     return escape_line(last or "pip failed and wrote nothing")
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_files(path: Path, source: SourceSection) -> dict[str, bytes]:

@@ -1,5 +1,6 @@
 """Each reader of packs reads its format as text, and says what is none."""
 
+import bz2
 import contextlib
 import gzip
 import lzma
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from kernel_env.authoring.packs import pickled_frames, readers, steps
 from kernel_env.authoring.packs.manifest import Condition, SourceSection, TaskSection
@@ -140,6 +142,40 @@ def test_other_bytes_are_refused(reader: str, data: bytes) -> None:
     }.get(reader, {})
     with contextlib.suppress(TaskError):
         read(reader, data, **options)
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        '<image href="{file}" width="8" height="8"/>',
+        '<image xlink:href="{file}" width="8" height="8"/>',
+        '<filter id="f"><feImage href="{file}"/></filter><rect width="8" height="8" filter="url(#f)"/>',
+        '<use href="{file}#x"/>',
+        "<style>rect {{ fill: url({file}) }}</style>",
+        '<rect fill="url({file})"/>',
+    ],
+)
+def test_a_picture_loads_no_file_of_this_machine(inside: str, tmp_path: Path) -> None:
+    pytest.importorskip("vl_convert")
+    file = tmp_path / "secret.png"
+    Image.new("RGB", (8, 8), "black").save(file)
+    begin = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    svg = f'{begin} viewBox="0 0 8 8" width="8" height="8">{inside.format(file=file)}</svg>'
+
+    with pytest.raises(TaskError, match=r"only shapes are drawn|refers to another file"):
+        read("svg", svg.encode(), size=4)
+
+
+@pytest.mark.parametrize(
+    ("name", "pack"), [("f.gz", gzip.compress), ("f.xz", lzma.compress), ("f.bz2", bz2.compress)]
+)
+def test_a_file_that_unpacks_to_too_much_is_refused(
+    name: str, pack: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readers, "LIMIT_BYTES", 1000)
+
+    with pytest.raises(TaskError, match="unpacks to more than 1,000 bytes"):
+        read("csv", pack(b"a,b\n" + b"1,2\n" * 1000), name)
 
 
 @given(st.binary(max_size=80))
