@@ -94,10 +94,10 @@ def pool_of(facts: Facts) -> str:
     return f"{facts.domain}, {kind}"
 
 
-def read_scores(pack: Pack, name: str) -> dict[str, float]:
+def read_scores(pack: Pack, facts: Facts) -> dict[str, float]:
     """Return the private scores of a task's board, greater is better."""
-    sign = 1 if metric.find(read_facts(pack)[name].metric).higher_is_better else -1
-    with board_file(pack, name).open(newline="", encoding="utf-8") as file:
+    sign = 1 if metric.find(facts.metric).higher_is_better else -1
+    with board_file(pack, facts.task).open(newline="", encoding="utf-8") as file:
         return {row["entry"]: sign * float(row["private_score"]) for row in csv.DictReader(file)}
 
 
@@ -129,7 +129,7 @@ def map_of(pack: Pack, facts: dict[str, Facts]) -> tuple[list[dict[str, Any]], d
         pools[pool_of(facts[name])].append(name)
     points, medians = [], {}
     for pool, names in pools.items():
-        boards = [read_scores(pack, name) for name in names]
+        boards = [read_scores(pack, facts[name]) for name in names]
         found = [[correlation(one, other) for other in boards] for one in boards]
         known = [c for n, row in enumerate(found) for c in row[:n] if c is not None]
         if len(known) < 3:

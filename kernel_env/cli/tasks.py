@@ -44,16 +44,11 @@ def list_(
     json: Json = False,
 ) -> None:
     """List the tasks, and how many are made of each pack."""
-    from kernel_env.errors import UnknownName
     from kernel_env.tasks import catalog
 
     packs = catalog.packed_tasks()
     if pack is not None:
-        if pack not in packs:
-            known = {*packs, *catalog.pack_manifests()}
-            if pack in known:
-                fail(f"no task of {pack} is made; run: kernel-env tasks pack {pack}")
-            raise UnknownName("pack", pack, known)
+        catalog.check_made(pack)
         print_tasks(packs[pack], as_json=json)
         return
     of_packs = {name for tasks in packs.values() for name in tasks}

@@ -55,6 +55,16 @@ def packed_tasks() -> dict[str, dict[str, Path]]:
     return packs
 
 
+def check_made(pack: str) -> None:
+    """Check that tasks of a pack are made. Raises `UsageError`, or `UnknownName` for no pack."""
+    packs = packed_tasks()
+    if pack in packs:
+        return
+    if pack in pack_manifests():
+        raise UsageError(f"no task of {pack} is made; run: kernel-env tasks pack {pack}")
+    raise UnknownName("pack", pack, {*packs, *pack_manifests()})
+
+
 def pack_manifests() -> dict[str, Path]:
     """Map every pack's name to its manifest; the first folder of the search path wins."""
     packs: dict[str, Path] = {}

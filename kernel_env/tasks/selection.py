@@ -41,6 +41,8 @@ def selected(selector: str, base: Path) -> list[Task]:
     attributes = {"domain": domain_of, "source": source_of, "pack": packs_of}
     if kind not in attributes:
         raise UnknownName("selector of tasks", kind, attributes)
+    if kind == "pack":
+        catalog.check_made(value.partition("/")[0])
     files = {folder: task_file(folder) for folder in catalog.task_folders().values()}
     values = {folder: attributes[kind](file) for folder, file in files.items()}
     if not any(value in each for each in values.values()):

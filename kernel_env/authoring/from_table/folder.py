@@ -4,6 +4,8 @@ import hashlib
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +16,7 @@ from kernel_env.authoring.from_table import class_folders, notebook, pages, prog
 from kernel_env.authoring.from_table.design import Design
 from kernel_env.authoring.from_table.pages import NOTHING_KNOWN, Facts
 from kernel_env.authoring.reference import leaderboard
-from kernel_env.errors import KernelEnvError, TaskError, UsageError
+from kernel_env.errors import TaskError, UsageError
 from kernel_env.grading.host import Grader
 from kernel_env.grading.leaderboard import DECIMALS
 from kernel_env.tasks import Task, spec
@@ -69,47 +71,68 @@ async def make(
         SandboxError: the sandbox failed.
     """
     folder = check_is_new(into, design.name)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        draft_parent = Path(tempfile.mkdtemp(prefix=f".{design.name}-", dir=folder.parent))
-    except OSError as error:
-        raise UsageError(f"{folder.parent} cannot be written: {error.strerror}") from error
-    cached: Path | None = None
-    try:
-        draft = draft_parent / design.name
-        task = write(design, table, draft, facts)
-        cached = None if prepared_folder(task).exists() else prepared_folder(task)
-        task = describe(design, task, prepare(task), facts)
-        if cached is not None:
-            shutil.rmtree(cached)  # it was prepared with the preliminary description
-            cached = prepared_folder(task)
-        prepared = prepare(task)
-        entries = [await constant_entry(task, prepared)]
-        why_no_pipelines = "--no-population was given" if not with_pipelines else ""
-        left_out: dict[str, str] = {}
-        if with_pipelines:
-            try:
-                found = await leaderboard.run_reference_pipelines(task, sandbox)
-                entries, left_out = found.entries, found.left_out
-            except TaskError as error:
-                why_no_pipelines = str(error)
-        leaderboard.write(task, entries)
-        spec.load(draft)
-        draft.rename(folder)
-    except BaseException as error:
-        if cached is not None:
-            shutil.rmtree(cached, ignore_errors=True)
-        if isinstance(error, OSError) and not isinstance(error, KernelEnvError):
-            raise UsageError(f"{folder} cannot be written: {error.strerror}") from error
-        raise
-    finally:
-        shutil.rmtree(draft_parent, ignore_errors=True)
+    left_out: dict[str, str] = {}
+    why_no_pipelines = "" if with_pipelines else "--no-population was given"
+    with drafted(folder) as draft:
+        preliminary = write(design, table, draft, facts)
+        with prepared_anew(preliminary) as first:
+            task = describe(design, preliminary, first, facts)
+        with prepared_anew(task, keep=True) as prepared:
+            entries = [await constant_entry(task, prepared)]
+            if with_pipelines:
+                try:
+                    found = await leaderboard.run_reference_pipelines(task, sandbox)
+                    entries, left_out = found.entries, found.left_out
+                except TaskError as error:
+                    why_no_pipelines = str(error)
+            leaderboard.write(task, entries)
+            spec.load(draft)
     return NewTask(
         folder=folder,
         entries=len(entries),
         left_out=left_out,
         why_no_pipelines=why_no_pipelines,
     )
+
+
+@contextmanager
+def drafted(folder: Path) -> Iterator[Path]:
+    """Yield where to write a folder, which comes into its place at the end of the block.
+
+    After an error nothing is left of it. Raises `UsageError` if it cannot be written.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        parent = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise UsageError(f"{folder.parent} cannot be written: {error.strerror}") from error
+    try:
+        yield parent / folder.name
+        (parent / folder.name).rename(folder)
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(parent, ignore_errors=True)
+
+
+@contextmanager
+def prepared_anew(task: Task, *, keep: bool = False) -> Iterator[Prepared]:
+    """Prepare a task for a block, and remove what that added to the cache.
+
+    Args:
+        task: the task.
+        keep: whether it stays in the cache unless the block fails.
+    """
+    cached = prepared_folder(task)
+    was_there = cached.exists()
+    try:
+        yield prepare(task)
+    except BaseException:
+        keep = False
+        raise
+    finally:
+        if not (was_there or keep):
+            shutil.rmtree(cached, ignore_errors=True)
 
 
 def check_is_new(into: Path, name: str) -> Path:

@@ -1,25 +1,30 @@
 """Make one task of a pack: read its files, change the table, write the folder."""
 
 import csv
-import os
+import hashlib
+import json
 import shutil
-import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kernel_env.authoring import from_table
 from kernel_env.authoring.from_table import folder as folders
+from kernel_env.authoring.from_table.folder import drafted, prepared_anew
 from kernel_env.authoring.from_table.pages import Facts
 from kernel_env.authoring.packs import readers, sets, steps, wheels
 from kernel_env.authoring.packs.manifest import Pack, TaskSection
 from kernel_env.authoring.reference import leaderboard
-from kernel_env.errors import UsageError
 from kernel_env.tasks import Task, spec
-from kernel_env.tasks.prepare import prepare, prepared_folder
+from kernel_env.tasks.prepare import prepare, sha256_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
+KEY = "pack-key"
+"""The file in a task folder with the hash of what it was made of."""
+FORM = 1
+"""The form of the task folders. A higher number makes all anew."""
 NOTICE = """\
 The data of this task come from the package {packages} of the package index.
 
@@ -45,12 +50,13 @@ def read_table(task: TaskSection, name: str, pack: Pack) -> "pd.DataFrame":
     return steps.apply(task, name, steps.combine(sources))
 
 
-def make(pack: Pack, name: str, into: Path) -> Path:
-    """Make a task's folder, or nothing.
+def make(pack: Pack, name: str, in_sets: Sequence[str], into: Path) -> Path:
+    """Make a task's folder, or nothing. An older one is replaced.
 
     Args:
         pack: the pack.
         name: the task's name.
+        in_sets: the sets that the task is in.
         into: the folder that gets the task folder.
 
     Returns:
@@ -77,37 +83,43 @@ def make(pack: Pack, name: str, into: Path) -> Path:
         about=task.about or task.summary,
         meanings=task.columns,
         pack=pack.name,
-        sets=tuple(sets.sets_of(pack)[name]),
+        sets=tuple(in_sets),
         licence=task.licence,
         source=task.source,
         minutes=task.minutes,
     )
     target = into / name
-    try:
-        into.mkdir(parents=True, exist_ok=True)
-        draft_parent = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=into))
-    except OSError as error:
-        raise UsageError(f"{into} cannot be written: {error.strerror}") from error
-    try:
-        draft = draft_parent / name
-        made = folders.write(design, table, draft, facts)
+    with drafted(target) as draft:
+        task_made = folders.write(design, table, draft, facts)
         write_notice(pack, task, draft)
-        first = prepared_folder(made)
-        try:
-            made = folders.describe(design, made, prepare(made), facts)
-        finally:
-            shutil.rmtree(first, ignore_errors=True)  # its description was preliminary
-        write_board(pack, made)
+        with prepared_anew(task_made) as prepared:
+            task_made = folders.describe(design, task_made, prepared, facts)
+        write_board(pack, task_made)
+        (draft / KEY).write_text(key(pack, name, in_sets), encoding="utf-8")
         if target.exists():
             shutil.rmtree(target)
-        draft.rename(target)
-    except OSError as error:
-        raise UsageError(
-            f"{target} cannot be written: {os.strerror(error.errno or 0)}; nothing was kept of it"
-        ) from error
-    finally:
-        shutil.rmtree(draft_parent, ignore_errors=True)
     return target
+
+
+def key(pack: Pack, name: str, in_sets: Sequence[str]) -> str:
+    """Return the hash of all that a task folder is made of."""
+    task = pack.file.task[name]
+    board = board_file(pack, name)
+    parts = {
+        "form": FORM,
+        "pack": pack.name,
+        "task": task.model_dump(mode="json"),
+        "wheels": {s.wheel: pack.file.wheel[s.wheel].version for s in task.sources},
+        "sets": list(in_sets),
+        "board": sha256_of(board) if board.is_file() else "",
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def is_made(pack: Pack, name: str, in_sets: Sequence[str], into: Path) -> bool:
+    """Return whether a task's folder is there, made of what the pack says now."""
+    path = into / name / KEY
+    return path.is_file() and path.read_text(encoding="utf-8") == key(pack, name, in_sets)
 
 
 def write_notice(pack: Pack, task: TaskSection, folder: Path) -> None:
@@ -137,15 +149,6 @@ def write_board(pack: Pack, task: Task) -> None:
     if path.is_file():
         shutil.copyfile(path, task.folder / "leaderboard.csv")
         spec.load(task.folder)
-
-
-def has_board(folder: Path) -> bool:
-    """Return whether a task folder has a leaderboard with entries."""
-    path = folder / "leaderboard.csv"
-    if not path.is_file():
-        return False
-    with path.open(newline="", encoding="utf-8") as file:
-        return next(csv.DictReader(file), None) is not None
 
 
 def facts_of(task: Task) -> sets.Facts:
@@ -179,8 +182,11 @@ def write_facts(pack: Pack, into: Path) -> int:
     Raises:
         TaskError: a task cannot be prepared.
     """
-    folders = [into / name for name in pack.file.task if board_file(pack, name).is_file()]
-    made = [spec.load(folder) for folder in folders if has_board(folder)]
+    made = [
+        spec.load(into / name)
+        for name in pack.file.task
+        if board_file(pack, name).is_file() and (into / name / "leaderboard.csv").is_file()
+    ]
     sets.write_facts(pack, {task.id: facts_of(task) for task in made})
     return len(made)
 

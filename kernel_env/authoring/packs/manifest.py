@@ -7,7 +7,7 @@ the choices that `kernel-env tasks new` would make. Every section forbids unknow
 import hashlib
 import tomllib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
@@ -227,6 +227,14 @@ class Pack:
     def name(self) -> str:
         """Return the pack's name."""
         return self.file.pack.name
+
+    def of_one(self, name: str) -> "Pack":
+        """Return a pack of one task, which is small enough to be sent to another process."""
+        task = self.file.task[name]
+        wheels = {source.wheel: self.file.wheel[source.wheel] for source in task.sources}
+        return replace(
+            self, file=ManifestFile(pack=self.file.pack, wheel=wheels, task={name: task})
+        )
 
     def select(
         self, only: Iterable[str] = (), *, any_licence: bool = False

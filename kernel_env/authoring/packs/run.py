@@ -1,22 +1,17 @@
 """Make the tasks of a pack, several at once; what is made already stays."""
 
-import hashlib
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from itertools import starmap
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Literal
 
 from kernel_env.authoring.packs import making, manifest, sets, wheels
 from kernel_env.authoring.packs.manifest import Pack, TaskSection
 from kernel_env.errors import KernelEnvError
 from kernel_env.tasks import catalog
-
-KEY = "pack-key"
-"""The file in a task folder with the hash of what it was made of."""
-FORM = 1
-"""The form of the task folders. A higher number makes all anew."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +20,8 @@ class Made:
 
     name: str
     folder: Path
-    status: str
-    """`made`, `kept` if it was there already, or `failed`."""
+    status: Literal["made", "kept", "failed"]
+    """`kept` if it was there already."""
     why: str = ""
     """Why it failed, in one line."""
 
@@ -39,27 +34,6 @@ def find(name: str) -> Pack:
         TaskError: the manifest is wrong.
     """
     return manifest.load(catalog.find_pack(name))
-
-
-def key(pack: Pack, name: str) -> str:
-    """Return the hash of all that a task folder is made of."""
-    task = pack.file.task[name]
-    board = making.board_file(pack, name)
-    parts = {
-        "form": FORM,
-        "pack": pack.name,
-        "task": task.model_dump(mode="json"),
-        "wheels": {s.wheel: pack.file.wheel[s.wheel].version for s in task.sources},
-        "sets": sets.sets_of(pack)[name],
-        "board": hashlib.sha256(board.read_bytes()).hexdigest() if board.is_file() else "",
-    }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def is_made(pack: Pack, name: str, into: Path) -> bool:
-    """Return whether a task's folder is there, made of what the pack says now."""
-    path = into / name / KEY
-    return path.is_file() and path.read_text(encoding="utf-8") == key(pack, name)
 
 
 def run(
@@ -83,10 +57,15 @@ def run(
         report: gets a line for each wheel that is downloaded.
     """
     into = into or catalog.pack_folder(pack.name)
+    in_sets, others = sets.sets_of(pack), catalog.task_folders()
     pending = []
     for name in tasks:
-        if is_made(pack, name, into):
-            yield Made(name=name, folder=into / name, status="kept")
+        folder = into / name
+        if (other := others.get(name, folder)) != folder:
+            why = f"{other} is a task of this name, too; rename it in the manifest"
+            yield Made(name=name, folder=folder, status="failed", why=why)
+        elif making.is_made(pack, name, in_sets[name], into):
+            yield Made(name=name, folder=folder, status="kept")
         else:
             pending.append(name)
     refused = obtain_wheels(pack, pending, report)
@@ -97,14 +76,12 @@ def run(
         if why:
             yield Made(name=name, folder=into / name, status="failed", why=why)
         else:
-            ready.append(name)
-    path = pack.folder / catalog.PACK_FILE
+            ready.append((pack.of_one(name), name, in_sets[name], into))
     if jobs == 1:
-        for name in ready:
-            yield make_one(path, name, into)
+        yield from starmap(make_one, ready)
         return
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(make_one, path, name, into) for name in ready]
+        futures = [pool.submit(make_one, *each) for each in ready]
         try:
             for future in as_completed(futures):
                 yield future.result()
@@ -127,12 +104,10 @@ def obtain_wheels(pack: Pack, names: list[str], report: Callable[[str], None]) -
     return refused
 
 
-def make_one(path: Path, name: str, into: Path) -> Made:
+def make_one(pack: Pack, name: str, in_sets: Sequence[str], into: Path) -> Made:
     """Make one task in this process."""
-    pack = manifest.load(path)
     try:
-        made = making.make(pack, name, into)
-        (made / KEY).write_text(key(pack, name), encoding="utf-8")
+        folder = making.make(pack, name, in_sets, into)
     except KernelEnvError as error:
         return Made(name=name, folder=into / name, status="failed", why=str(error))
-    return Made(name=name, folder=made, status="made")
+    return Made(name=name, folder=folder, status="made")

@@ -10,20 +10,24 @@ import json
 import math
 import re
 import shutil
-import tempfile
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kernel_env.authoring.from_table.folder import check_is_new, constant_entry
+from kernel_env.authoring.from_table.folder import (
+    check_is_new,
+    constant_entry,
+    drafted,
+    prepared_anew,
+)
 from kernel_env.authoring.reference import leaderboard
 from kernel_env.authoring.shrinking.rows import Tables, choose
-from kernel_env.errors import TaskError, UsageError
+from kernel_env.errors import TaskError
 from kernel_env.field_docs import show_fields
 from kernel_env.tasks import Task, spec
-from kernel_env.tasks.prepare import Prepared, prepare, prepared_folder
+from kernel_env.tasks.prepare import Prepared, prepare
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,36 +107,21 @@ async def shrink(
     tables = read_tables(task, prepared)
     wanted = min(rows, len(tables.test)) if test_rows is None else test_rows
     train, test = choose(tables, rows, wanted, seed)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        draft_parent = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=target.parent))
-    except OSError as error:
-        raise UsageError(f"{target.parent} cannot be written: {error.strerror}") from error
-    cached: Path | None = None
-    try:
-        draft = draft_parent / name
+    why = "" if with_pipelines else "--no-population was given"
+    with drafted(target) as draft:
         small = write(task, prepared, tables, train, test, draft, seed)
-        cached = None if prepared_folder(small).exists() else prepared_folder(small)
-        entries = [await constant_entry(small, prepare(small))]
-        why = "" if with_pipelines else "--no-population was given"
-        if with_pipelines:
-            try:
-                entries = (await leaderboard.run_reference_pipelines(small, sandbox)).entries
-            except TaskError as error:
-                why = str(error)
-        leaderboard.write(small, entries)
-        found = agreement(read_scores(task), {each.entry: each.private_score for each in entries})
-        note_agreement(small, found)
-        spec.load(draft)
-        draft.rename(target)
-    except BaseException as error:
-        if cached is not None:
-            shutil.rmtree(cached, ignore_errors=True)
-        if isinstance(error, OSError) and not isinstance(error, UsageError):
-            raise UsageError(f"{target} cannot be written: {error.strerror}") from error
-        raise
-    finally:
-        shutil.rmtree(draft_parent, ignore_errors=True)
+        with prepared_anew(small, keep=True) as small_prepared:
+            entries = [await constant_entry(small, small_prepared)]
+            if with_pipelines:
+                try:
+                    entries = (await leaderboard.run_reference_pipelines(small, sandbox)).entries
+                except TaskError as error:
+                    why = str(error)
+            leaderboard.write(small, entries)
+            scores = {each.entry: each.private_score for each in entries}
+            found = agreement(read_scores(task), scores)
+            note_agreement(small, found)
+            spec.load(draft)
     return Shrunk(
         task=spec.load(target),
         rows=len(train),

@@ -14,8 +14,11 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from kernel_env import select_tasks
 from kernel_env.audit.task.run_checks import check_data, open_folder
+from kernel_env.authoring.packs.sets import side
 from kernel_env.cli import app
+from kernel_env.errors import UsageError
 from kernel_env.grading.host import Grader
 from kernel_env.tasks import catalog, spec
 from support.wheels import make_wheel, sha256
@@ -336,3 +339,25 @@ def test_data_that_may_not_be_used_freely_must_be_asked_for(index: Path) -> None
 
     assert "0 made" in run_pack(path)[1]
     assert "2 made" in run_pack(path, "--any-licence")[1]
+
+
+def test_a_task_does_not_hide_behind_one_of_the_same_name(index: Path) -> None:
+    path = write_pack(index, ("[task.fruit-colour]", "[task.adult-income]"))
+
+    code, said = run_pack(path)
+
+    assert code == 1
+    assert "is a task of this name, too; rename it in the manifest" in " ".join(said.split())
+
+
+def test_a_suite_selects_tasks_of_a_pack_once_they_are_made(index: Path) -> None:
+    path = write_pack(index)
+    with pytest.raises(UsageError, match="no pack named 'little'"):
+        select_tasks(["pack:little"])
+    with pytest.raises(UsageError, match="run: kernel-env tasks pack open-200"):
+        select_tasks(["pack:open-200/test"])
+
+    run_pack(path)
+
+    assert {task.id for task in select_tasks(["pack:little"])} == {"fruit-price", "fruit-colour"}
+    assert len(select_tasks([f"pack:little/{side('fruit')}"])) == 2
