@@ -22,9 +22,9 @@ import vl_convert
 from scipy.stats import rankdata
 
 from kernel_env.authoring import packs
-from kernel_env.authoring.packs import board_file
 from kernel_env.authoring.packs.manifest import Pack
-from kernel_env.authoring.packs.sets import DIVERSE, ROWS, SIDES, Facts, read_facts, sets_of
+from kernel_env.authoring.packs.sets import DIVERSE, ROWS, SIDES, sets_of
+from kernel_env.authoring.packs.shipped import Facts, board_file, read_facts
 from kernel_env.grading import metric
 
 DOCS = Path(__file__).parent

@@ -33,8 +33,14 @@ def pack(
             "--boards", help="For authors: run the reference pipelines where the pack has no board."
         ),
     ] = False,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check", help="For authors: check each task, and keep the result beside the manifest."
+        ),
+    ] = False,
     sandbox: Annotated[
-        str, typer.Option(help="Sandbox of the reference pipelines: docker, local or auto.")
+        str, typer.Option(help="Sandbox of pipelines and checks: docker, local or auto.")
     ] = "auto",
     list_: Annotated[bool, typer.Option("--list", help="List the tasks and make none.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON line per task.")] = False,
@@ -53,12 +59,15 @@ def pack(
         show(found, list(tasks), as_json=json)
         return
     counts: dict[str, Counter[str]] = defaultdict(Counter)
+    unsound = 0
     try:
         for made in packs.run(found, tasks, jobs=jobs, report=print_message):
             counts[tasks[made.name].topic][made.status] += 1
             tell(made, sum(map(Counter.total, counts.values())), len(tasks), as_json=json)
             if boards and made.status != "failed":
                 make_board(found, made, sandbox)
+            if check and made.status != "failed":
+                unsound += not passes(found, made, sandbox)
     except KeyboardInterrupt:
         fail("interrupted; what was made stays, run the command again to resume", code=130)
     if boards:
@@ -72,7 +81,7 @@ def pack(
         print_table(["topic", *STATUSES], rows)
         said = ", ".join(f"{total[status]} {status}" for status in STATUSES)
         print_result(f"{found.name}: {said}; in {catalog.pack_folder(found.name)}")
-    if total["failed"]:
+    if total["failed"] or unsound:
         raise typer.Exit(1)
 
 
@@ -103,6 +112,20 @@ def make_board(pack: "Pack", made: "Made", sandbox: str) -> None:
         return
     left_out = f", left out: {', '.join(results.left_out)}" if results.left_out else ""
     print_message(f"{made.name}: a board of {len(results.entries)} entries{left_out}")
+
+
+def passes(pack: "Pack", made: "Made", sandbox: str) -> bool:
+    """Check a task unless it passed as it is now; print the flaws, and return whether none is."""
+    import asyncio
+
+    from kernel_env.audit.pack import check_task, is_checked
+
+    if is_checked(pack, made.name):
+        return True
+    flaws = asyncio.run(check_task(pack, made.folder, sandbox))
+    for flaw in flaws:
+        print_message(f"{made.name}: {flaw}")
+    return not flaws
 
 
 def show(pack: "Pack", names: list[str], *, as_json: bool) -> None:

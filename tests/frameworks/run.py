@@ -13,6 +13,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).parents[1]))
+from version_matrix import interpreter
+
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / ".frameworks"
 TESTING = ("pytest>=8.2", "pytest-asyncio>=0.24", "hypothesis>=6.100")
@@ -27,10 +30,16 @@ class Framework:
     """What is installed: this project with an extra, and what the tests need beside it."""
     module: str
     """What these tests import."""
+    python: str = ""
+    """The version of Python that it needs; empty for the one that runs this."""
 
 
 FRAMEWORKS = {
+    "agentlightning": Framework(
+        packages=(".", "agentlightning>=1,<2"), module="agentlightning", python="3.12"
+    ),
     "inspect": Framework(packages=(".[inspect]",), module="inspect_ai"),
+    "nemo_gym": Framework(packages=(".", "nemo-gym==0.4.*"), module="nemo_gym", python="3.12"),
     "openenv": Framework(packages=(".[openenv]",), module="openenv"),
     "pydantic_ai": Framework(
         packages=(".[mcp]", "pydantic-ai-slim[mcp]>=2.68,<3"), module="pydantic_ai"
@@ -52,8 +61,12 @@ def install(name: str) -> str:
     """Make the environment of a framework; return why that failed, empty if it did not."""
     folder, packages = FOLDER / name, FRAMEWORKS[name].packages
     python = str(folder / "bin" / "python")
+    wanted = FRAMEWORKS[name].python
+    base = interpreter(wanted) if wanted else sys.executable
+    if base is None:
+        return f"it needs Python {wanted}, which was not found"
     for arguments in (
-        ("venv", "--quiet", "--allow-existing", "--python", sys.executable, str(folder)),
+        ("venv", "--quiet", "--allow-existing", "--python", base, str(folder)),
         ("pip", "install", "--quiet", "--python", python, "--editable", *packages, *TESTING),
     ):
         done = subprocess.run(

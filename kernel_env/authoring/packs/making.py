@@ -12,8 +12,10 @@ from kernel_env.authoring import from_table
 from kernel_env.authoring.from_table import folder as folders
 from kernel_env.authoring.from_table.folder import drafted, prepared_anew
 from kernel_env.authoring.from_table.pages import Facts
-from kernel_env.authoring.packs import readers, sets, steps, wheels
+from kernel_env.authoring.packs import readers, steps, wheels
 from kernel_env.authoring.packs.manifest import Pack, TaskSection
+from kernel_env.authoring.packs.shipped import Facts as ShippedFacts
+from kernel_env.authoring.packs.shipped import board_file, facts_file, write_rows
 from kernel_env.authoring.reference import leaderboard
 from kernel_env.tasks import Task, spec
 from kernel_env.tasks.prepare import prepare, sha256_of
@@ -101,8 +103,8 @@ def make(pack: Pack, name: str, in_sets: Sequence[str], into: Path) -> Path:
     return target
 
 
-def key(pack: Pack, name: str, in_sets: Sequence[str]) -> str:
-    """Return the hash of all that a task folder is made of."""
+def key(pack: Pack, name: str, in_sets: Sequence[str] = ()) -> str:
+    """Return the hash of all that a task folder is made of; without sets, of all that matters."""
     task = pack.file.task[name]
     board = board_file(pack, name)
     parts = {
@@ -134,11 +136,6 @@ def write_notice(pack: Pack, task: TaskSection, folder: Path) -> None:
 # ── boards ────────────────────────────────────────────────────────────────────────────────
 
 
-def board_file(pack: Pack, name: str) -> Path:
-    """Return the path of the board that a pack ships for a task; it need not exist."""
-    return pack.folder / "boards" / f"{name}.csv"
-
-
 def write_board(pack: Pack, task: Task) -> None:
     """Copy the board that the pack ships, if it does.
 
@@ -151,7 +148,7 @@ def write_board(pack: Pack, task: Task) -> None:
         spec.load(task.folder)
 
 
-def facts_of(task: Task) -> sets.Facts:
+def facts_of(task: Task) -> ShippedFacts:
     """Return what is known of a task that is made and has a board.
 
     Raises:
@@ -163,7 +160,7 @@ def facts_of(task: Task) -> sets.Facts:
     columns = pd.read_csv(prepared.public / "test.csv", nrows=0).columns
     with (task.folder / "leaderboard.csv").open(newline="", encoding="utf-8") as file:
         seconds = [float(row["runtime_s"]) for row in csv.DictReader(file)]
-    return sets.Facts(
+    return ShippedFacts(
         task=task.id,
         domain=task.file.domain,
         kind=task.file.kind,
@@ -187,7 +184,7 @@ def write_facts(pack: Pack, into: Path) -> int:
         for name in pack.file.task
         if board_file(pack, name).is_file() and (into / name / "leaderboard.csv").is_file()
     ]
-    sets.write_facts(pack, {task.id: facts_of(task) for task in made})
+    write_rows(facts_file(pack), map(facts_of, made), ShippedFacts)
     return len(made)
 
 

@@ -5,15 +5,12 @@ a family is on depends on its name alone, so it stays there when a pack grows. `
 are tasks of few rows. `diverse-30` takes kinds of questions in turn, from different data families.
 """
 
-import csv
 import hashlib
 from collections import defaultdict
 from itertools import cycle
-from pathlib import Path
 
 from kernel_env.authoring.packs.manifest import Pack
-from kernel_env.errors import TaskError
-from kernel_env.tasks.task_file import Section
+from kernel_env.authoring.packs.shipped import read_facts
 
 SIDES = {"train": 0.7, "validation": 0.1, "test": 0.2}
 """The share of data families on each side."""
@@ -21,50 +18,6 @@ ROWS = {"micro": 300, "small": 2000}
 """The largest number of training rows of a task in these sets."""
 DIVERSE = "diverse-30"
 DIVERSE_COUNT = 30
-
-
-class Facts(Section):
-    """What is known of a task once it is made."""
-
-    task: str
-    domain: str
-    kind: str
-    metric: str
-    rows: int
-    """The number of training rows."""
-    test_rows: int
-    columns: int
-    """The number of feature columns."""
-    entries: int
-    """The number of entries of its board."""
-    seconds: float
-    """The seconds that the reference pipelines take together."""
-
-
-def facts_file(pack: Pack) -> Path:
-    """Return the path of a pack's facts; it need not exist."""
-    return pack.folder / "facts.csv"
-
-
-def read_facts(pack: Pack) -> dict[str, Facts]:
-    """Return the facts that a pack ships, by the names of tasks. Raises `TaskError`."""
-    path = facts_file(pack)
-    if not path.is_file():
-        return {}
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return {row["task"]: Facts.model_validate(row) for row in csv.DictReader(file)}
-    except (KeyError, ValueError) as error:
-        raise TaskError(f"{path} is not the facts of a pack: {error}") from error
-
-
-def write_facts(pack: Pack, facts: dict[str, Facts]) -> None:
-    """Write the facts of a pack's tasks, sorted by name."""
-    with facts_file(pack).open("w", newline="", encoding="utf-8") as file:
-        rows = csv.DictWriter(file, list(Facts.model_fields), lineterminator="\n")
-        rows.writeheader()
-        for name in sorted(facts):
-            rows.writerow(facts[name].model_dump())
 
 
 def side(family: str) -> str:

@@ -3,8 +3,8 @@
 import csv
 
 from kernel_env.authoring import packs
-from kernel_env.authoring.packs import board_file
-from kernel_env.authoring.packs.sets import SIDES, read_facts, sets_of
+from kernel_env.authoring.packs.sets import SIDES, sets_of
+from kernel_env.authoring.packs.shipped import board_file, read_facts
 from kernel_env.tasks import catalog
 
 PACK = packs.find("open-200")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel_env.authoring.packs import sets
+from kernel_env.authoring.packs import sets, shipped
 from kernel_env.authoring.packs.manifest import ManifestFile, Pack
 from kernel_env.errors import TaskError
 
@@ -73,17 +73,17 @@ def test_few_rows_make_a_task_micro_and_small(tmp_path: Path) -> None:
     common: dict[str, Any] = {"domain": "tabular", "kind": "regression", "metric": "mae"}
     common |= {"test_rows": 9, "columns": 2, "entries": 30, "seconds": 1.5}
     rows = {"task-0": 300, "task-1": 2000}
-    facts = {name: sets.Facts(task=name, rows=count, **common) for name, count in rows.items()}
+    facts = {name: shipped.Facts(task=name, rows=count, **common) for name, count in rows.items()}
 
-    sets.write_facts(pack, facts)
+    shipped.write_rows(shipped.facts_file(pack), facts.values(), shipped.Facts)
 
-    assert sets.read_facts(pack) == facts
+    assert shipped.read_facts(pack) == facts
     found = sets.sets_of(pack)
     assert [set(found[f"task-{n}"]) & {"micro", "small"} for n in range(3)] == [
         {"micro", "small"},
         {"small"},
         set(),
     ]
-    sets.facts_file(pack).write_text("task,rows\nx,many\n")
-    with pytest.raises(TaskError, match="is not the facts of a pack"):
+    shipped.facts_file(pack).write_text("task,rows\nx,many\n")
+    with pytest.raises(TaskError, match="is not the facts table of a pack"):
         sets.sets_of(pack)
