@@ -105,8 +105,5 @@ TASKS = Difference(reason="Tasks and timers of the event loop end in a copy, whi
 CONNECTIONS = Difference(
     reason="Sockets belong to the kernel that opened them. In a copy their other end is closed."
 )
-SPECIAL_FILES = Difference(
-    reason="Terminals, epoll, eventfd and named pipes are replaced by /dev/null in a copy."
-)
 TIMERS = Difference(reason="Timers of a process are not inherited by a copy.")
 PROCESS = Difference(reason="A copy is another process, with its own process ID.")

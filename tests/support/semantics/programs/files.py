@@ -1,6 +1,6 @@
 """Programs that keep files, locks, folders and databases open."""
 
-from support.semantics.program import PROCESS, SPECIAL_FILES, Difference, of_kind
+from support.semantics.program import PROCESS, Difference, of_kind
 
 program = of_kind("files")
 
@@ -223,7 +223,6 @@ PROGRAMS = (
         os.eventfd_write(event, 4)
         os.eventfd_read(event)
         """,
-        SPECIAL_FILES,
     ),
     program(
         "named-pipe",

@@ -111,7 +111,9 @@ def with_each_method() -> Iterator[Program]:
         for method in METHODS:
             for name, template in templates.items():
                 source = CONTEXT.format(method=method) + dedent(template)
-                yield program(f"{name}-{method}", source, *differs)
+                # A child that is not forked opens locks and semaphores by their names.
+                named = method != "fork" and not differs
+                yield program(f"{name}-{method}", source, *differs, names_memory=named)
 
 
 PROGRAMS = (
