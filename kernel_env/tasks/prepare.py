@@ -149,6 +149,7 @@ def grading_spec(task: Task, prepared: Prepared) -> "GradingSpec":
         answers=prepared.answers,
         schema=task.scoring.schema,
         metric=None if task.grade_file else task.file.metric.name,
+        metric_column=task.file.metric.column,
         grade_file=task.grade_file,
         interpreter=interpreter(task),
         sample=sample_submission(prepared),
