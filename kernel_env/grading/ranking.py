@@ -84,10 +84,12 @@ def ndcg(k: int) -> "Callable[[pd.DataFrame, pd.DataFrame], float]":
     relevance / log2(1 + rank) over the first k ranks; NDCG@k is DCG@k divided by that of the best
     order, from 0 to 1. Rows with equal predictions share the mean discount of their ranks, so that
     their order in the file does not matter. The score is the mean over the queries; those whose
-    rows are all equally relevant are left out, because each order of theirs is as good; NaN if all are. Sources:
-    Järvelin & Kekäläinen, Cumulated gain-based evaluation of IR techniques, ACM TOIS 20 (2002);
-    McSherry & Najork, Computing information retrieval performance measures efficiently in the
-    presence of tied scores, ECIR 2008. Each query's number is scikit-learn's `ndcg_score`.
+    rows are all equally relevant are left out, because each order of theirs is as good; NaN if all
+    are.
+
+    Sources: Järvelin & Kekäläinen, Cumulated gain-based evaluation of IR techniques, ACM TOIS 20
+    (2002); McSherry & Najork, Computing information retrieval performance measures efficiently in
+    the presence of tied scores, ECIR 2008. Each query's number is scikit-learn's `ndcg_score`.
     """
 
     def score(answers: "pd.DataFrame", submission: "pd.DataFrame") -> float:

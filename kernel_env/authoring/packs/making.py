@@ -77,6 +77,7 @@ def make(pack: Pack, name: str, in_sets: Sequence[str], into: Path) -> Path:
         metric=task.metric,
         split=task.split.option() if task.split else "random",
         domain=task.domain,
+        event=task.event,
     )
     facts = Facts(
         summary=task.summary,

@@ -163,6 +163,9 @@ class TaskSection(Section):
     """The largest number of rows; more are chosen at random, by the task's name. Groups are kept
     whole, and a split by time keeps the latest rows."""
     target: SingleLine | Columns
+    event: SingleLine | None = None
+    """For a target of times: the column that is 1 where the event happened then, and 0 where the
+    row is censored."""
     metric: SingleLine | None = None
     split: SplitSection | None = None
     """How rows are assigned; at random if it is missing."""

@@ -75,6 +75,7 @@ def apply(task: TaskSection, name: str, table: "pd.DataFrame") -> "pd.DataFrame"
         require(table, task.keep, "keep")
         table = table[list(task.keep)]
     require(table, task.targets, "target")
+    require(table, [task.event] if task.event else [], "event")
     table = table[(table[list(task.targets)] != "").all(axis=1)].reset_index(drop=True)
     if task.rare:
         table = without_rare_classes(table, task.targets[0], task.rare.do, task.rare.below)
