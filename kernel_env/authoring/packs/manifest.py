@@ -22,7 +22,18 @@ from kernel_env.tasks.task_file import FilePath, Name, Section, SingleLine
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Reader = Literal[
-    "arff", "csv", "json", "lines", "pickled-frame", "sdf", "spaced", "sqlite", "svg", "ts", "xml"
+    "arff",
+    "csv",
+    "json",
+    "lines",
+    "pickled-frame",
+    "pictures",
+    "sdf",
+    "spaced",
+    "sqlite",
+    "svg",
+    "ts",
+    "xml",
 ]
 """The closed list of readers; see `readers`."""
 Columns = tuple[SingleLine, ...]
@@ -72,7 +83,8 @@ class SourceSection(Section):
     quotes: bool = True
     """Whether quotes in `csv` enclose cells."""
     pattern: SingleLine | None = None
-    """`lines`: a regular expression whose named groups are columns; other lines are left out."""
+    """`lines`: a regular expression whose named groups are columns; other lines are left out.
+    `svg`, `pictures`: the same of each file's path; other files are left out."""
     query: SingleLine | None = None
     """`sqlite`: the statement that selects the rows."""
     row: SingleLine | None = None

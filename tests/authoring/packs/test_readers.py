@@ -126,6 +126,10 @@ def test_a_picture_becomes_grey_pixels() -> None:
     pixels = read("svg", svg, "icons/half.svg", size=4)[0]
 
     assert pixels.pop("file") == "icons/half.svg"
+    named = read("svg", svg, "icons/half.svg", size=4, pattern=r"(?P<set>\w+)/.+")[0]
+    assert (named["set"], named["pixel_0000"]) == ("icons", pixels["pixel_0000"])
+    with pytest.raises(TaskError, match="has no row"):
+        read("svg", svg, "icons/half.svg", size=4, pattern="other/.+")
     assert len(pixels) == 16
     assert {int(value) < 128 for value in pixels.values()} == {True, False}
 
