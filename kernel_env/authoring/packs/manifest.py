@@ -161,10 +161,10 @@ class TaskSection(Section):
     """The format of each column of moments that ISO 8601 does not read, as `strptime` takes it, or
     `year` for years with a fraction."""
     where: dict[str, Condition] = Field(default_factory=dict)
-    map: dict[str, dict[str, str]] = Field(default_factory=dict)
-    """What replaces cells of a column; other cells stay."""
     cut: dict[str, Annotated[int, Field(gt=0)]] = Field(default_factory=dict)
     """The number of characters to which a column's cells are cut."""
+    map: dict[str, dict[str, str]] = Field(default_factory=dict)
+    """What replaces cells of a column; other cells stay."""
     distinct: Columns = ()
     """Columns whose cells, taken together, occur once; rows that repeat others are left out."""
     drop: Columns = ()

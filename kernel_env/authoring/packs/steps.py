@@ -60,12 +60,12 @@ def apply(task: TaskSection, name: str, table: "pd.DataFrame") -> "pd.DataFrame"
     for column, condition in task.where.items():
         require(table, [column], "where")
         table = table[meets(table[column], condition)]
-    for column, values in task.map.items():
-        require(table, [column], "map")
-        table = table.assign(**{column: table[column].map(lambda v, to=values: to.get(v, v))})
     for column, length in task.cut.items():
         require(table, [column], "cut")
         table = table.assign(**{column: table[column].str.slice(0, length)})
+    for column, values in task.map.items():
+        require(table, [column], "map")
+        table = table.assign(**{column: table[column].map(lambda v, to=values: to.get(v, v))})
     if task.distinct:
         require(table, task.distinct, "distinct")
         table = table.drop_duplicates(list(task.distinct), keep=False)
