@@ -47,6 +47,14 @@ def new(
         str | None,
         typer.Option(help="tabular, language, vision or 'time series' (default: by the columns)."),
     ] = None,
+    event: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="For a target of times: 1 where the event happened then, 0 where a row is"
+            " censored. The metric is the concordance index.",
+        ),
+    ] = None,
     rare: Annotated[
         str | None,
         typer.Option(help="What to do with classes of fewer than 10 rows: drop or join."),
@@ -70,9 +78,10 @@ def new(
 
     from_table.check_is_new(into, name)
     if source.is_dir():
-        if id_column or split or domain or rare or len(target or ()) > 1:
+        if id_column or split or domain or event or rare or len(target or ()) > 1:
             raise UsageError(
-                "--id, --split, --domain, --rare and several targets are for tables, not folders"
+                "--id, --split, --domain, --event, --rare and several targets are for tables, not"
+                " folders"
             )
         label = target[0] if target else class_folders.TARGET
         found = class_folders.read(source, label)
@@ -94,6 +103,7 @@ def new(
             metric=metric,
             split=split,
             domain=from_table.known_domain(domain),
+            event=event,
         )
     by = f" by {design.split.column!r}" if design.split.column else ""
     print_message(f"kind: {design.kind} ({design.why_kind})")

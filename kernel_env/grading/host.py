@@ -61,6 +61,8 @@ class GradingSpec:
     schema: SubmissionSchema
     metric: str | None
     """A metric's name; None if the task has its own metric in `grade_file`."""
+    metric_column: str | None = None
+    """The column of the answers that the metric reads beside the targets; None: it reads none."""
     grade_file: Path | None = None
     """A Python file with `grade(answers, submission) -> float`. Both arguments are tables with
     all columns. For a free-form schema both are paths, and the score counts for both splits. The
@@ -250,6 +252,7 @@ class Grader:
             "answers": os.fspath(grading_spec.answers),
             "form": asdict(grading_spec.schema),
             "metric": grading_spec.metric,
+            "metric_column": grading_spec.metric_column,
             "grade_file": os.fspath(grading_spec.grade_file) if grading_spec.grade_file else None,
             "splits": splits,
             "seconds": seconds,

@@ -2,9 +2,10 @@
 
 A metric takes the target columns of the answers and of a submission, aligned by id, and returns
 one number. The formulas are scikit-learn's. Written here, with their source, are those that it
-lacks (mean average precision at k, the Jaccard index of label sets per row) and those that Kaggle
-defines differently (logarithmic loss, quadratic kappa); also the commonest of numbers, because
-the import of scikit-learn takes longer than a kernel's start. Third-party metrics are entry points
+lacks (mean average precision at k, the Jaccard index of label sets per row; `ranking` has those
+that compare rows with one another) and those that Kaggle defines differently (logarithmic loss,
+quadratic kappa); also the commonest of numbers, because the import of scikit-learn takes longer
+than a kernel's start. Third-party metrics are entry points
 of the group `kernel_env.metrics`, each a `Metric`.
 """
 
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kernel_env import plugins
 from kernel_env.errors import SubmissionError, UnknownName
+from kernel_env.grading import ranking
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,7 +39,8 @@ CellType = Literal[
 
 Score = Callable[["pd.DataFrame", "pd.DataFrame"], float]
 """(answers, submission) → the score. Both tables hold only the target columns; their shape is
-(rows, target columns), and their rows are in the same order."""
+(rows, target columns), and their rows are in the same order. The answers have one more column, the
+last one, for a metric with `extra`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +61,9 @@ class Metric:
     check: Callable[["pd.DataFrame"], None] | None = None
     """Called once with all predictions, in the order of the sample submission, before any are
     scored. Raises `SubmissionError` for rows that have no score."""
+    extra: str = ""
+    """What one more column of the answers holds, such as `event`; task.toml names the column.
+    `score` gets its cells as text. Empty: nothing."""
     imports: tuple[str, ...] = ()
     """Modules that `score` imports and that take long to import. The grading process imports them
     once, before its first submission."""
@@ -323,6 +329,14 @@ BUILT_IN = {
             check=check_row_sums,
         ),
         lower("brier", "Brier score", "probability", brier),
+        # Times of events, some of them censored
+        higher(
+            "concordance",
+            "Concordance index of censored times",
+            "number",
+            ranking.concordance,
+            extra="event",
+        ),
         # Sets and ranked lists of labels
         higher("jaccard", "Mean Jaccard index", "list", jaccard),
         # Numbers
@@ -357,21 +371,24 @@ BUILT_IN = {
     )
 }
 
-MAP_AT_K = re.compile(r"map@([1-9][0-9]{0,4})")
+AT_K = re.compile(r"(map|ndcg)@([1-9][0-9]{0,4})")
 
 
 def find(name: str) -> Metric:
-    """Find a built-in metric or a plug-in by name; `map@5` is MAP@k for k = 5.
+    """Find a built-in metric or a plug-in by name; `map@5` is MAP@k for k = 5, as is `ndcg@5`.
 
     Raises `UnknownName`.
     """
     if name in BUILT_IN:
         return BUILT_IN[name]
-    if at_k := MAP_AT_K.fullmatch(name):
-        k = int(at_k[1])
+    if at_k := AT_K.fullmatch(name):
+        k = int(at_k[2])
+        if at_k[1] == "ndcg":
+            title = f"Mean NDCG of each query's first {k}"
+            return higher(name, title, "number", ranking.ndcg(k), extra="query")
         title = f"Mean average precision of the first {k}"
         return higher(name, title, "list", mean_average_precision(k))
     if name in plugins.names("metric"):
         metric: Metric = plugins.find("metric", name)
         return metric
-    raise UnknownName("metric", name, [*BUILT_IN, "map@K", *plugins.names("metric")])
+    raise UnknownName("metric", name, [*BUILT_IN, "map@K", "ndcg@K", *plugins.names("metric")])

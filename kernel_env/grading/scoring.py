@@ -95,6 +95,11 @@ def score_table(
         truth = submission.targets(answers, schema)
     except SubmissionError as error:
         raise TaskError(f"the answers are wrong: {error}") from error
+    predicted, note = truth, ""
+    if extra := request["metric_column"]:
+        if extra not in answers:
+            raise TaskError(f"the answers have no column {extra!r}, which task.toml names")
+        truth = truth.assign(**{extra: answers[extra]})
     name = request["metric"] or "the metric"
     score = score_function(request, ids)
 
@@ -102,7 +107,6 @@ def score_table(
         table = submission.align(decoded(packed, schema, len(ids)), schema, ids)
         return submission.split_lists(table, schema)
 
-    predicted, note = truth, ""
     if given is not None:
         predicted = aligned(given)
         predicted, note = match_labels(predicted, truth, schema)

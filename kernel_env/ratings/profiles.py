@@ -18,9 +18,9 @@ ERRORS = ("rmse", "rmsle", "mae", "median_ae", "mape", "log_loss", "brier")
 """Metrics that are errors: lower is better, and 0 is perfect."""
 ONE_MINUS = (
     *("accuracy", "balanced_accuracy", "f1", "macro_f1", "weighted_f1"),
-    *("roc_auc", "average_precision", "jaccard"),
+    *("roc_auc", "average_precision", "jaccard", "concordance"),
 )
-"""Metrics from 0 to 1 whose distance from 1 is an error. MAP@k is one too."""
+"""Metrics from 0 to 1 whose distance from 1 is an error. MAP@k and NDCG@k are, too."""
 
 
 def error_of(title: str, score: float) -> float | None:
@@ -33,7 +33,8 @@ def error_of(title: str, score: float) -> float | None:
     if title in {BUILT_IN[name].title for name in ERRORS}:
         return score
     shares = {BUILT_IN[name].title for name in ONE_MINUS}
-    is_share = title in shares or title.startswith(find("map@1").title.removesuffix("1"))
+    at_k = tuple(find(f"{name}@1").title.removesuffix("1") for name in ("map", "ndcg"))
+    is_share = title in shares or title.startswith(at_k)
     return max(0.0, 1 - score) if is_share else None
 
 

@@ -149,6 +149,7 @@ def grading_spec(task: Task, prepared: Prepared) -> "GradingSpec":
         answers=prepared.answers,
         schema=task.scoring.schema,
         metric=None if task.grade_file else task.file.metric.name,
+        metric_column=task.file.metric.column,
         grade_file=task.grade_file,
         interpreter=interpreter(task),
         sample=sample_submission(prepared),
@@ -299,7 +300,9 @@ def run_prepare(task: Task, folder: Path) -> None:
     if not task.scoring.schema.is_free_form:
         columns = task.scoring.schema.columns
         check_header(task, public / "sample_submission.csv", columns)
-        check_header(task, private / "answers.csv", [*columns, "Usage"])
+        extra = task.file.metric.column
+        more = [extra] if extra is not None and extra not in columns else []
+        check_header(task, private / "answers.csv", [*columns, *more, "Usage"])
     private.chmod(0o700)
     folder.chmod(0o755)
     for path in (public, *public.rglob("*")):  # another user reads them in the container

@@ -243,6 +243,8 @@ def check_scoring(folder: Path, file: TaskFile, faults: list[str]) -> Scoring | 
                 f" only a task with {GRADE_FILE} can omit both"
             )
     if section.name == GRADE_FILE:
+        if section.column is not None:
+            faults.append(f"{path}: the field metric.column is not for {GRADE_FILE}; remove it")
         if not (folder / GRADE_FILE).is_file():
             faults.append(f"{folder / GRADE_FILE} is missing; task.toml names it as metric")
         if section.higher_is_better is None:
@@ -266,6 +268,13 @@ def check_scoring(folder: Path, file: TaskFile, faults: list[str]) -> Scoring | 
         faults.append(
             f"{path}: the fields metric.higher_is_better, metric.wants and metric.title are only"
             f" for {GRADE_FILE}; remove them, {section.name} defines its own"
+        )
+    if bool(found.extra) != (section.column is not None):
+        faults.append(
+            f"{path}: the field metric.column is missing; {section.name} needs the column of the"
+            f" answers with the {found.extra}"
+            if found.extra
+            else f"{path}: the field metric.column is not for {section.name}; remove it"
         )
     if found.columns == "one" and len(targets) > 1:
         faults.append(

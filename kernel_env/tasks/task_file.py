@@ -39,6 +39,9 @@ class MetricSection(Section):
 
     name: SingleLine
     """A metric's name, or "grade.py"."""
+    column: SingleLine | None = None
+    """The column of the answers that the metric reads beside the targets: 1 where the event
+    happened and 0 where the row is censored (`concordance`), or the query of a row (`ndcg@K`)."""
     higher_is_better: bool | None = None
     """The direction; required with `name = "grade.py"`, forbidden otherwise."""
     wants: CellType | None = None

@@ -162,11 +162,11 @@ def test_the_area_under_a_profile_of_scores_is_their_mean() -> None:
 
 
 def test_only_metrics_with_a_natural_zero_are_errors() -> None:
-    titles = {name: find(name).title for name in (*BUILT_IN, "map@5")}
+    titles = {name: find(name).title for name in (*BUILT_IN, "map@5", "ndcg@5")}
 
     assert error_of(titles["rmse"], 0.3) == 0.3
     assert error_of(titles["roc_auc"], 0.97) == pytest.approx(0.03)
-    assert error_of(titles["map@5"], 0.25) == 0.75
+    assert error_of(titles["map@5"], 0.25) == error_of(titles["ndcg@5"], 0.25) == 0.75
     without = {name for name, title in titles.items() if error_of(title, 0.5) is None}
     assert without == {"matthews", "quadratic_kappa", "r2"}
     assert error_of("a metric of a task", 1) is None

@@ -25,6 +25,18 @@ from support.files import replace_text
             "metric.name is wrong: no metric named 'luck'",
         ),
         ("task.toml", 'name = "rmse"', 'name = "grade.py"', "metric.higher_is_better is missing"),
+        (
+            "task.toml",
+            'name = "rmse"',
+            'name = "concordance"',
+            "metric.column is missing; concordance needs the column of the answers with the event",
+        ),
+        (
+            "task.toml",
+            'name = "rmse"',
+            'name = "rmse"\ncolumn = "x"',
+            "metric.column is not for rmse",
+        ),
         ("task.toml", "steps = 30", "stepz = 30", "the field limits.stepz is unknown"),
         (
             "task.toml",

@@ -53,7 +53,7 @@ def check_public_files(subject: TaskUnderTest) -> list[Finding]:
         name = str(path.relative_to(subject.public))
         table = read_table(path)
         count += 1
-        if name == "test.csv" and (revealed := [t for t in subject.targets if t in table]):
+        if name == "test.csv" and (revealed := [t for t in subject.hidden if t in table]):
             return [failed(check, f"test.csv has the target {revealed[0]!r}; remove that column")]
         if name == "train.csv" or not set(subject.ids) <= set(table):
             continue

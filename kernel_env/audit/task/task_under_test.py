@@ -44,6 +44,13 @@ class TaskUnderTest:
         return list(self.task.scoring.schema.target_columns)
 
     @property
+    def hidden(self) -> list[str]:
+        """Return the names of the columns that test rows lack: targets, and events of times."""
+        metric = self.task.file.metric
+        event = [metric.column] if metric.column and metric.name == "concordance" else []
+        return [*self.targets, *event]
+
+    @property
     def public(self) -> Path:
         """Return the folder that the agent sees."""
         return self.prepared.public

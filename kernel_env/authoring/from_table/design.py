@@ -29,6 +29,7 @@ from kernel_env.authoring.from_table.target import (
     check_finite,
     choose_kind_and_metric,
     choose_positive,
+    extra_column,
     missing_classes,
 )
 from kernel_env.errors import UnknownName, UsageError
@@ -73,6 +74,9 @@ class Design:
     """The reason for the metric."""
     split: Split
     """How rows are assigned to the training set and the test set."""
+    extra: str = ""
+    """The column of the answers that the metric reads beside the target: the event, which test rows
+    lack, or the query, which they have. Empty: none."""
     positive: str | None
     """The target value that the task encodes as 1; None: the values are not encoded."""
     classes: tuple[str, ...]
@@ -105,6 +109,11 @@ class Design:
         return self.targets[0]
 
     @property
+    def event(self) -> str:
+        """Return the column of events, which is hidden like the target; empty if there is none."""
+        return self.extra if self.metric.extra == "event" else ""
+
+    @property
     def has_files(self) -> bool:
         """Return whether each row is a picture in a file of its own."""
         return self.domain == "vision" and self.table.is_dir()
@@ -120,6 +129,7 @@ def design(
     metric: str | None = None,
     split: str | None = None,
     domain: Domain | None = None,
+    event: str | None = None,
 ) -> Design:
     """Choose everything that the caller does not specify, and validate the rest.
 
@@ -133,6 +143,8 @@ def design(
         split: `random`, `group:COLUMN`, `time:COLUMN`, `group:COLUMN,time:COLUMN`, or
             `family:COLUMN`, a column that is no feature; None: choose one.
         domain: the kind of data; None: what the columns are.
+        event: for a target of times, the column that is 1 where the event happened then and 0
+            where the row is censored; the metric is the concordance index.
 
     Raises:
         UsageError: an argument does not fit the table, or no valid task is possible.
@@ -142,6 +154,10 @@ def design(
     targets = (target,) if isinstance(target, str) else tuple(target)
     for each in targets:
         require_column(table, each, "--target")
+    if event is not None:
+        require_column(table, event, "--event")
+        if event in (*targets, id_column):
+            raise UsageError(f"--event: {event!r} is the id or the target; give another column")
     if id_column is not None:
         check_ids(table, id_column, targets)
     if "Usage" in (*targets, id_column):
@@ -153,11 +169,18 @@ def design(
         str(name) for name in labelled if name != id_column and (labelled[name] == "").all()
     )
     labelled = labelled.drop(columns=list(dropped))
+    if event is not None:
+        metric = metric or "concordance"
     kind, why_kind, chosen, why_metric = choose_kind_and_metric(labelled, targets, metric)
     chosen_split = choose_split(
-        labelled, targets, id_column, split, stratified=kind != "regression"
+        labelled.drop(columns=event or []),
+        targets,
+        id_column,
+        split,
+        stratified=kind != "regression",
     )
-    others = (*targets, id_column, chosen_split.hidden)
+    extra = extra_column(labelled, chosen, event, chosen_split)
+    others = (*targets, id_column, chosen_split.hidden, event)
     features = [str(column) for column in labelled if column not in others]
     if not features:
         raise UsageError(f"{path} has no column beside the target and the id; a task needs one")
@@ -181,6 +204,7 @@ def design(
         metric=chosen,
         why_metric=why_metric,
         split=chosen_split,
+        extra=extra,
         positive=positive,
         classes=classes,
         target_is_number=numbers(first) is not None,

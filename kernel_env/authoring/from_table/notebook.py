@@ -35,15 +35,16 @@ def solution(design: Design) -> nbformat.NotebookNode:
     """Return a notebook with a simple first solution."""
     v4 = nbformat.v4
     summary = "describe" if design.kind == "regression" else "value_counts"
+    shown = f"train[{'TARGETS' if len(design.targets) > 1 else 'TARGET'}].{summary}()"
+    if design.event:
+        shown = "train.groupby(EVENT)[TARGET].describe()"
     cells = [
         v4.new_markdown_cell(
             f"# {title(design)}\n\nA first solution: read, explore, fit a model, submit."
         ),
         v4.new_code_cell(read_cell(design)),
         v4.new_markdown_cell("The distribution of the target, and the share of missing values."),
-        v4.new_code_cell(
-            f"train[{'TARGETS' if len(design.targets) > 1 else 'TARGET'}].{summary}()"
-        ),
+        v4.new_code_cell(shown),
         v4.new_code_cell("train.isna().mean().sort_values(ascending=False).head()"),
         v4.new_markdown_cell(ABOUT_FEATURES[form(design)]),
         v4.new_code_cell(features(design)),
@@ -73,7 +74,11 @@ def read_cell(design: Design) -> str:
         for name in design.as_text
     )
     target = quoted(design.target)
-    names = f"ID, TARGETS = {quoted(design.id)}, {json_text(design.targets)}"
+    names = f"ID, TARGET = {quoted(design.id)}, {target}"
+    if several:
+        names = f"ID, TARGETS = {quoted(design.id)}, {json_text(design.targets)}"
+    if design.extra:
+        names += f"\n{design.metric.extra.upper()} = {quoted(design.extra)}"
     options = f', dtype={{{texts}}}, keep_default_na=False, na_values=[""]' if texts else ""
     return f"""\
 import os
@@ -82,7 +87,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-{names if several else f"ID, TARGET = {quoted(design.id)}, {target}"}
+{names}
 data = Path(os.environ["DATA_PATH"])
 train = pd.read_csv(data / "train.csv"{options})
 test = pd.read_csv(data / "test.csv"{options})
@@ -142,8 +147,39 @@ def thumbnails(table):
 X, X_test, y = thumbnails(train), thumbnails(test), train[TARGET]"""
 
 
+RESIDUALS = """
+
+# What the model fits: the events expected by the time of a row, less its own event. This is larger
+# the longer the row lived, and uses a censored row for as long as it was observed.
+of_time = train.groupby(TARGET)[EVENT].agg(["sum", "size"])
+at_risk = of_time["size"][::-1].cumsum()[::-1]
+y = train[TARGET].map((of_time["sum"] / at_risk).cumsum()) - train[EVENT]"""
+ORDER_SCORES = {
+    "event": """\
+rows = np.random.RandomState(0).permutation(len(train))[:3000]
+time, event, said = train[TARGET].to_numpy()[rows], train[EVENT].to_numpy()[rows], held_out[rows]
+earlier = (event == 1)[:, None] & (time[:, None] < time)
+smaller, at_most = (said[:, None] < said)[earlier].mean(), (said[:, None] <= said)[earlier].mean()
+(smaller + at_most) / 2  # the concordance index""",
+    "query": """\
+queries = [rows for rows in train.groupby(QUERY).indices.values() if y.iloc[rows].nunique() > 1]
+np.mean([ndcg_score([y.iloc[rows]], [held_out[rows]], k={k}) for rows in queries])""",
+}
+"""How the notebook scores predictions of the training rows, by what the metric reads beside the
+target."""
+
+
 def features(design: Design) -> str:
-    """Return the cell that converts the tables to features."""
+    """Return the cell that converts the tables to features, and says what the model fits."""
+    found = features_of(design)
+    if design.extra:
+        also = design.metric.extra.upper()
+        found = found.replace("[ID, TARGET", f"[ID, TARGET, {also}")
+    return found + RESIDUALS if design.event else found
+
+
+def features_of(design: Design) -> str:
+    """Return the code that converts the tables to features."""
     match form(design):
         case "files":
             return THUMBNAILS
@@ -272,6 +308,19 @@ model = {estimator}
 {{
     target: cross_val_score(model, X, train[target], cv=5{argument}).mean() for target in TARGETS
 }}"""
+    if design.extra:
+        folds, options = "", "cv=5"
+        if not design.event:
+            folds, options = ", GroupKFold", "groups=train[QUERY], cv=GroupKFold(5)"
+            imports = f"from sklearn.metrics import ndcg_score\n{imports}"
+        scored = ORDER_SCORES[design.metric.extra].format(k=design.metric.name.rpartition("@")[2])
+        return f"""\
+{imports}
+from sklearn.model_selection import cross_val_predict{folds}
+{before}
+model = {estimator}
+held_out = cross_val_predict(model, X, y, {options})
+{scored}"""
     return f"""\
 {imports}
 from sklearn.model_selection import cross_val_score

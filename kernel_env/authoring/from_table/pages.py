@@ -25,6 +25,11 @@ FORMULA = {
     r" \left( \log(1 + \hat y_i) - \log(1 + y_i) \right)^2}",
     "mae": r"\mathrm{MAE} = \frac1n \sum_{i=1}^{n} |\hat y_i - y_i|",
     "mape": r"\mathrm{MAPE} = \frac1n \sum_{i=1}^{n} \frac{|\hat y_i - y_i|}{|y_i|}",
+    "concordance": r"C = \frac{1}{|P|} \sum_{(i, j) \in P} \left( [\hat y_i < \hat y_j]"
+    r" + \tfrac12 [\hat y_i = \hat y_j] \right),"
+    r" \quad P = \{(i, j) : \text{event of } i \text{ at } t_i < t_j\}",
+    "ndcg": r"\mathrm{NDCG@}k = \frac1{|Q|} \sum_{q \in Q}"
+    r" \frac{\sum_{r \le k} y_{q,r} / \log_2 (1 + r)}{\sum_{r \le k} y^*_{q,r} / \log_2 (1 + r)}",
     "r2": r"R^2 = 1 - \frac{\sum_i (\hat y_i - y_i)^2}{\sum_i (y_i - \bar y)^2}",
 }
 TARGET_FORMAT = {
@@ -36,6 +41,13 @@ TARGET_FORMAT = {
     "label": "the name of a class",
 }
 """What a cell of the target column must contain, by what the metric requires."""
+ORDER_FORMAT = {
+    "event": "a number that is larger the later the event is expected; only the order of the rows"
+    " counts",
+    "query": "a number that is larger the higher the row ranks among those of its `{}`; only their"
+    " order counts",
+}
+"""The same for a metric of an order, by what it reads beside the target."""
 
 
 INPUT = {"language": "a text", "vision": "a picture"}
@@ -115,7 +127,7 @@ image = "tabular"
 {lines}
 [metric]
 name = "{design.metric.name}"
-
+{f"column = {quoted(design.extra)}" + chr(10) if design.extra else ""}
 [submission]
 id_columns = [{quoted(design.id)}]
 target_columns = {json_text(design.targets)}
@@ -148,9 +160,15 @@ def description_md(
     """
     metric = design.metric
     better = "higher is better" if metric.higher_is_better else "lower is better"
-    formula = f",\n\n$${FORMULA[metric.name]}$$\n" if metric.name in FORMULA else ".\n"
+    found = FORMULA.get(metric.name.partition("@")[0])
+    formula = f",\n\n$${found}$$\n" if found else ".\n"
     columns = "\n".join(column_row(column, facts) for column in design.columns)
     targets = "\n".join(target_row(design, name, facts) for name in design.targets)
+    if design.event:
+        targets += f"\n{event_row(design, facts)}"
+    hidden = (*design.targets, *filter(None, [design.event]))
+    with_them = listed([f"`{name}`" for name in hidden])
+    cells = ORDER_FORMAT.get(metric.extra, TARGET_FORMAT[metric.wants]).format(cell(design.extra))
     names = listed([f"`{name}`" for name in design.targets])
     about = facts.about or "TODO: where the rows come from, and what the prediction is used for."
     pictures = "\n| `pictures/` | the picture of each row" + " |"
@@ -167,8 +185,8 @@ def description_md(
 
 | file | content |
 |---|---|
-| `train.csv` | {train:,} rows with their {names} |
-| `test.csv` | {test:,} rows without {"it" if len(design.targets) == 1 else "them"} |
+| `train.csv` | {train:,} rows with their {with_them} |
+| `test.csv` | {test:,} rows without {"it" if len(hidden) == 1 else "them"} |
 | `sample_submission.csv` | a valid submission with the same value in every row |{pictures}
 
 | column | content | meaning |
@@ -186,7 +204,7 @@ Missing values are empty cells.{as_text(design)} {split_text(design)}
 
 ## Submission
 
-A CSV file with a header and one row for each `{design.id}` of `test.csv`, in any order; {names} {"is" if len(design.targets) == 1 else "are each"} {TARGET_FORMAT[metric.wants]}.
+A CSV file with a header and one row for each `{design.id}` of `test.csv`, in any order; {names} {"is" if len(design.targets) == 1 else "are each"} {cells}.
 
 ```csv
 {sample}
@@ -251,6 +269,14 @@ def target_row(design: Design, name: str, facts: Facts) -> str:
     known = f"; {meaning}" if meaning else ""
     which = "**the target**" if len(design.targets) == 1 else "**a target**"
     return f"| `{cell(name)}` | {target_text(design)} | {which}, in `train.csv` only{known} |"
+
+
+def event_row(design: Design, facts: Facts) -> str:
+    """Return the row of the events in the description's table."""
+    meaning = facts.meaning(design.event)
+    known = f"; {meaning}" if meaning else ""
+    content = f"1 if the event happened at `{cell(design.target)}`, 0 if the row is censored then"
+    return f"| `{cell(design.event)}` | {content} | in `train.csv` only{known} |"
 
 
 def id_text(design: Design) -> str:

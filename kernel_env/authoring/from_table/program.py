@@ -18,6 +18,8 @@ def prepare_py(design: Design, data: str) -> str:
     seed = int(hashlib.sha256(design.name.encode()).hexdigest()[:6], 16)
     targets = json.dumps(design.targets, ensure_ascii=False)
     constants = [f"SEED = {seed}", f"ID, TARGETS = {quoted(design.id)}, {targets}"]
+    if design.extra:
+        constants.append(f"{design.metric.extra.upper()} = {quoted(design.extra)}")
     if design.positive is not None:
         constants.append(f"POSITIVE = {quoted(design.positive)}")
     if split.method in ("time", "time in group"):
@@ -38,6 +40,8 @@ def prepare_py(design: Design, data: str) -> str:
         constants.append(f"EMPTY = {json.dumps(design.dropped, ensure_ascii=False)}")
     if design.with_words:
         constants.append(f"NUMBERS = {json.dumps(design.with_words, ensure_ascii=False)}")
+    in_answers = f", {design.metric.extra.upper()}" if design.extra else ""
+    hidden = "[*TARGETS, EVENT]" if design.event else "TARGETS"
     table = f"labelled(read(raw / {quoted(data)}))"
     arrange = f"in_time_order({table})" if by_time else f"shuffled({table}, random)"
     return f'''\
@@ -63,10 +67,10 @@ def prepare(raw: Path, public: Path, private: Path) -> None:
     part = assign_parts(rows, random)
 {without_family}{with_pictures}    train, test = rows[part == "train"], rows[part != "train"]
     sample = test[[ID]].assign(**{{target: {constant(design)} for target in TARGETS}})
-    answers = test[[ID, *TARGETS]].assign(Usage=part)
+    answers = test[[ID, *TARGETS{in_answers}]].assign(Usage=part)
 
     save(train, public / "train.csv")
-    save(test.drop(columns=TARGETS), public / "test.csv")
+    save(test.drop(columns={hidden}), public / "test.csv")
     save(sample, public / "sample_submission.csv")
     save(answers, private / "answers.csv")
 
@@ -229,8 +233,9 @@ def parts_function(design: Design) -> str:
         else """
     label = pd.Series(0, index=range(duplicates.max() + 1))  # a single stratum"""
     )
+    others = "ID, *TARGETS, EVENT" if design.event else "ID, *TARGETS"
     features, alike = (
-        "[column for column in rows if column not in (ID, *TARGETS)]",
+        f"[column for column in rows if column not in ({others})]",
         "equal features",
     )
     if design.has_files:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from kernel_env.authoring.from_table.columns import WITH_SEPARATORS
-from kernel_env.authoring.from_table.split import MIN_FOR_SPLIT, require_column
+from kernel_env.authoring.from_table.split import MIN_FOR_SPLIT, Split, require_column
 from kernel_env.errors import UnknownName, UsageError
 from kernel_env.grading import metric as metrics
 from kernel_env.grading.metric import Metric
@@ -58,7 +58,9 @@ def choose_kind_and_metric(
         kind, why_kind = infer_kind(labelled[target])
         wanted = metric or (METRICS_OF_SEVERAL.get(kind) if len(targets) > 1 else None)
         chosen, why_metric = choose_metric(labelled[target], kind, wanted)
-        if chosen.name not in METRICS_BY_KIND[kind] and chosen.name in metrics.BUILT_IN:
+        if chosen.extra:
+            kind, why_kind = amount_for_order(labelled[target], chosen, len(targets))
+        elif chosen.name not in METRICS_BY_KIND[kind] and chosen.name in metrics.BUILT_IN:
             kind, why_kind = kind_for_metric(labelled[target], kind, chosen)
         if kind != "regression":
             check_classes(labelled[target])
@@ -78,6 +80,65 @@ def choose_kind_and_metric(
                 raise UsageError(f"--target: {target!r} is one of several and must be 0 or 1")
     why = "as requested" if metric else "the mean over the targets does not depend on their units"
     return kind, f"{len(targets)} targets of this kind", chosen, why
+
+
+def amount_for_order(target: "pd.Series[str]", metric: Metric, count: int) -> tuple[Kind, str]:
+    """Return the kind of a task whose metric scores an order, with the reason.
+
+    Raises:
+        UsageError: the target has other values than numbers of at least 0, or is one of several.
+    """
+    values = numbers(target)
+    if values is None or np.isnan(values).any() or values.min() < 0 or count > 1:
+        what = {"event": "times", "query": "relevances"}.get(metric.extra, "numbers")
+        raise UsageError(
+            f"--metric {metric.name} takes one target of {what}, numbers of at least 0;"
+            f" {target.name!r} is {'one of several' if count > 1 else 'no such column'}"
+        )
+    return "regression", f"{metric.name} compares the order of {target.name!r}"
+
+
+def extra_column(labelled: "pd.DataFrame", metric: Metric, event: str | None, split: Split) -> str:
+    """Return the column that the metric reads beside the target; empty if it reads none.
+
+    Args:
+        labelled: the rows with a target.
+        metric: the chosen metric.
+        event: the column of events, if the author names one.
+        split: how rows are split; by query, for a metric of queries.
+
+    Raises:
+        UsageError: there is no such column, or its cells do not fit.
+    """
+    if metric.extra != "event" and event is not None:
+        raise UsageError(f"--event is for --metric concordance, not for {metric.name}")
+    match metric.extra:
+        case "":
+            return ""
+        case "event" if event is None:
+            raise UsageError(
+                f"--metric {metric.name} needs --event: the column that is 1 where the event"
+                " happened and 0 where a row is censored"
+            )
+        case "event":
+            if set(labelled[event]) != {"0", "1"}:
+                found = ", ".join(map(repr, labelled[event].value_counts().index[:4]))
+                raise UsageError(
+                    f"--event: {event!r} must be 1 where the event happened and 0 where a row is"
+                    f" censored; it has {found}"
+                )
+            return str(event)
+        case "query" if split.method == "group":
+            return split.column
+        case "query":
+            raise UsageError(
+                f"--metric {metric.name} ranks the rows of a query; give --split group:COLUMN, the"
+                " column of the queries"
+            )
+    raise UsageError(
+        f"--metric {metric.name} reads the {metric.extra} of a row; write such a task's folder by"
+        " hand"
+    )
 
 
 def check_finite(target: "pd.Series[str]") -> None:

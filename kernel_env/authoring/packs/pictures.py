@@ -1,6 +1,7 @@
-"""Draw pictures of vectors as a few pixels.
+"""Draw pictures of vectors as a few pixels, and check pictures of pixels.
 
-What draws them would load whatever file of this machine a picture names, so only shapes are drawn.
+What draws vectors would load whatever file of this machine a picture names, so only shapes are
+drawn.
 """
 
 import io
@@ -41,6 +42,21 @@ def side_of(svg: str) -> float:
     """Return the longer side of a picture in its own units, by its `viewBox`; 24 without one."""
     found = SIDE.search(svg)
     return max(map(float, found.groups())) if found else 24.0
+
+
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+MAX_PIXELS = 4096 * 4096
+"""The pixels of the largest picture that an agent is given."""
+
+
+def check_picture(data: bytes) -> None:
+    """Raise `ValueError` unless a file is a picture of pixels that is not too large."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise ValueError(f"it has {image.width} times {image.height} pixels, which is too much")
+        image.verify()
 
 
 def draw_svg(svg: bytes, size: int) -> list[int]:

@@ -287,13 +287,33 @@ def text_at(element: "Element", path: str, around: "dict[Element, Element]") -> 
     return "" if found is None else text_at(found, rest, around)
 
 
+def of_path(source: SourceSection, name: str) -> dict[str, str] | None:
+    """Return the columns of a file's path; None if the file is left out."""
+    if source.pattern is None:
+        return {"file": name}
+    found = re.fullmatch(source.pattern, name)
+    return {"file": name, **found.groupdict(default="")} if found else None
+
+
 def read_svg(data: bytes, source: SourceSection, name: str) -> "pd.DataFrame":
     """Draw a picture; its pixels are columns, from 0 to 255, row by row."""
     import pandas as pd
 
+    if (columns := of_path(source, name)) is None:
+        return pd.DataFrame()
     pixels = pictures.draw_svg(data, source.size)
     row = {f"pixel_{n:04}": str(value) for n, value in enumerate(pixels)}
-    return pd.DataFrame([{"file": name, **row}])
+    return pd.DataFrame([{**columns, **row}])
+
+
+def read_picture(data: bytes, source: SourceSection, name: str) -> "pd.DataFrame":
+    """Read the path of a picture, which stays a file."""
+    import pandas as pd
+
+    if (columns := of_path(source, name)) is None:
+        return pd.DataFrame()
+    pictures.check_picture(data)
+    return pd.DataFrame([columns])
 
 
 READERS: dict[str, Callable[[bytes, SourceSection, str], "pd.DataFrame"]] = {
@@ -302,6 +322,7 @@ READERS: dict[str, Callable[[bytes, SourceSection, str], "pd.DataFrame"]] = {
     "json": read_json,
     "lines": read_lines,
     "pickled-frame": read_frame,
+    "pictures": read_picture,
     "sdf": read_sdf,
     "spaced": read_spaced,
     "sqlite": read_sqlite,

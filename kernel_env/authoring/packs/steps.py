@@ -60,12 +60,12 @@ def apply(task: TaskSection, name: str, table: "pd.DataFrame") -> "pd.DataFrame"
     for column, condition in task.where.items():
         require(table, [column], "where")
         table = table[meets(table[column], condition)]
-    for column, values in task.map.items():
-        require(table, [column], "map")
-        table = table.assign(**{column: table[column].map(lambda v, to=values: to.get(v, v))})
     for column, length in task.cut.items():
         require(table, [column], "cut")
         table = table.assign(**{column: table[column].str.slice(0, length)})
+    for column, values in task.map.items():
+        require(table, [column], "map")
+        table = table.assign(**{column: table[column].map(lambda v, to=values: to.get(v, v))})
     if task.distinct:
         require(table, task.distinct, "distinct")
         table = table.drop_duplicates(list(task.distinct), keep=False)
@@ -75,6 +75,7 @@ def apply(task: TaskSection, name: str, table: "pd.DataFrame") -> "pd.DataFrame"
         require(table, task.keep, "keep")
         table = table[list(task.keep)]
     require(table, task.targets, "target")
+    require(table, [task.event] if task.event else [], "event")
     table = table[(table[list(task.targets)] != "").all(axis=1)].reset_index(drop=True)
     if task.rare:
         table = without_rare_classes(table, task.targets[0], task.rare.do, task.rare.below)

@@ -128,6 +128,7 @@ async def run_pool(
         "metric": task.file.metric.name,
         "id": schema.id_columns[0],
         "target": schema.target_columns[number],
+        "metric_column": task.file.metric.column,
         "seed": 0,
         "only": list(only),
     }

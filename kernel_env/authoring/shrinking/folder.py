@@ -139,6 +139,8 @@ def read_tables(task: Task, prepared: Prepared) -> Tables:
         raise TaskError(
             f"{task.id} cannot be shrunk: its submissions are no table with one column of ids"
         )
+    if task.file.metric.name.startswith("ndcg@"):
+        raise TaskError(f"{task.id} cannot be shrunk: the rows of a query belong together")
     id_column, target = schema.id_columns[0], schema.target_columns[0]
     found = {}
     for part, path, columns in (

@@ -126,6 +126,10 @@ def test_a_picture_becomes_grey_pixels() -> None:
     pixels = read("svg", svg, "icons/half.svg", size=4)[0]
 
     assert pixels.pop("file") == "icons/half.svg"
+    named = read("svg", svg, "icons/half.svg", size=4, pattern=r"(?P<set>\w+)/.+")[0]
+    assert (named["set"], named["pixel_0000"]) == ("icons", pixels["pixel_0000"])
+    with pytest.raises(TaskError, match="has no row"):
+        read("svg", svg, "icons/half.svg", size=4, pattern="other/.+")
     assert len(pixels) == 16
     assert {int(value) < 128 for value in pixels.values()} == {True, False}
 
@@ -210,14 +214,15 @@ def test_steps_are_applied_in_the_order_of_the_fields() -> None:
         rename={"day": "when"},
         dates={"when": "%d.%m.%Y"},
         where={"when": {"differs": ["2020-02-01"]}},
-        map={"group": {"g0": "first"}},
+        cut={"group": 2},
+        map={"group": {"g1": "first"}},
         rare={"below": 10},
     )
 
     assert list(made) == ["when", "group", "y"]
     assert set(made["y"]) == {"a", "b"}
     assert made["when"].min() == "2020-02-02"
-    assert "first" in set(made["group"])
+    assert set(made["group"]) == {"first", *(f"g{n}" for n in (0, *range(2, 10)))}
 
 
 def test_groups_are_chosen_whole_and_the_same_each_time() -> None:

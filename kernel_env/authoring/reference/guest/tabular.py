@@ -8,7 +8,8 @@ The program runs in the agent's container image and reads only the agent's files
 
 It writes one submission per entry and `entries.json` with each entry's seed and run time. The
 same versions of the libraries write the same bytes on each run: every entry has the same seed
-and one thread. `tabular_classification.py` and `tabular_regression.py` define the entries.
+and one thread. `tabular_classification.py`, `tabular_regression.py` and `tabular_survival.py`
+define the entries.
 
 A change of an entry changes the meaning of "beats 85 % of reference pipelines". After such a
 change, increase `VERSION` and create the leaderboards again.
@@ -27,6 +28,7 @@ import pandas as pd
 
 from . import tabular_classification as classification
 from . import tabular_regression as regression
+from . import tabular_survival as survival
 from .pool import read_tables, run
 from .tabular_columns import Model
 
@@ -73,8 +75,10 @@ def select_pool(kind: str, metric: str) -> Pool:
                 entries=classification.POOL, predict=partial(classification.predict, binary=binary)
             )
         case "regression":
+            survives = metric == "concordance"
             return Pool(
-                entries=regression.pool(metric), predict=partial(regression.predict, metric=metric)
+                entries=survival.pool() if survives else regression.pool(metric),
+                predict=partial(regression.predict, metric=metric),
             )
         case _:
             raise SystemExit(
@@ -83,11 +87,26 @@ def select_pool(kind: str, metric: str) -> Pool:
             )
 
 
-def read(data: Path, id_column: str, target: str, *, has_classes: bool) -> Table:
-    """Read train.csv and test.csv; both get the same categories."""
+def read(
+    data: Path, id_column: str, target: str, *, has_classes: bool, metric_column: str | None = None
+) -> Table:
+    """Read train.csv and test.csv; both get the same categories.
+
+    Args:
+        data: the folder of the task's public files.
+        id_column: the name of the id column.
+        target: the name of the target column.
+        has_classes: whether the target has classes.
+        metric_column: the events, with which the target gets a sign, or the queries, which are no
+            feature: those of the test rows are new.
+    """
     train, test = read_tables(data, id_column, target, has_classes=has_classes)
     both = pd.concat([train.drop(columns=target), test], ignore_index=True)
-    features = both.drop(columns=id_column)
+    features = both.drop(columns=[id_column, *(name for name in both if name == metric_column)])
+    answers = train[target]
+    if metric_column is not None and metric_column not in test:
+        events = pd.read_csv(data / "train.csv", usecols=[metric_column])[metric_column]
+        answers = survival.signed_times(answers, events)
     for name in features:
         if pd.api.types.is_numeric_dtype(features[name]):
             numbers = features[name].astype("float64")
@@ -96,7 +115,7 @@ def read(data: Path, id_column: str, target: str, *, has_classes: bool) -> Table
             features[name] = limit_categories(features[name]).astype("category")
     return Table(
         train=features.iloc[: len(train)],
-        target=train[target],
+        target=answers,
         test=features.iloc[len(train) :],
         ids=test[id_column],
     )
@@ -121,6 +140,7 @@ def main(request: dict[str, Any]) -> None:
         request["id"],
         request["target"],
         has_classes=request["kind"] != "regression",
+        metric_column=request.get("metric_column"),
     )
 
     def entry(build: Callable[[int], Model]) -> Callable[[], np.ndarray]:
