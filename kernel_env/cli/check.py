@@ -45,7 +45,7 @@ def check(
         folders = [folder for _, folder in sorted(catalog.task_folders().items())]
     else:
         folders = [catalog.folder_of(name) for name in names]
-    build_images(folders, sandbox, len(names_in(gpu_device)) or gpus)
+    build_images(folders, sandbox, len(names_in(gpu_device)) or gpus, fast=fast)
     try:
         failures = [
             asyncio.run(
@@ -70,10 +70,14 @@ def check(
         raise typer.Exit(1)
 
 
-def build_images(folders: list[Path], sandbox: str, gpus: int | None) -> None:
+def build_images(folders: list[Path], sandbox: str, gpus: int | None, *, fast: bool) -> None:
     """Build the images of these tasks if the sandbox uses containers.
 
-    `gpus` is how many GPUs each task gets; None for what its task.toml asks for.
+    Args:
+        folders: the task folders.
+        sandbox: the sandbox's name.
+        gpus: how many GPUs each task gets; None for what its task.toml asks for.
+        fast: whether to leave out the images that only solutions need.
     """
     from kernel_env.errors import TaskError
     from kernel_env.sandbox.selection import choose
@@ -87,10 +91,12 @@ def build_images(folders: list[Path], sandbox: str, gpus: int | None) -> None:
     required = set()
     for folder in folders:
         try:
-            file = spec.load(folder).file
-            required.add((file.image, (file.resources.gpus if gpus is None else gpus) > 0))
+            task = spec.load(folder)
         except TaskError:
             continue  # the check of this task reports the error
+        cuda = (task.file.resources.gpus if gpus is None else gpus) > 0
+        others = set() if fast else task.other_solutions.keys() & images.known().keys()
+        required |= {(name, cuda) for name in {task.file.image, *others}}
     client = engine.connect()
     with progress() as report:
         for name, cuda in sorted(required):

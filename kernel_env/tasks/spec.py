@@ -9,7 +9,7 @@ grade.py          the task's own metric, only if no built-in metric fits
 A task that others use (`missing_to_publish`) also has:
 
 leaderboard.csv   the entries that a score is compared with
-solution.ipynb    a notebook with a good solution
+solution.ipynb    a notebook with a good solution; solution-IMAGE.ipynb is one for another image
 NOTICE            the origin and the licence of the data
 """
 
@@ -31,6 +31,9 @@ from kernel_env.grading.submission import SubmissionSchema
 from kernel_env.tasks import kaggle
 from kernel_env.tasks.task_file import GRADE_FILE, TaskFile
 from kernel_env.untrusted_text import escape_line
+
+SOLUTION = "solution.ipynb"
+OTHER_SOLUTION = "solution-{image}.ipynb"
 
 
 @show_fields
@@ -87,7 +90,17 @@ class Task:
     @property
     def solution(self) -> Path:
         """Return the path of the notebook with a good solution."""
-        return self.folder / "solution.ipynb"
+        return self.folder / SOLUTION
+
+    @property
+    def other_solutions(self) -> dict[str, Path]:
+        """Return the notebooks with good solutions that need another image, by its name."""
+        paths = sorted(self.folder.glob(OTHER_SOLUTION.format(image="*")))
+        return {path.stem.removeprefix("solution-"): path for path in paths}
+
+    def solution_for(self, image: str) -> Path:
+        """Return the path of the solution that an episode in this image can play."""
+        return self.other_solutions.get(image, self.solution)
 
 
 def load(folder: Path) -> Task:
@@ -187,7 +200,7 @@ def missing_to_publish(task: Task) -> list[str]:
     fields = ("summary", "licence", "source", "expected_minutes")
     files = ["NOTICE"]
     if task.file.origin is None:
-        files += ["solution.ipynb"] if task.file.kaggle else ["solution.ipynb", "leaderboard.csv"]
+        files += [SOLUTION] if task.file.kaggle else [SOLUTION, "leaderboard.csv"]
     return [
         *(name for name in fields if not getattr(task.file, name)),
         *(name for name in files if not (task.folder / name).is_file()),

@@ -23,8 +23,9 @@ def test_an_embedded_task_is_complete_and_hides_its_answers(name: str) -> None:
     assert prepared.answers.parent not in prepared.public.parents
     assert len(task.leaderboard.public) >= 20
     assert (task.folder / "NOTICE").stat().st_size > 200
-    names = [cell["id"] for cell in json.loads(task.solution.read_text())["cells"]]
-    assert len(set(names)) == len(names), "solution.ipynb has a cell id twice"
+    for path in (task.solution, *task.other_solutions.values()):
+        names = [cell["id"] for cell in json.loads(path.read_text())["cells"]]
+        assert len(set(names)) == len(names), f"{path.name} has a cell id twice"
 
 
 @pytest.mark.parametrize("name", EMBEDDED)

@@ -11,13 +11,15 @@ from kernel_env import temporary
 from kernel_env.audit.task.finding import Finding, failed, not_applicable, not_run, ok
 from kernel_env.audit.task.task_under_test import TaskUnderTest
 from kernel_env.episode import EpisodeConfig
-from kernel_env.errors import KernelEnvError, SubmissionError, TaskError, UsageError
+from kernel_env.errors import KernelEnvError, SubmissionError, TaskError, UnknownName, UsageError
 from kernel_env.grading.host import Grader
 from kernel_env.grading.metric import BUILT_IN
 from kernel_env.runner import Plan, run_episode
+from kernel_env.sandbox.selection import choose
 from kernel_env.tasks import Task, spec
 from kernel_env.tasks.columns import numbers
 from kernel_env.tasks.prepare import grading_spec
+from kernel_env.tasks.spec import OTHER_SOLUTION, SOLUTION
 
 MAX_TRIVIAL_POSITION = 0.25
 """Largest share of the entries that a submission without information can beat."""
@@ -197,7 +199,7 @@ async def check_oracle(subject: TaskUnderTest, grader: Grader) -> list[Finding]:
     return [ok(check, f"scores {found.scores}; no entry of the leaderboard is better")]
 
 
-async def check_solution(
+async def check_solutions(
     task: Task,
     sandbox: str,
     grader: Grader,
@@ -205,57 +207,70 @@ async def check_solution(
     gpus: int | None = None,
     gpu_device: str = "",
 ) -> list[Finding]:
-    """Check that the solution notebook, played by the baseline agent, beats half the entries.
+    """Check that each solution notebook, played by the baseline agent, beats half the entries.
 
-    A private task's may beat fewer.
+    A private task's may beat fewer. A solution for another image runs in containers only.
     """
-    check = "solution"
     if not task.solution.is_file():
-        return [not_applicable(check, "there is no solution.ipynb")]
-    with TemporaryDirectory(prefix=f"{temporary.PREFIX}{os.getpid()}-") as folder:
-        try:
-            config = EpisodeConfig(
-                task=task,
-                agent="baseline",
-                sandbox=sandbox,
-                out=folder,
-                gpus=gpus,
-                gpu_device=gpu_device,
-            )
-        except UsageError as error:  # this machine lacks the GPU that the task needs
-            return [not_run(check, str(error))]
-        try:
-            record = await run_episode(Plan(config=config), grader=grader)
-        except KernelEnvError as error:
-            return [failed(check, str(error))]
+        return [not_applicable("solution", f"there is no {SOLUTION}")]
+    found = []
+    for image in ("", *task.other_solutions):
+        check = f"solution {image}".strip()
+        with TemporaryDirectory(prefix=f"{temporary.PREFIX}{os.getpid()}-") as folder:
+            try:
+                config = EpisodeConfig(
+                    task=task,
+                    agent="baseline",
+                    sandbox=sandbox,
+                    image=image,
+                    out=folder,
+                    gpus=gpus,
+                    gpu_device=gpu_device,
+                )
+            except UnknownName as error:
+                found.append(failed(check, f"{OTHER_SOLUTION.format(image=image)}: {error}"))
+            except UsageError as error:  # this machine lacks the GPU that the task needs
+                found.append(not_run(check, str(error)))
+            else:
+                if image and choose(sandbox, trusted=True)[0] != "docker":
+                    found.append(not_run(check, f"needs the image {image} in a container"))
+                else:
+                    found.append(await check_solution(check, task, config, grader))
+    return found
+
+
+async def check_solution(check: str, task: Task, config: EpisodeConfig, grader: Grader) -> Finding:
+    """Play one solution notebook and check its score.
+
+    Args:
+        check: the name of the check.
+        task: the task, which has a solution for the episode's image.
+        config: the episode of the baseline agent.
+        grader: a grading process.
+    """
+    notebook = task.solution_for(config.image_name).name
+    try:
+        record = await run_episode(Plan(config=config), grader=grader)
+    except KernelEnvError as error:
+        return failed(check, str(error))
     if record.error or record.status != "finished":
         reason = record.error or f"its episode ended as {record.status!r}"
-        return [failed(check, f"solution.ipynb did not complete: {reason}")]
+        return failed(check, f"{notebook} did not complete: {reason}")
     if record.public_score is None or record.private_score is None:
-        return [failed(check, "solution.ipynb leaves no valid submission")]
+        return failed(check, f"{notebook} leaves no valid submission")
     positions = [p for p in (record.position_public, record.position_private) if p is not None]
     shares = " / ".join(f"{100 * position:.0f} %" for position in positions)
     result = f"scores {record.public_score:.5g} / {record.private_score:.5g}"
     if not positions:
-        return [not_applicable(check, f"{result}; the task has no leaderboard")]
+        return not_applicable(check, f"{result}; the task has no leaderboard")
     result = f"{result} and beats {shares} of the leaderboard"
-    if min(positions) <= MIN_SOLUTION_POSITION and spec.missing_to_publish(task):
-        return [
-            not_applicable(
-                check,
-                f"{result}; a private task needs no good solution, one that others use needs more"
-                f" than {100 * MIN_SOLUTION_POSITION:.0f} %",
-            )
-        ]
-    if min(positions) <= MIN_SOLUTION_POSITION:
-        return [
-            failed(
-                check,
-                f"{result}, expected more than {100 * MIN_SOLUTION_POSITION:.0f} %;"
-                " improve the notebook",
-            )
-        ]
-    return [ok(check, f"{result}, in {record.seconds:.0f} s")]
+    if min(positions) > MIN_SOLUTION_POSITION:
+        return ok(check, f"{result}, in {record.seconds:.0f} s")
+    expected = f"more than {100 * MIN_SOLUTION_POSITION:.0f} %"
+    if spec.missing_to_publish(task):
+        reason = f"a private task needs no good solution, one that others use needs {expected}"
+        return not_applicable(check, f"{result}; {reason}")
+    return failed(check, f"{result}, expected {expected}; improve the notebook")
 
 
 def too_few_entries(found: Standing) -> str:

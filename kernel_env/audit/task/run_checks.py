@@ -59,10 +59,10 @@ async def check(
 
     Args:
         folder: the task folder.
-        sandbox: the sandbox in which the solution and the exploits run. Exploits run only in a
+        sandbox: the sandbox in which the solutions and the exploits run. Exploits run only in a
             sandbox that isolates.
-        fast: whether to skip the solution.
-        gpus: number of GPUs for the solution; None for the task's.
+        fast: whether to skip the solutions.
+        gpus: number of GPUs for the solutions; None for the task's.
         gpu_device: which GPUs: index or UUID, several separated by commas; empty for any.
     """
     async with Grader() as grader:
@@ -78,7 +78,7 @@ async def check(
         if fast:
             yield not_run("solution", "skipped because of --fast")
             return
-        for finding in await board.check_solution(
+        for finding in await board.check_solutions(
             opened.subject.task, sandbox, grader, gpus=gpus, gpu_device=gpu_device
         ):
             yield finding
