@@ -43,8 +43,8 @@ kernel-env tasks pack {name} --jobs 2
 
 makes its {count} tasks from {wheels} packages of the package index; see
 [Packs](reference/packs.md). They ask {questions} kinds of question about {topics} topics, out of
-{families} data families. {boards} of them have a board so far, from which the map below is made;
-the others rank nobody yet. `python docs/packs.py {name}` writes this page.
+{families} data families. {boards} of them have a board, from which the map below is made.
+`python docs/packs.py {name}` writes this page.
 
 ## What there is
 

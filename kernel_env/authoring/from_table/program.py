@@ -49,12 +49,12 @@ def prepare_py(design: Design, data: str) -> str:
 
 {ABOUT_READING[design.has_files]}
 """
-{HASH_IMPORT if design.has_files else ""}
+{PICTURE_IMPORTS if design.has_files else ""}
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-
+{"from PIL import Image" + chr(10) if design.has_files else ""}
 {chr(10).join(constants)}
 SHARES = {{"train": 0.70, "Public": 0.09, "Private": 0.21}}
 """Each part's share of the rows; a test row's part is its `Usage` in answers.csv."""
@@ -99,7 +99,7 @@ ABOUT_READING = {
     True: "A picture's folder is its class, so pictures get new names: the ids of their rows.",
 }
 """What the program's docstring says about the data, by whether it is pictures."""
-HASH_IMPORT = "\nimport hashlib\nimport zipfile"
+PICTURE_IMPORTS = "\nimport io\nimport zipfile"
 
 SPLIT_DOCSTRING = {
     "family": "Split the table at random, so that no family is in more than one part.",
@@ -147,12 +147,22 @@ EMPTY_WORDS = """\
 """
 PICTURE_FUNCTIONS = '''\
 def read(path: Path) -> pd.DataFrame:
-    """List an archive of pictures: the name, a hash of the content, and the folder as target."""
+    """List an archive of pictures: the name, how it looks, and the folder as target."""
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
-        hashes = [hashlib.sha256(archive.read(name)).hexdigest() for name in names]
+        looks = [look(archive.read(name)) for name in names]
     folders = [name.partition("/")[0] for name in names]
-    return pd.DataFrame({"file": names, "content": hashes, TARGETS[0]: folders})
+    return pd.DataFrame({"file": names, "look": looks, TARGETS[0]: folders})
+
+
+def look(picture: bytes) -> str:
+    """Return a picture on white as a few pixels and shades, the same for those that look alike."""
+    with Image.open(io.BytesIO(picture)) as image:
+        colours = image.convert("RGBA")
+    white = Image.new("RGBA", colours.size, "white")
+    plain = Image.alpha_composite(white, colours).convert("RGB")
+    small = plain.resize((16, 16), resample=4)  # 4 is the filter that takes means
+    return (np.asarray(small) // 16).tobytes().hex()
 
 
 def write_pictures(rows: pd.DataFrame, path: Path, public: Path) -> pd.DataFrame:
@@ -162,7 +172,7 @@ def write_pictures(rows: pd.DataFrame, path: Path, public: Path) -> pd.DataFrame
     with zipfile.ZipFile(path) as archive:
         for file, name in zip(files, rows["file"]):
             (public / file).write_bytes(archive.read(name))
-    return rows.assign(file=files).drop(columns="content")'''
+    return rows.assign(file=files).drop(columns="look")'''
 
 
 def labelled_function(design: Design) -> str:
@@ -239,7 +249,7 @@ def parts_function(design: Design) -> str:
         "equal features",
     )
     if design.has_files:
-        features = '["content"]'
+        features, alike = '["look"]', "equal looks"
     if design.families is not None:
         features, alike = "[FAMILY]", "nearly equal features"
     assigned = BY_COUNT if design.families is None else BY_SIZE

@@ -71,6 +71,18 @@ def test_pictures_are_kept_as_files_whose_names_tell_nothing(tmp_path: Path) -> 
     assert [f.verdict for f in duplicates.check_files(subject)] == ["ok", "ok"]
 
 
+def test_pictures_that_look_alike_stay_on_one_side(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    folder = picture_folder(tmp_path / "raw")
+    for path in [*folder.rglob("*.png")]:
+        with image.open(path) as picture:
+            picture.save(path.with_suffix(".bmp"))
+
+    subject = prepared(folder, tmp_path)
+
+    assert [f.verdict for f in duplicates.check_files(subject)] == ["ok", "ok"]
+
+
 def test_texts_become_a_column(tmp_path: Path) -> None:
     subject = prepared(text_folder(tmp_path / "raw"), tmp_path)
 
