@@ -13,6 +13,7 @@ ONE_OF_EACH_DOMAIN_AND_KIND = {
     "ames-housing": ("median", "pruned-tree-log", "ridge", "ridge-log", "lightgbm-log"),
     "mnist-5k": ("neighbours", "thumbs-boosting"),
     "spam-email": ("neighbours", "statistics-boosting"),
+    "disease-chapter": ("constant", "common-words-linear"),
     "vader-sentiment": ("constant", "common-words-linear"),
     "parking-occupancy": ("last-week", "lightgbm"),
     "watch-exercise": ("neighbours", "lightgbm"),

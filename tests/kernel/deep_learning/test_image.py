@@ -95,6 +95,14 @@ async def test_torch_is_imported_in_advance_and_shares_its_threads(
             "{'w': tensor([1., 1., 1.])}",
         ),
         (
+            "from sentence_transformers import SentenceTransformer as Model, util\n"
+            "from transformers import AutoModel; name = 'sentence-transformers/all-MiniLM-L6-v2'\n"
+            "near, far = util.cos_sim(*[Model(name).encode(['a cat', 'a kitten', 'a stock market'])"
+            "[rows] for rows in ([0], [1, 2])])[0]\n"
+            "bool(near > 2 * far), AutoModel.from_pretrained(name).config.num_hidden_layers",
+            "(True, 6)",
+        ),
+        (
             "import torch; f = torch.compile(lambda a: (a * 2).sum(), backend='aot_eager'); "
             "f(torch.ones(3)).item()",
             "6.0",
@@ -123,6 +131,7 @@ async def test_torch_is_imported_in_advance_and_shares_its_threads(
         "timm",
         "tokenizers",
         "safetensors",
+        "weights without a network",
         "compile",
         "trainer",
     ],
