@@ -70,6 +70,8 @@ NETWORK_MODULES = (
     *("keras.utils.get_file", "tensorflow.keras.utils.get_file", "gymnasium.wrappers.remote"),
 )
 """Modules and functions that connect to other machines, by the beginnings of their names."""
+IMAGE_WEIGHTS = frozenset({"sentence-transformers/all-MiniLM-L6-v2"})
+"""The weights that the images have: loading them connects to nobody."""
 HARMLESS = frozenset(
     {"socket.gethostname", "socket.AF_UNIX", "socket.error", "requests.exceptions"}
 )
@@ -202,8 +204,9 @@ def connections(facts: Facts) -> Iterator[str]:
 
 
 def names_a_model(call: Call) -> bool:
-    """Return whether a model is named, and no folder."""
-    return bool(call.texts) and not call.texts[0].startswith(("/", ".", "*"))
+    """Return whether a model is named that no image has, and no folder."""
+    name = call.texts[0] if call.texts else ""
+    return bool(name) and name not in IMAGE_WEIGHTS and not name.startswith(("/", ".", "*"))
 
 
 def is_of(name: str, modules: tuple[str, ...]) -> bool:

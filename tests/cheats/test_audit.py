@@ -185,6 +185,8 @@ HONEST = [
     "import subprocess\nsubprocess.run(['nproc'])",
     "import threading\nt = threading.Thread(target=f)\nt.start()\nt.join()",
     "from transformers import AutoModel\nAutoModel.from_pretrained('/opt/models/small')",
+    "from transformers import AutoModel\n"
+    "AutoModel.from_pretrained('sentence-transformers/all-MiniLM-L6-v2')",
     "import socket\nsocket.gethostname()",
 ]
 
