@@ -5,13 +5,15 @@ from pathlib import Path
 from kernel_env.audit.task import check
 from kernel_env.authoring.packs.making import key
 from kernel_env.authoring.packs.manifest import Pack
-from kernel_env.authoring.packs.shipped import Checked, checks_file, read_checks, write_rows
+from kernel_env.authoring.packs.shipped import Checked, checks_file, read_checks, update_rows
 
 
 def is_checked(pack: Pack, name: str) -> bool:
-    """Return whether a task, as it is now, passed all checks."""
+    """Return whether a task, as it is now, passed all checks, and none was left out."""
     known = read_checks(pack).get(name)
-    return known is not None and known.key == key(pack, name) and not known.failed
+    if known is None or known.key != key(pack, name):
+        return False
+    return not (known.failed or known.not_run)
 
 
 async def check_task(pack: Pack, folder: Path, sandbox: str) -> list[str]:
@@ -23,13 +25,16 @@ async def check_task(pack: Pack, folder: Path, sandbox: str) -> list[str]:
     """
     name = folder.name
     findings = [finding async for finding in check(folder, sandbox=sandbox)]
-    flaws = [finding for finding in findings if finding.verdict == "failed"]
+    names = {
+        verdict: ",".join(dict.fromkeys(each.check for each in findings if each.verdict == verdict))
+        for verdict in ("failed", "not run")
+    }
     result = Checked(
         task=name,
         key=key(pack, name),
         passed=sum(finding.verdict == "ok" for finding in findings),
-        failed=" ".join(dict.fromkeys(finding.check.replace(" ", "-") for finding in flaws)),
+        failed=names["failed"],
+        not_run=names["not run"],
     )
-    kept = {each: known for each, known in read_checks(pack).items() if each in pack.file.task}
-    write_rows(checks_file(pack), {**kept, name: result}.values(), Checked)
-    return [f"{finding.check}: {finding.text}" for finding in flaws]
+    update_rows(pack, checks_file(pack), [result], Checked)
+    return [f"{each.check}: {each.text}" for each in findings if each.verdict == "failed"]

@@ -31,13 +31,11 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(program: str, *options: str, cwd: Path, **env: str) -> Iterator[None]:
+def running(program: str, *options: str, cwd: Path) -> Iterator[None]:
     """Run a program of the framework until the block is left."""
-    command = [str(PROGRAMS / program), *options, f"hydra.run.dir={cwd}", f"key={SECRET}"]
-    if program == "agl-controller":
-        command[-1] = f"agl_server.key={SECRET}"
+    command = [str(PROGRAMS / program), *options, f"hydra.run.dir={cwd}"]
     path = f"{PROGRAMS}:{os.environ['PATH']}"
-    variables = {**os.environ, "PATH": path, "PYTHONPATH": str(cwd), **env}
+    variables = {**os.environ, "PATH": path, "PYTHONPATH": str(cwd)}
     process = subprocess.Popen(command, cwd=cwd, env=variables)
     try:
         yield
@@ -76,14 +74,14 @@ def test_the_recipe_runs_a_rollout(tiny: str, tmp_path: Path, fails: bool) -> No
 
     with (
         run_chat_server() as model,
-        running("agl-server", "host=127.0.0.1", f"port={port}", cwd=tmp_path),
+        running("agl-server", "host=127.0.0.1", f"port={port}", f"key={SECRET}", cwd=tmp_path),
         running(
             "agl-controller",
             "runner_type=local",
             "local_runner.poll_interval=0.5",
             f"agl_server.url={url}",
+            f"agl_server.key={SECRET}",
             cwd=tmp_path,
-            KERNEL_ENV_RUNS=str(tmp_path / "runs"),
         ),
     ):
         ask_once_it_runs(f"{url}/healthz")

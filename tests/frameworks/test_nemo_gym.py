@@ -1,18 +1,15 @@
 """NeMo Gym's bridge for OpenEnv plays an episode by the recipe of the guide."""
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from fastapi.testclient import TestClient
+from resources_servers.openenv.app import OpenEnvResourcesServer, OpenEnvResourcesServerConfig
 
 from support.guides import guide_blocks
 from support.openai_episodes import SOLVE
-
-if find_spec("resources_servers"):  # a package of the framework
-    from resources_servers.openenv.app import OpenEnvResourcesServer, OpenEnvResourcesServerConfig
 
 pytestmark = pytest.mark.frameworks
 

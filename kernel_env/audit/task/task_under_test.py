@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
+from kernel_env.grading import metric as metrics
 from kernel_env.tasks import Task
 from kernel_env.tasks.columns import is_prose, numbers
 from kernel_env.tasks.prepare import Prepared
@@ -47,8 +48,9 @@ class TaskUnderTest:
     def hidden(self) -> list[str]:
         """Return the names of the columns that test rows lack: targets, and events of times."""
         metric = self.task.file.metric
-        event = [metric.column] if metric.column and metric.name == "concordance" else []
-        return [*self.targets, *event]
+        if metric.column is None or metrics.find(metric.name).extra != "event":
+            return self.targets
+        return [*self.targets, metric.column]
 
     @property
     def public(self) -> Path:

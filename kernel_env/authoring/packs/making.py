@@ -3,22 +3,23 @@
 import csv
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kernel_env import temporary
 from kernel_env.authoring import from_table
 from kernel_env.authoring.from_table import class_folders
 from kernel_env.authoring.from_table import folder as folders
 from kernel_env.authoring.from_table.design import Design
 from kernel_env.authoring.from_table.folder import drafted, prepared_anew
 from kernel_env.authoring.from_table.pages import Facts
-from kernel_env.authoring.packs import picture_folders, readers, steps, wheels
+from kernel_env.authoring.packs import picture_folders, readers, shipped, steps, wheels
 from kernel_env.authoring.packs.manifest import Pack, TaskSection
-from kernel_env.authoring.packs.shipped import Facts as ShippedFacts
-from kernel_env.authoring.packs.shipped import board_file, facts_file, write_rows
+from kernel_env.authoring.packs.shipped import board_file, facts_file
 from kernel_env.authoring.reference import leaderboard
 from kernel_env.tasks import Task, spec
 from kernel_env.tasks.prepare import prepare, sha256_of
@@ -74,7 +75,7 @@ def make(pack: Pack, name: str, in_sets: Sequence[str], into: Path) -> Path:
     """
     task = pack.file.task[name]
     table = read_table(task, name, pack)
-    with tempfile.TemporaryDirectory(prefix="kernel-env-pictures-") as pictures:
+    with tempfile.TemporaryDirectory(prefix=f"{temporary.PREFIX}{os.getpid()}-") as pictures:
         if picture_folders.has_pictures(task):
             design, table = design_of_pictures(task, name, pack, table, Path(pictures))
         else:
@@ -195,7 +196,7 @@ def write_board(pack: Pack, task: Task) -> None:
         spec.load(task.folder)
 
 
-def facts_of(task: Task) -> ShippedFacts:
+def facts_of(task: Task) -> shipped.Facts:
     """Return what is known of a task that is made and has a board.
 
     Raises:
@@ -207,7 +208,7 @@ def facts_of(task: Task) -> ShippedFacts:
     columns = pd.read_csv(prepared.public / "test.csv", nrows=0).columns
     with (task.folder / "leaderboard.csv").open(newline="", encoding="utf-8") as file:
         seconds = [float(row["runtime_s"]) for row in csv.DictReader(file)]
-    return ShippedFacts(
+    return shipped.Facts(
         task=task.id,
         domain=task.file.domain,
         kind=task.file.kind,
@@ -221,18 +222,19 @@ def facts_of(task: Task) -> ShippedFacts:
 
 
 def write_facts(pack: Pack, into: Path) -> int:
-    """Write the facts of all tasks of a pack that are made and have a board; return their number.
+    """Write the facts of the tasks of a pack that are made and have a board.
+
+    Those of other tasks stay. Returns the number of tasks with facts.
 
     Raises:
-        TaskError: a task cannot be prepared.
+        TaskError: a task cannot be prepared, or the facts have another form.
     """
     made = [
         spec.load(into / name)
         for name in pack.file.task
         if board_file(pack, name).is_file() and (into / name / "leaderboard.csv").is_file()
     ]
-    write_rows(facts_file(pack), map(facts_of, made), ShippedFacts)
-    return len(made)
+    return shipped.update_rows(pack, facts_file(pack), map(facts_of, made), shipped.Facts)
 
 
 async def make_board(pack: Pack, task: Task, sandbox: str) -> leaderboard.Results:

@@ -37,7 +37,9 @@ class Checked(Section):
     passed: int
     """The number of checks that found no flaw."""
     failed: str
-    """The names of the checks that found one, separated by blanks; empty if none did."""
+    """The names of the checks that found one, separated by commas; empty if none did."""
+    not_run: str
+    """The names of the checks that could not run, such as the exploits in no container."""
 
 
 Row = TypeVar("Row", Facts, Checked)
@@ -83,6 +85,21 @@ def read_rows(path: Path, row: type[Row]) -> dict[str, Row]:
         raise TaskError(
             f"{path} is not the {row.__name__.lower()} table of a pack: {error}"
         ) from error
+
+
+def update_rows(pack: Pack, path: Path, rows: Iterable[Row], row: type[Row]) -> int:
+    """Replace the rows of some tasks in a table, and leave out tasks that the pack lacks.
+
+    Returns:
+        The number of rows that the table has now.
+
+    Raises:
+        TaskError: the file has another form.
+    """
+    found = read_rows(path, row) | {each.task: each for each in rows}
+    kept = [each for name, each in found.items() if name in pack.file.task]
+    write_rows(path, kept, row)
+    return len(kept)
 
 
 def write_rows(path: Path, rows: Iterable[Row], row: type[Row]) -> None:

@@ -26,6 +26,7 @@ from kernel_env.authoring.reference import leaderboard
 from kernel_env.authoring.shrinking.rows import Tables, choose
 from kernel_env.errors import TaskError
 from kernel_env.field_docs import show_fields
+from kernel_env.grading import metric as metrics
 from kernel_env.tasks import Task, spec
 from kernel_env.tasks.prepare import Prepared, prepare
 
@@ -139,7 +140,8 @@ def read_tables(task: Task, prepared: Prepared) -> Tables:
         raise TaskError(
             f"{task.id} cannot be shrunk: its submissions are no table with one column of ids"
         )
-    if task.file.metric.name.startswith("ndcg@"):
+    metric = task.file.metric
+    if metric.column is not None and metrics.find(metric.name).extra == "query":
         raise TaskError(f"{task.id} cannot be shrunk: the rows of a query belong together")
     id_column, target = schema.id_columns[0], schema.target_columns[0]
     found = {}
@@ -205,7 +207,7 @@ def write(
         ("description.md", note + task.description),
     ):
         (folder / name).write_text(text, encoding="utf-8")
-    for name in COPIED:
+    for name in (*COPIED, *(path.name for path in task.other_solutions.values())):
         if (task.folder / name).is_file():
             shutil.copyfile(task.folder / name, folder / name)
     return spec.load(folder)
