@@ -71,6 +71,18 @@ async def test_files_that_kept_rows_name_are_copied_and_no_others(
     assert (public / "notes.txt").read_text() == "for all"
 
 
+async def test_all_solutions_are_copied(task_folder: Path, tmp_path: Path) -> None:
+    for name in ("solution.ipynb", "solution-torch.ipynb"):
+        (task_folder / name).write_text(f'{{"cells": [], "for": "{name}"}}')
+
+    small = await shrink(
+        spec.load(task_folder), tmp_path / "into", rows=20, test_rows=40, with_pipelines=False
+    )
+
+    for name in ("solution.ipynb", "solution-torch.ipynb"):
+        assert (small.task.folder / name).read_bytes() == (task_folder / name).read_bytes()
+
+
 async def test_after_an_error_nothing_is_left(tiny: str, tmp_path: Path) -> None:
     before = set((cache.folder() / "tasks").glob("tiny*"))
 
