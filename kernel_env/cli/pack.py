@@ -1,6 +1,7 @@
 """Implement `kernel-env tasks pack`: make the tasks of a pack."""
 
 from collections import Counter, defaultdict
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -61,13 +62,14 @@ def pack(
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     unsound = 0
     try:
-        for made in packs.run(found, tasks, jobs=jobs, report=print_message):
-            counts[tasks[made.name].topic][made.status] += 1
-            tell(made, sum(map(Counter.total, counts.values())), len(tasks), as_json=json)
-            if boards and made.status != "failed":
-                make_board(found, made, sandbox)
-            if check and made.status != "failed":
-                unsound += not passes(found, made, sandbox)
+        with closing(packs.run(found, tasks, jobs=jobs, report=print_message)) as making:
+            for made in making:
+                counts[tasks[made.name].topic][made.status] += 1
+                tell(made, sum(map(Counter.total, counts.values())), len(tasks), as_json=json)
+                if boards and made.status != "failed":
+                    make_board(found, made, sandbox)
+                if check and made.status != "failed":
+                    unsound += not passes(found, made, sandbox)
     except KeyboardInterrupt:
         fail("interrupted; what was made stays, run the command again to resume", code=130)
     if boards:

@@ -75,11 +75,11 @@ def make(pack: Pack, name: str, in_sets: Sequence[str], into: Path) -> Path:
     """
     task = pack.file.task[name]
     table = read_table(task, name, pack)
+    if not picture_folders.has_pictures(task):
+        design = design_of_table(task, name, table)
+        return write_folder(pack, name, in_sets, into, design, table)
     with tempfile.TemporaryDirectory(prefix=f"{temporary.PREFIX}{os.getpid()}-") as pictures:
-        if picture_folders.has_pictures(task):
-            design, table = design_of_pictures(task, name, pack, table, Path(pictures))
-        else:
-            design = design_of_table(task, name, table)
+        design, table = design_of_pictures(task, name, pack, table, Path(pictures))
         return write_folder(pack, name, in_sets, into, design, table)
 
 

@@ -1,10 +1,12 @@
 """Make the tasks of a pack, several at once; what is made already stays."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+import threading
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from itertools import starmap
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Literal
 
@@ -43,11 +45,12 @@ def run(
     jobs: int = 1,
     into: Path | None = None,
     report: Callable[[str], None] = lambda _: None,
-) -> Iterator[Made]:
+) -> Generator[Made, None, None]:
     """Make the folders of tasks, and yield what became of each.
 
     A task that fails leaves nothing behind and does not stop the others. Wheels are downloaded
-    first, one after another; one that cannot be had fails its tasks alone.
+    first, one after another; one that cannot be had fails its tasks alone. Close the iterator to
+    stop; tasks that are being made then are finished.
 
     Args:
         pack: the pack.
@@ -80,14 +83,25 @@ def run(
     if jobs == 1:
         yield from starmap(make_one, ready)
         return
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(make_one, *each) for each in ready]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        finally:
-            for future in futures:
-                future.cancel()
+    # Not a `with`: its end would run what is pending.
+    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=end_with_parent)
+    try:
+        for future in as_completed([pool.submit(make_one, *each) for each in ready]):
+            yield future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def end_with_parent() -> None:
+    """Let this process end when the one that started it does, however that ends."""
+    parent = parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def obtain_wheels(pack: Pack, names: list[str], report: Callable[[str], None]) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """Whatever a kernel sends, the event loop of the host goes on and the cell's time limit is kept."""
 
 import asyncio
-import gc
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -40,19 +39,10 @@ async def kernel(only_kernel: RecoverableKernel) -> RecoverableKernel:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def honest() -> AsyncIterator[list[RecoverableKernel]]:
-    """Three kernels whose cells send nothing unusual.
-
-    What the tests themselves have loaded is left out of garbage collections meanwhile: looking
-    through it takes 0.1 s.
-    """
-    gc.collect()
-    gc.freeze()
-    try:
-        async with AsyncExitStack() as stack:
-            opening = [recoverable_kernel(SPEC, "local") for _ in range(3)]
-            yield [await stack.enter_async_context(each) for each in opening]
-    finally:
-        gc.unfreeze()
+    """Three kernels whose cells send nothing unusual."""
+    async with AsyncExitStack() as stack:
+        opening = [recoverable_kernel(SPEC, "local") for _ in range(3)]
+        yield [await stack.enter_async_context(each) for each in opening]
 
 
 @pytest.mark.parametrize("name", [*IOPUB_FLOODS, *SHELL_FLOODS])
