@@ -11,6 +11,7 @@ import json
 import lzma
 import re
 import sqlite3
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -115,26 +116,28 @@ def as_text(table: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def read_csv(data: bytes, source: SourceSection, _name: str) -> "pd.DataFrame":
-    """Read cells that a character separates."""
+    """Read cells that a character separates; those without a column's name are left out."""
     import csv
 
     import pandas as pd
 
-    return pd.read_csv(
-        io.BytesIO(data),
-        sep=source.separator,
-        skiprows=source.skip,
-        comment=source.comment,
-        names=list(source.names) or None,
-        header=None if source.names else 0,
-        encoding=source.encoding,
-        quoting=csv.QUOTE_MINIMAL if source.quotes else csv.QUOTE_NONE,
-        dtype=str,
-        keep_default_na=False,
-        index_col=False,
-        on_bad_lines="error",
-        skipinitialspace=True,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", pd.errors.ParserWarning)  # about cells without a name
+        return pd.read_csv(
+            io.BytesIO(data),
+            sep=source.separator,
+            skiprows=source.skip,
+            comment=source.comment,
+            names=list(source.names) or None,
+            header=None if source.names else 0,
+            encoding=source.encoding,
+            quoting=csv.QUOTE_MINIMAL if source.quotes else csv.QUOTE_NONE,
+            dtype=str,
+            keep_default_na=False,
+            index_col=False,
+            on_bad_lines="error",
+            skipinitialspace=True,
+        )
 
 
 def read_spaced(data: bytes, source: SourceSection, _name: str) -> "pd.DataFrame":

@@ -57,6 +57,7 @@ CASES: dict[str, tuple[bytes, dict[str, Any], list[dict[str, str]]]] = {
         {"separator": ";", "skip": 1, "comment": "#", "names": ["a", "b"], "quotes": False},
         [{"a": "1", "b": "'2"}],
     ),
+    "csv with a separator after the last cell": (b"a,b\n1,x,\n", {}, [{"a": "1", "b": "x"}]),
     "spaced": (b"a  b\n1   2\n", {}, [{"a": "1", "b": "2"}]),
     "lines": (
         b"x 1\nno line of these\ny 2\n",
