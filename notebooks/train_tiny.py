@@ -27,6 +27,7 @@ import trl
 from datasets import Dataset
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from trl.chat_template_utils import add_response_schema, get_training_chat_template
 
 from kernel_env import Rollout
 from kernel_env.adapters.trl_batch import BatchRollouts, episode_reward
@@ -109,7 +110,10 @@ def tokenizer_of(rows: Sequence[dict[str, Any]]) -> PreTrainedTokenizerFast:
         for row in rows
     ]
     made.train_from_iterator(texts, trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=made, chat_template=template, **names)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=made, chat_template=template, **names)
+    add_response_schema(tokenizer)  # knows this template alone
+    tokenizer.chat_template = get_training_chat_template(tokenizer)  # as GRPO reads, so does SFT
+    return tokenizer
 
 
 def model_of(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen3ForCausalLM:
