@@ -106,9 +106,9 @@ def form(design: Design) -> Form:
 
 
 ABOUT_FEATURES: dict[Form, str] = {
-    "table": "Text columns become categories, the same ones in the training and test sets; rare"
-    " values become missing. Gradient boosting handles categories and missing values; the two"
-    " other models get them as columns of 0 and 1.",
+    "table": "Text columns and parts of dates become categories, the same ones in the training and"
+    " test sets; rare values become missing. Gradient boosting handles categories and missing"
+    " values; the two other models get them as columns of 0 and 1.",
     "text": "The model counts words and pairs of words, and short runs of characters, so the texts"
     " themselves are its input.",
     "files": "Each picture becomes a thumbnail, and its pixels are the features.",
@@ -204,8 +204,9 @@ def features_of(design: Design) -> str:
     for name in time_columns:
         time_features += f"""\
 time = pd.to_datetime(both.pop({quoted(name)}), format="ISO8601", utc=True)
-for unit in ("year", "month", "dayofweek", "hour"):
-    both[{quoted(name + " ")} + unit] = getattr(time.dt, unit)
+both[{quoted(name + " year")}] = time.dt.year
+for unit in ("month", "dayofweek", "hour"):
+    both[{quoted(name + " ")} + unit] = getattr(time.dt, unit).astype(str)
 """
     several = len(design.targets) > 1
     targets = "*TARGETS" if several else "TARGET"
@@ -229,6 +230,14 @@ def model(design: Design) -> str:
     return fit_cell(design, *table_model(design))
 
 
+SCALES = {
+    "rmsle": "func=np.log1p,\n    inverse_func=lambda y: np.expm1(np.maximum(y, 0))",
+    "mape": "func=np.arcsinh,\n    inverse_func=np.sinh",
+}
+"""The scale on which models fit a target whose relative errors count: a logarithm, or what is like
+one and takes negative numbers too."""
+
+
 def table_model(design: Design) -> tuple[str, str, str]:
     """Return a model of a table, the mean of three: imports, expression, and what comes before."""
     if design.kind == "regression":
@@ -244,7 +253,8 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import {imported}
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler"""
-    if design.metric.name == "rmsle":
+    scale = SCALES.get(design.metric.name)
+    if scale:
         imports = f"from sklearn.compose import TransformedTargetRegressor\n{imports}"
     estimator = f"""\
 Voting{kind}(
@@ -259,14 +269,9 @@ Voting{kind}(
         ("linear", make_pipeline(encode, {linear})),
     ]{options}
 )"""
-    if design.metric.name == "rmsle":
+    if scale:
         inner = estimator.replace("\n", "\n    ")
-        estimator = f"""\
-TransformedTargetRegressor(
-    {inner},
-    func=np.log1p,
-    inverse_func=lambda y: np.expm1(np.maximum(y, 0)),
-)"""
+        estimator = f"TransformedTargetRegressor(\n    {inner},\n    {scale},\n)"
     encode = """
 
 numbers = make_pipeline(SimpleImputer(), StandardScaler())

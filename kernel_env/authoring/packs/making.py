@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 KEY = "pack-key"
 """The file in a task folder with the hash of what it was made of."""
-FORM = 1
+FORM = 2
 """The form of the task folders. A higher number makes all anew."""
 NOTICE = """\
 The data of this task come from the package {packages} of the package index.

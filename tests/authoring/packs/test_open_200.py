@@ -3,17 +3,26 @@
 import csv
 
 from kernel_env.authoring import packs
+from kernel_env.authoring.packs.making import key
 from kernel_env.authoring.packs.sets import SIDES, sets_of
-from kernel_env.authoring.packs.shipped import board_file, read_facts
+from kernel_env.authoring.packs.shipped import board_file, read_checks, read_facts
 from kernel_env.tasks import catalog
 
 PACK = packs.find("open-200")
 TASKS = PACK.file.task
+OF_PLAIN_TABLES = {
+    *("yes-no", "category", "grade", "rare-event"),
+    *("amount", "price", "count", "duration", "share"),
+}
+"""The questions that ask for one value of a row that is independent of the others."""
 
 
 def test_there_are_two_hundred_tasks_of_many_kinds() -> None:
     assert len(TASKS) >= 200
     assert len({task.question for task in TASKS.values()}) >= 20
+    plain = [name for name, task in TASKS.items() if task.question in OF_PLAIN_TABLES]
+    assert len(plain) <= 110
+    assert len(TASKS) - len(plain) >= 60
     assert not TASKS.keys() & {path.name for path in catalog.bundled_folder().glob("*/")}
 
 
@@ -47,3 +56,12 @@ def test_boards_and_facts_belong_together() -> None:
         "micro",
         "small",
     }
+
+
+def test_results_of_checks_are_of_tasks_as_they_are_now() -> None:
+    checks = read_checks(PACK)
+
+    assert {name: known.key for name, known in checks.items()} == {
+        name: key(PACK, name) for name in checks
+    }
+    assert all(known.passed > 15 and not known.not_run for known in checks.values())
