@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import nbformat
 
+from kernel_env import temporary
 from kernel_env.authoring.from_table import class_folders, notebook, pages, program
 from kernel_env.authoring.from_table.design import Design
 from kernel_env.authoring.from_table.pages import NOTHING_KNOWN, Facts
@@ -99,11 +100,17 @@ async def make(
 def drafted(folder: Path) -> Iterator[Path]:
     """Yield where to write a folder, which comes into its place at the end of the block.
 
-    After an error nothing is left of it. Raises `UsageError` if it cannot be written.
+    After an error nothing is left of it, and what a killed process left of it is removed. Raises
+    `UsageError` if it cannot be written.
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        parent = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        for draft in folder.parent.glob(f".{folder.name}-*-*"):
+            pid = draft.name.rsplit("-", 2)[1]
+            if pid.isdigit() and not temporary.process_runs(int(pid)):
+                shutil.rmtree(draft, ignore_errors=True)
+        prefix = f".{folder.name}-{os.getpid()}-"
+        parent = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
     except OSError as error:
         raise UsageError(f"{folder.parent} cannot be written: {error.strerror}") from error
     try:

@@ -40,8 +40,11 @@ def test_a_signal_ends_all_processes(index: Path, number: signal.Signals) -> Non
         assert process.returncode == 130
         assert "run the command again to resume" in said.splitlines()[-1]
     folder = index.parent / "cache" / "packs" / "little"
-    made = [each for each in folder.iterdir() if not each.name.startswith(".")]
+    drafts = {each.name[1:].rsplit("-", 2)[0] for each in folder.glob(".*")}
+    made = {each.name for each in folder.iterdir() if not each.name.startswith(".")}
     assert 1 <= len(made) < COUNT / 2
-    assert all((each / "pack-key").is_file() for each in made)
-    only = [word for each in made for word in ("--only", each.name)]
-    assert f"0 made, {len(made)} kept" in run_pack(path, *only)[1]
+    assert all((folder / name / "pack-key").is_file() for name in made)
+    assert not drafts or number == signal.SIGKILL
+    only = [word for name in made | drafts for word in ("--only", name)]
+    assert f"{len(drafts)} made, {len(made)} kept" in run_pack(path, *only)[1]
+    assert not list(folder.glob(".*"))
